@@ -1,0 +1,1 @@
+//! Link impairment: a pure engine and a UDP relay.

@@ -1,0 +1,1 @@
+//! Control-plane decisions: DNS answers, liveness verdicts, tunnel path choice. Pure.

@@ -1,0 +1,1 @@
+//! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.

@@ -1,0 +1,1 @@
+//! Data-plane decisions: route, balance, eject, limit. Pure.

@@ -1,0 +1,1 @@
+//! Identities: certificate authorities, SVIDs, bundles by trust domain, and the TLS verifiers built on them.

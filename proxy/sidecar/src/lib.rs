@@ -1,0 +1,1 @@
+//! The sidecar: listeners, inner TLS, HTTP and TCP forwarding.

@@ -1,0 +1,1 @@
+//! The registry node: the Raft driver, its log and snapshots on disk, membership and watches.
