@@ -1,3 +1,51 @@
 //! The vocabulary of a weft federation and its replicated state.
 //!
-//! Pure: no clock, no socket, no runtime, no wire type.
+//! What it is: names, ids, resources, endpoints, and [`Federation`], the state
+//! that every gateway replicates: `apply(command) -> events`.
+//! What it is not: it has no clock, socket, runtime, random number or wire type.
+//! Time is a number in a command; signatures are checked by the shell before
+//! `apply`, against keys that this state holds.
+//!
+//! ```text
+//! bytes ─(weft-registry decodes, verifies)─> Entry ─> Federation::apply ─> Vec<Event>
+//!                                                        │
+//!                                 exports ─> Service (derived, MCS rules, virtual-IP index)
+//! ```
+
+mod command;
+pub mod duration;
+mod endpoint;
+mod id;
+mod name;
+mod resource;
+mod service;
+mod spiffe;
+mod state;
+mod time;
+
+pub use command::{
+    Author, Command, Entry, Event, Founding, GatewayRecord, Key, Outcome, PublicKey, Redemption,
+    Refusal, SignerRecord, TokenGrant,
+};
+pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
+pub use id::{
+    EndpointId, FormatLevel, Generation, Index, NodeId, RequestId, SignerEpoch, TokenId,
+    VirtualIpIndex,
+};
+pub use name::{
+    ClusterName, FederationDomain, GatewayName, Hostname, NameError, Namespace, PortName,
+    RegionName, ServiceAccount, ServiceName, UserName, Version, ZoneName,
+};
+pub use resource::{
+    ApiVersion, Cluster, ClusterRole, ClusterSpec, DnsSpec, ExportSpec, ExportTo, GatewayAddress,
+    GrpcProbe, HealthCheck, HttpProbe, Kind, Metadata, OnStale, RelayConsent, Resource, Role,
+    RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe, VirtualIpRanges,
+    WorkloadEntry, WorkloadEntrySpec,
+};
+pub use service::{
+    AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,
+    TransportProtocol,
+};
+pub use spiffe::{SpiffeError, SpiffeId, SpiffePath, TrustDomain};
+pub use state::{ExportRecord, Federation, Member, Node, TokenState, WorkloadRecord};
+pub use time::WallTime;

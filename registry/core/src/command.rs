@@ -1,0 +1,300 @@
+//! What the log says: entries, the commands in them, and what came of each.
+
+use std::net::SocketAddr;
+
+use crate::{
+    ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
+    Generation, Index, Kind, Namespace, NodeId, RegionName, RequestId, RoleBindingSpec, ServiceKey,
+    ServiceName, SignerEpoch, TokenId, UserName, WallTime, WorkloadEntrySpec,
+};
+
+/// An Ed25519 public key (RFC 8032), 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub [u8; 32]);
+
+/// Who wrote an entry, and with which of its keys it signed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Author {
+    /// The first entry vouches for itself; joiners check it by the hash in their token.
+    Founder,
+    /// A gateway, for what its cluster owns, and the leader for what it observes.
+    Gateway(NodeId, SignerEpoch),
+    /// An operator, for the federation's intent.
+    Operator(UserName, SignerEpoch),
+    /// A joiner that holds a token's secret.
+    Token(TokenId),
+}
+
+/// One log entry, decoded and with its signature already judged.
+///
+/// The signature covers `request`, `author`, `generation` and `command` as they
+/// stand in the log; `time` is the leader's stamp and is not signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Makes a retried proposal apply once.
+    pub request: RequestId,
+    /// Who wrote it.
+    pub author: Author,
+    /// The operator on whose order a gateway wrote it, for the audit trail.
+    pub by_order_of: Option<UserName>,
+    /// The owner's monotonic count; see [`Generation`].
+    pub generation: Generation,
+    /// The leader's wall clock when it proposed the entry.
+    pub time: WallTime,
+    /// Whether the signature holds under the key that the state records for the author.
+    pub authentic: bool,
+    /// What is to be done.
+    pub command: Command,
+}
+
+/// The first entry: what the federation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// The federation's domain.
+    pub domain: FederationDomain,
+    /// The founder's name, role and ranges.
+    pub cluster: ClusterName,
+    /// What is said of it; its role is always voter.
+    pub spec: ClusterSpec,
+    /// The founder's CA certificates, DER.
+    pub bundle: Vec<Vec<u8>>,
+    /// The operators' CA certificates, DER; its key belongs to the founder.
+    pub operators: Vec<Vec<u8>>,
+    /// The first gateway.
+    pub gateway: GatewayRecord,
+    /// The first administrator and its signing key.
+    pub admin: (UserName, PublicKey),
+}
+
+/// What a gateway says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRecord {
+    /// Its name within its cluster.
+    pub name: GatewayName,
+    /// Where peers dial it (UDP); none if it only dials out.
+    pub tunnel: Option<SocketAddr>,
+    /// Where its API answers (TCP).
+    pub api: Option<SocketAddr>,
+    /// The key it signs entries with.
+    pub key: PublicKey,
+    /// The highest format level it understands.
+    pub format: FormatLevel,
+}
+
+/// What a token lets its holder do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenGrant {
+    /// The token's public key.
+    pub key: PublicKey,
+    /// The cluster it makes a member, or to which it adds a gateway.
+    pub cluster: ClusterName,
+    /// The region of a new cluster.
+    pub region: RegionName,
+    /// The role of a new cluster.
+    pub role: ClusterRole,
+    /// The last moment at which it may be redeemed, by the leader's stamp.
+    pub expires: WallTime,
+}
+
+/// The use of a token: a new cluster, or one more gateway for its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redemption {
+    /// Which token.
+    pub token: TokenId,
+    /// The joiner's CA certificates, DER; for a further gateway those the cluster already has.
+    pub bundle: Vec<Vec<u8>>,
+    /// What an administrator would say of the cluster; region and role come from the token.
+    pub spec: ClusterSpec,
+    /// The joining gateway.
+    pub gateway: GatewayRecord,
+}
+
+/// A signer's next key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignerRecord {
+    /// Whose key: an operator's. A gateway's key travels in its record.
+    pub user: UserName,
+    /// Counted from 1 per user, without gaps.
+    pub epoch: SignerEpoch,
+    /// The key.
+    pub key: PublicKey,
+}
+
+/// Everything the federation can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The first entry.
+    Found(Box<Founding>),
+    /// An administrator describes a member.
+    PutCluster(ClusterName, Box<ClusterSpec>),
+    /// An administrator evicts a member, or a member leaves: its records go, its trust domain never returns.
+    RemoveCluster(ClusterName),
+    /// An administrator grants a token.
+    GrantToken(TokenGrant),
+    /// An administrator withdraws one.
+    RevokeToken(TokenId),
+    /// A joiner uses one.
+    RedeemToken(Box<Redemption>),
+    /// A gateway changes its own addresses, key or format.
+    PutGateway(GatewayRecord),
+    /// A cluster or an administrator retires a gateway.
+    RemoveGateway(NodeId),
+    /// The founder's CA vouches for an operator's next key.
+    RecordSigner(SignerRecord),
+    /// A cluster publishes its CA certificates (the whole list).
+    PutBundle(ClusterName, Vec<Vec<u8>>),
+    /// A cluster offers a service.
+    PutExport(ClusterName, ServiceKey, Box<ExportSpec>),
+    /// A cluster withdraws its offer.
+    DeleteExport(ClusterName, ServiceKey),
+    /// A cluster registers a server without a sidecar.
+    PutWorkloadEntry(ClusterName, Namespace, ServiceName, Box<WorkloadEntrySpec>),
+    /// A cluster removes one.
+    DeleteWorkloadEntry(ClusterName, Namespace, ServiceName),
+    /// An administrator gives a role.
+    PutRoleBinding(ServiceName, RoleBindingSpec),
+    /// An administrator takes it back.
+    DeleteRoleBinding(ServiceName),
+    /// The leader saw no renewal of a cluster's lease for its whole length.
+    LapseLease(ClusterName),
+    /// The leader saw it renewed again.
+    ReturnLease(ClusterName),
+    /// Every member understands this format level: records of it may be written from now on.
+    RaiseFormat(FormatLevel),
+}
+
+/// The key of a record that commands change, for events and for `get`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A member.
+    Cluster(ClusterName),
+    /// A gateway.
+    Node(NodeId),
+    /// One cluster's offer of a service.
+    Export(ServiceKey, ClusterName),
+    /// A derived service.
+    Service(ServiceKey),
+    /// A server without a sidecar.
+    WorkloadEntry(ClusterName, Namespace, ServiceName),
+    /// A role binding.
+    RoleBinding(ServiceName),
+    /// A token.
+    Token(TokenId),
+    /// An operator's signing key.
+    Signer(UserName),
+}
+
+/// What changed at an index, for watchers. An entry has none or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The record exists with a new value.
+    Put(Key),
+    /// The record is gone.
+    Deleted(Key),
+    /// A cluster's lease lapsed (true) or returned (false).
+    Lease(ClusterName, bool),
+    /// The format level rose.
+    Format(FormatLevel),
+}
+
+/// What came of an entry.
+pub type Outcome = Result<Index, Refusal>;
+
+/// Why an entry changed nothing. Every replica comes to the same one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The federation has no first entry yet, or has one already.
+    #[error("the federation is already founded, or not yet")]
+    Founding,
+    /// The signature does not hold, or the author has no such key.
+    #[error("the entry's signature does not hold for its author")]
+    Signature,
+    /// The author does not own what the command changes, or lacks the role.
+    #[error("{author} may not change {what}")]
+    NotOwner {
+        /// Who tried.
+        author: String,
+        /// What it tried to change.
+        what: String,
+    },
+    /// An older write than one already seen of this owner.
+    #[error(
+        "generation {given} is not above {seen}: a replay, or a lost race; read again and retry"
+    )]
+    StaleGeneration {
+        /// As written.
+        given: Generation,
+        /// The newest accepted.
+        seen: Generation,
+    },
+    /// No such record.
+    #[error("{0} does not exist")]
+    Unknown(String),
+    /// The name is taken, or belonged to a member that was removed.
+    #[error("{0} exists already, or its name was used by a removed member")]
+    Taken(String),
+    /// The token is expired, revoked or used.
+    #[error("the token is {0}")]
+    Token(&'static str),
+    /// The value breaks a rule of its kind.
+    #[error("{kind} {name}: {problem}")]
+    Invalid {
+        /// The kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The cluster may not export from this namespace.
+    #[error(
+        "cluster {cluster} may not export from namespace {namespace}; Cluster.spec.namespaces lists the allowed ones"
+    )]
+    Namespace {
+        /// The exporter.
+        cluster: ClusterName,
+        /// The namespace.
+        namespace: Namespace,
+    },
+    /// All virtual-IP indexes are in use or in quarantine.
+    #[error("no virtual-IP index is free")]
+    Exhausted,
+    /// The command belongs to a format level that is not in force.
+    #[error("the command needs format level {needs}, {has} is in force")]
+    Format {
+        /// The level it needs.
+        needs: FormatLevel,
+        /// The level in force.
+        has: FormatLevel,
+    },
+    /// The last administrator cannot be removed.
+    #[error("this would leave the federation without an administrator")]
+    LastAdmin,
+}
+
+impl Command {
+    /// The command in two words, for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Found(_) => "found",
+            Self::PutCluster(..) => "put cluster",
+            Self::RemoveCluster(_) => "remove cluster",
+            Self::GrantToken(_) => "grant token",
+            Self::RevokeToken(_) => "revoke token",
+            Self::RedeemToken(_) => "redeem token",
+            Self::PutGateway(_) => "put gateway",
+            Self::RemoveGateway(_) => "remove gateway",
+            Self::RecordSigner(_) => "record signer",
+            Self::PutBundle(..) => "put bundle",
+            Self::PutExport(..) => "put export",
+            Self::DeleteExport(..) => "delete export",
+            Self::PutWorkloadEntry(..) => "put workload entry",
+            Self::DeleteWorkloadEntry(..) => "delete workload entry",
+            Self::PutRoleBinding(..) => "put role binding",
+            Self::DeleteRoleBinding(_) => "delete role binding",
+            Self::LapseLease(_) => "lapse lease",
+            Self::ReturnLease(_) => "return lease",
+            Self::RaiseFormat(_) => "raise format",
+        }
+    }
+}

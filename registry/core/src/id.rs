@@ -1,0 +1,79 @@
+//! Ids and counters. Numbers that mean different things have different types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $type(pub $inner);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// A Raft member's id. Allocated by the log, never reused.
+    NodeId(u64));
+number!(
+    /// A position in the federation's log.
+    Index(u64));
+number!(
+    /// An owner's monotonic count of its writes: a record with a lower one is a replay.
+    Generation(u64));
+number!(
+    /// The format of log records that every member supports; a record kind takes
+    /// effect only from its level on.
+    FormatLevel(u32));
+number!(
+    /// Which of a signer's keys: counted from 1, each replacing the one before.
+    SignerEpoch(u32));
+number!(
+    /// A service's place in every cluster's virtual-IP range.
+    VirtualIpIndex(u32));
+
+macro_rules! opaque {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(pub [u8; 16]);
+
+        impl $type {
+            /// Takes 16 bytes from a slice; none if its length differs.
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+opaque!(
+    /// An endpoint: random per process start.
+    EndpointId);
+opaque!(
+    /// A proposal: random, so that a retried one is applied once.
+    RequestId);
+opaque!(
+    /// A join token: the first 16 bytes of the SHA-256 of its public key.
+    TokenId);

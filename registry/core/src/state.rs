@@ -1,0 +1,258 @@
+//! The replicated state: what every gateway holds the same at the same index.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::{
+    Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayRecord,
+    Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service, ServiceKey,
+    ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
+    VirtualIpRanges, WallTime, WorkloadEntrySpec,
+};
+
+/// A member cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What administrators say of it.
+    pub spec: ClusterSpec,
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// Its CA certificates, DER.
+    pub bundle: Vec<Vec<u8>>,
+    /// The newest accepted write of its owner.
+    pub generation: Generation,
+    /// Where in the log its lease lapsed; none while it is held.
+    pub lapsed: Option<Index>,
+    /// Where in the log it joined.
+    pub joined: Index,
+}
+
+/// A gateway of a member cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// What it says of itself.
+    pub gateway: GatewayRecord,
+    /// Which of its keys `gateway.key` is.
+    pub epoch: SignerEpoch,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// Nobody has used it.
+    Open,
+    /// It made this gateway a member.
+    Redeemed(NodeId),
+    /// An administrator withdrew it.
+    Revoked,
+}
+
+/// One cluster's offer, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportRecord {
+    /// The offer.
+    pub spec: ExportSpec,
+    /// The owner's write that set it.
+    pub generation: Generation,
+    /// Where in the log the cluster first offered the service: the lower one wins conflicts.
+    pub precedence: Index,
+}
+
+/// A server without a sidecar, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadRecord {
+    /// The server.
+    pub spec: WorkloadEntrySpec,
+    /// The owner's write that set it.
+    pub generation: Generation,
+}
+
+pub(crate) type Table<K, V> = Arc<BTreeMap<K, V>>;
+
+/// The federation's replicated state.
+///
+/// Cloning is cheap: a table is shared until one side changes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Federation {
+    pub(crate) domain: Option<FederationDomain>,
+    pub(crate) founder: Option<ClusterName>,
+    pub(crate) operators: Vec<Vec<u8>>,
+    pub(crate) format: FormatLevel,
+    pub(crate) applied: Index,
+    pub(crate) time: WallTime,
+    pub(crate) next_node: NodeId,
+    pub(crate) clusters: Table<ClusterName, Arc<Member>>,
+    pub(crate) nodes: Table<NodeId, Arc<Node>>,
+    pub(crate) tokens: Table<TokenId, (TokenGrant, TokenState)>,
+    pub(crate) signers: Table<UserName, SignerRecord>,
+    pub(crate) bindings: Table<ServiceName, RoleBindingSpec>,
+    pub(crate) exports: Table<(ServiceKey, ClusterName), Arc<ExportRecord>>,
+    pub(crate) entries: Table<(ClusterName, Namespace, ServiceName), Arc<WorkloadRecord>>,
+    pub(crate) services: Table<ServiceKey, Arc<Service>>,
+}
+
+impl Federation {
+    /// The federation's domain; none before its first entry.
+    pub fn domain(&self) -> Option<&FederationDomain> {
+        self.domain.as_ref()
+    }
+
+    /// The cluster that holds the operators' CA.
+    pub fn founder(&self) -> Option<&ClusterName> {
+        self.founder.as_ref()
+    }
+
+    /// The operators' CA certificates, DER.
+    pub fn operators(&self) -> &[Vec<u8>] {
+        &self.operators
+    }
+
+    /// The last applied log position.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The leader's stamp on the last applied entry.
+    pub fn time(&self) -> WallTime {
+        self.time
+    }
+
+    /// The format level in force.
+    pub fn format(&self) -> FormatLevel {
+        self.format
+    }
+
+    /// A member.
+    pub fn cluster(&self, name: &ClusterName) -> Option<&Arc<Member>> {
+        self.clusters.get(name)
+    }
+
+    /// All members, by name.
+    pub fn clusters(&self) -> impl Iterator<Item = (&ClusterName, &Arc<Member>)> {
+        self.clusters.iter()
+    }
+
+    /// The member whose trust domain this is.
+    pub fn cluster_of(&self, domain: &TrustDomain) -> Option<(&ClusterName, &Arc<Member>)> {
+        self.clusters
+            .iter()
+            .find(|(_, member)| member.trust_domain == *domain)
+    }
+
+    /// A gateway.
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// All gateways, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Arc<Node>)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// A derived service.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+
+    /// All derived services, by key.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// One cluster's offer of a service.
+    pub fn export(&self, key: &ServiceKey, cluster: &ClusterName) -> Option<&Arc<ExportRecord>> {
+        self.exports.get(&(key.clone(), cluster.clone()))
+    }
+
+    /// All offers, by service, then cluster.
+    pub fn exports(
+        &self,
+    ) -> impl Iterator<Item = (&(ServiceKey, ClusterName), &Arc<ExportRecord>)> {
+        self.exports.iter()
+    }
+
+    /// All servers without a sidecar, by cluster, namespace and name.
+    pub fn workload_entries(
+        &self,
+    ) -> impl Iterator<Item = (&(ClusterName, Namespace, ServiceName), &Arc<WorkloadRecord>)> {
+        self.entries.iter()
+    }
+
+    /// All tokens, by id.
+    pub fn tokens(&self) -> impl Iterator<Item = (TokenId, &(TokenGrant, TokenState))> {
+        self.tokens.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// All role bindings, by name.
+    pub fn role_bindings(&self) -> impl Iterator<Item = (&ServiceName, &RoleBindingSpec)> {
+        self.bindings.iter()
+    }
+
+    /// The highest role a user has.
+    pub fn role(&self, user: &UserName) -> Option<Role> {
+        let granted = |binding: &&RoleBindingSpec| binding.users.contains(user);
+        self.bindings
+            .values()
+            .filter(granted)
+            .map(|binding| binding.role)
+            .max()
+    }
+
+    /// The key with which this author must have signed.
+    ///
+    /// The founder signs with the key its own entry brings; a token's holder
+    /// with the key its grant records.
+    pub fn signing_key(&self, author: &Author) -> Option<PublicKey> {
+        let current = |epoch: SignerEpoch, given: &SignerEpoch| epoch == *given;
+        match author {
+            Author::Founder => None,
+            Author::Gateway(id, epoch) => {
+                let node = self
+                    .nodes
+                    .get(id)
+                    .filter(|node| current(node.epoch, epoch))?;
+                Some(node.gateway.key)
+            }
+            Author::Operator(user, epoch) => {
+                let signer = self.signers.get(user).filter(|s| current(s.epoch, epoch))?;
+                Some(signer.key)
+            }
+            Author::Token(id) => self.tokens.get(id).map(|(grant, _)| grant.key),
+        }
+    }
+
+    /// The generation this author's next write must carry at least, for what its cluster owns.
+    pub fn next_generation(&self, cluster: &ClusterName) -> Generation {
+        let seen = self
+            .clusters
+            .get(cluster)
+            .map_or(Generation(0), |member| member.generation);
+        Generation(seen.0 + 1)
+    }
+}
+
+impl Service {
+    /// Its virtual IPv4 address where these ranges hold.
+    pub fn virtual_ipv4(&self, ranges: &VirtualIpRanges) -> Ipv4Addr {
+        Ipv4Addr::from_bits(ranges.ipv4.network().to_bits().wrapping_add(self.index.0))
+    }
+
+    /// Its virtual IPv6 address where these ranges hold and have one.
+    pub fn virtual_ipv6(&self, ranges: &VirtualIpRanges) -> Option<Ipv6Addr> {
+        let network = ranges.ipv6?.network().to_bits();
+        Some(Ipv6Addr::from_bits(
+            network.wrapping_add(u128::from(self.index.0)),
+        ))
+    }
+
+    /// Whether this is one of its virtual addresses there.
+    pub fn answers_on(&self, address: IpAddr, ranges: &VirtualIpRanges) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4 == self.virtual_ipv4(ranges),
+            IpAddr::V6(v6) => Some(v6) == self.virtual_ipv6(ranges),
+        }
+    }
+}
