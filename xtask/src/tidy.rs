@@ -4,6 +4,8 @@
 //! all read once at the start. It runs as a test too, so plain `cargo test` has it.
 
 mod architecture;
+mod modules;
+mod syntax;
 mod tree;
 pub(crate) mod workspace;
 
@@ -53,7 +55,10 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
     let workspace = Workspace::load(root)?;
     let tree = Tree::load(root)?;
-    let checks = [architecture::check(&tree, &workspace)];
+    let checks = [
+        architecture::check(&tree, &workspace),
+        modules::check(&tree, &workspace),
+    ];
     Ok(checks.into_iter().flatten().collect())
 }
 
