@@ -4,6 +4,8 @@
 //! all read once at the start. It runs as a test too, so plain `cargo test` has it.
 
 mod architecture;
+mod fences;
+mod graph;
 mod modules;
 mod syntax;
 mod tree;
@@ -12,6 +14,7 @@ pub(crate) mod workspace;
 use std::{fmt, path::Path};
 
 use crate::failure::Failure;
+use graph::Graph;
 use tree::Tree;
 use workspace::Workspace;
 
@@ -55,9 +58,11 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
     let workspace = Workspace::load(root)?;
     let tree = Tree::load(root)?;
+    let shipped = Graph::load(root, graph::Edges::Normal)?;
     let checks = [
         architecture::check(&tree, &workspace),
         modules::check(&tree, &workspace),
+        fences::check(&workspace, &shipped),
     ];
     Ok(checks.into_iter().flatten().collect())
 }
