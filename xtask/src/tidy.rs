@@ -7,6 +7,7 @@ mod architecture;
 mod fences;
 mod graph;
 mod modules;
+mod purity;
 mod syntax;
 mod tree;
 pub(crate) mod workspace;
@@ -63,6 +64,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
         architecture::check(&tree, &workspace),
         modules::check(&tree, &workspace),
         fences::check(&workspace, &shipped),
+        purity::check(&tree, &workspace),
     ];
     Ok(checks.into_iter().flatten().collect())
 }
