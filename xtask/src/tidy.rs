@@ -6,6 +6,7 @@
 mod architecture;
 mod fences;
 mod graph;
+mod lock;
 mod modules;
 mod purity;
 mod syntax;
@@ -60,11 +61,13 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
     let workspace = Workspace::load(root)?;
     let tree = Tree::load(root)?;
     let shipped = Graph::load(root, graph::Edges::Normal)?;
+    let everything = Graph::load(root, graph::Edges::All)?;
     let checks = [
         architecture::check(&tree, &workspace),
         modules::check(&tree, &workspace),
         fences::check(&workspace, &shipped),
         purity::check(&tree, &workspace),
+        lock::check(&tree, &everything),
     ];
     Ok(checks.into_iter().flatten().collect())
 }
