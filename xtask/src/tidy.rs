@@ -10,6 +10,7 @@ mod lock;
 mod modules;
 mod purity;
 mod syntax;
+mod text;
 mod tree;
 pub(crate) mod workspace;
 
@@ -68,6 +69,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
         fences::check(&workspace, &shipped),
         purity::check(&tree, &workspace),
         lock::check(&tree, &everything),
+        text::check(&tree),
     ];
     Ok(checks.into_iter().flatten().collect())
 }
