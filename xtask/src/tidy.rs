@@ -6,6 +6,7 @@
 mod architecture;
 mod fences;
 mod graph;
+mod links;
 mod lock;
 mod modules;
 mod purity;
@@ -70,6 +71,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
         purity::check(&tree, &workspace),
         lock::check(&tree, &everything),
         text::check(&tree),
+        links::check(&tree),
     ];
     Ok(checks.into_iter().flatten().collect())
 }
