@@ -4,6 +4,7 @@
 //! all read once at the start. It runs as a test too, so plain `cargo test` has it.
 
 mod architecture;
+mod decisions;
 mod fences;
 mod graph;
 mod links;
@@ -66,6 +67,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
     let everything = Graph::load(root, graph::Edges::All)?;
     let checks = [
         architecture::check(&tree, &workspace),
+        decisions::check(&tree),
         modules::check(&tree, &workspace),
         fences::check(&workspace, &shipped),
         purity::check(&tree, &workspace),
