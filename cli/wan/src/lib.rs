@@ -3,6 +3,7 @@
 //! ```text
 //! LinkSpec + seed -> Impairment::offer(now, len) -> Verdict      decides; holds no packet
 //!                         Link<T>: push / poll / next_deadline   the same with a delay line
+//! Wan: region names -> LinkSpec                                  presets
 //! ```
 //!
 //! Everything is pure: no clock, no socket, no ambient
@@ -27,6 +28,8 @@ mod counters;
 mod impairment;
 mod link;
 
+mod wan;
+
 pub use chance::Probability;
 pub use counters::{Counters, DropReason};
 pub use impairment::{Impairment, Verdict};
@@ -35,3 +38,4 @@ pub use moment::Moment;
 pub use spec::{
     Bottleneck, GilbertElliott, Jitter, LinkSpec, Loss, Overtaking, Rate, Reorder, SpecError,
 };
+pub use wan::Wan;
