@@ -3,10 +3,11 @@
 //! ```text
 //! LinkSpec + seed -> Impairment::offer(now, len) -> Verdict      decides; holds no packet
 //!                         Link<T>: push / poll / next_deadline   the same with a delay line
+//!                         Relay: UDP sockets on tokio            a shell around Links
 //! Wan: region names -> LinkSpec                                  presets
 //! ```
 //!
-//! Everything is pure: no clock, no socket, no ambient
+//! Everything outside [`relay`] is pure: no clock, no socket, no ambient
 //! randomness. A packet is any `T` and a length in bytes; `now` is an argument.
 //! The same seed, spec and calls give the same trace on every machine.
 //!
@@ -29,6 +30,8 @@ mod impairment;
 mod link;
 
 mod wan;
+
+pub mod relay;
 
 pub use chance::Probability;
 pub use counters::{Counters, DropReason};
