@@ -423,25 +423,37 @@ fn a_cut_drops_what_comes_and_not_what_is_under_way() {
 }
 
 #[test]
-fn the_delay_line_is_bounded() {
-    let mut link = Link::new(LinkSpec::with_delay(Duration::from_secs(3_600)), 0);
-    let flood = 2 * (16 << 20) / 65_535;
-    for _ in 0..flood {
-        let _ = link.push(Moment::START, 65_535, ());
+fn the_delay_line_is_bounded_and_empties() {
+    const LINE_BYTES_MAX: usize = 16 << 20;
+    let hour = Duration::from_secs(3_600);
+    let mut link = Link::new(LinkSpec::with_delay(hour), 0);
+    for flood in [Duration::ZERO, hour] {
+        let now = Moment::after(flood);
+        while link.poll(now).is_some() {}
+        for _ in 0..2 * LINE_BYTES_MAX / 65_535 {
+            let _ = link.push(now, 65_535, ());
+        }
+        assert_eq!(link.in_flight(), LINE_BYTES_MAX / 65_535);
     }
-    assert!(link.in_flight() * 65_535 <= 16 << 20);
     assert!(link.counters().dropped(DropReason::LineFull) > 0);
 }
 
 #[test]
 fn a_clock_that_steps_back_is_held() {
-    let mut link = Impairment::new(LinkSpec::default(), 0);
+    // Without order to keep, which would hide it.
+    let jitter = Jitter {
+        range: Duration::ZERO,
+        overtaking: Overtaking::Allowed,
+    };
+    let spec = LinkSpec {
+        jitter,
+        ..LinkSpec::default()
+    };
+    let mut link = Impairment::new(spec, 0);
     let _ = link.offer(at_us(500), 1);
-    assert_eq!(
-        link.offer(at_us(100), 1),
-        Verdict::Deliver {
-            at: at_us(500),
-            copy: None
-        }
-    );
+    let held = Verdict::Deliver {
+        at: at_us(500),
+        copy: None,
+    };
+    assert_eq!(link.offer(at_us(100), 1), held);
 }

@@ -120,3 +120,37 @@ impl<P: Copy + Unpin> Stream for Readiness<P> {
         Poll::Ready(Some((self.port, result)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends from a socket that has just learnt that its peer is not there.
+    #[tokio::test]
+    async fn a_refusal_keeps_no_later_packet_from_coming_or_going() {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = peer.local_addr().unwrap();
+        let out = Arc::new(connect(to.ip(), to).unwrap());
+        let packet = Packet {
+            out: Arc::clone(&out),
+            to,
+            payload: Arc::from(&b"hello"[..]),
+        };
+        drop(peer);
+        // On loopback the refusal is back before `send` returns.
+        packet.send().unwrap();
+        packet.send().unwrap();
+
+        let peer = UdpSocket::bind(to).await.unwrap();
+        let mut buffer = [0; 16];
+        peer.send_to(b"back", out.local_addr().unwrap())
+            .await
+            .unwrap();
+        out.readable().await.unwrap();
+        assert_eq!(receive(&out, &mut buffer).unwrap(), Some((4, to)));
+        assert_eq!(receive(&out, &mut buffer).unwrap(), None);
+
+        packet.send().unwrap();
+        assert_eq!(peer.recv(&mut buffer).await.unwrap(), 5);
+    }
+}
