@@ -1,1 +1,30 @@
-fn main() {}
+//! `weft`: the one binary. Gateway, sidecar, `dev`, and the admin commands.
+//!
+//! What it is: arguments, files, wiring and output. What it is not: no decision
+//! about routes, releases, DNS or membership is taken here.
+
+mod args;
+mod client;
+mod command;
+mod context;
+mod document;
+mod output;
+mod problem;
+mod sample;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    telemetry::start(&args.global);
+    match command::run(args) {
+        Ok(exit) => exit.into(),
+        Err(problem) => {
+            output::narrate(&problem.to_string());
+            problem.exit.into()
+        }
+    }
+}

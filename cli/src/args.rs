@@ -1,0 +1,173 @@
+//! The command line, as the user types it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use weft_model::{ClusterName, Namespace, duration};
+
+use crate::command;
+use crate::output::Format;
+
+const EXAMPLES: &str = "\
+Begin:
+  weft dev                                  a three-region federation on this machine
+  weft status                               quorum, clusters, tunnels, services
+  weft check                                what is wrong, and what to do about it
+Look:
+  weft service list                         services this federation offers
+  weft service endpoints shop/checkout      who serves one, and how well
+  weft dns explain checkout.shop.svc.clusterset.local
+  weft route explain GET http://checkout.shop/
+Change:
+  weft diff -f exports.yaml                 what would change (exit 1 if anything)
+  weft apply -f exports.yaml
+More:
+  weft help                                 every command
+  weft explain WEFT-4002                    what an error code means";
+
+/// Joins clusters into one federation: discovery, encrypted tunnels, DNS and balancing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weft",
+    version,
+    before_help = "",
+    after_help = EXAMPLES,
+    disable_help_subcommand = false,
+    subcommand_required = false,
+    arg_required_else_help = false,
+    max_term_width = 100
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// The federation to talk to, by the name of its context.
+    #[arg(long, global = true, env = "WEFT_CONTEXT", help_heading = "Global")]
+    pub(crate) context: Option<String>,
+    /// The cluster to ask; the context's home if left out.
+    #[arg(long, global = true, env = "WEFT_CLUSTER", help_heading = "Global")]
+    pub(crate) cluster: Option<ClusterName>,
+    /// The namespace of names given without one.
+    #[arg(short, long, global = true, help_heading = "Global")]
+    pub(crate) namespace: Option<Namespace>,
+    /// How to print data.
+    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global")]
+    pub(crate) output: Format,
+    /// How long to wait for an answer.
+    #[arg(long, global = true, value_parser = parse_duration, default_value = "10s", help_heading = "Global")]
+    pub(crate) timeout: Duration,
+    /// Say less.
+    #[arg(short, long, global = true, help_heading = "Global")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
+    pub(crate) verbose: u8,
+    /// How to write logs: text on a terminal and json elsewhere if left out.
+    #[arg(long, global = true, value_enum, env = "WEFT_LOG_FORMAT", help_heading = "Global")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// No colour; NO_COLOR does the same.
+    #[arg(long, global = true, help_heading = "Global")]
+    pub(crate) no_color: bool,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole federation on this machine.
+    Dev(command::dev::Dev),
+    /// One screen: quorum, clusters, tunnels, services.
+    Status(command::status::Status),
+    /// Look for what is wrong, and say what to do about it.
+    Check(command::check::Check),
+    /// Print resources.
+    Get(command::get::Get),
+    /// Print everything known of one resource.
+    Describe(command::get::Describe),
+    /// Create or change resources from files.
+    Apply(command::apply::Apply),
+    /// Show what apply would change; exits 1 if anything.
+    Diff(command::apply::Diff),
+    /// Delete resources.
+    Delete(command::apply::Delete),
+    /// Wait until a resource exists, is gone, or has ready endpoints.
+    Wait(command::wait::Wait),
+    /// Found, join, leave and administer clusters.
+    #[command(subcommand)]
+    Cluster(command::cluster::Cluster),
+    /// The registry's consensus.
+    #[command(subcommand)]
+    Raft(command::raft::Raft),
+    /// Services and their endpoints.
+    #[command(subcommand, visible_alias = "svc")]
+    Service(command::service::Service),
+    /// How a request would travel.
+    #[command(subcommand)]
+    Route(command::route::Route),
+    /// The state of sidecars.
+    #[command(subcommand)]
+    Proxy(command::proxy::Proxy),
+    /// Names and answers.
+    #[command(subcommand)]
+    Dns(command::dns::Dns),
+    /// Identities and enrolment.
+    #[command(subcommand)]
+    Identity(command::identity::Identity),
+    /// Which federation the admin commands talk to.
+    #[command(subcommand)]
+    Context(command::context::ContextCommand),
+    /// Print the JSON schema of resources and configurations.
+    Schema(command::schema::Schema),
+    /// Explain an error code.
+    Explain(command::explain::Explain),
+    /// Print a completion script for a shell.
+    Completion(command::completion::Completion),
+    /// Print the version.
+    Version,
+    /// Run a gateway.
+    #[command(subcommand)]
+    Gateway(command::gateway::Gateway),
+    /// Run a sidecar.
+    #[command(subcommand)]
+    Sidecar(command::sidecar::Sidecar),
+    /// Run one of dev's sample services.
+    #[command(hide = true)]
+    Sample(command::sample::Sample),
+}
+
+/// Files of resources.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Files {
+    /// Files of resources; `-` is standard input.
+    #[arg(short, long = "file", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Parses `1m30s` for an argument.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

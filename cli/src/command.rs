@@ -1,0 +1,82 @@
+//! The commands, one module each.
+
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod cluster;
+pub(crate) mod completion;
+pub(crate) mod context;
+pub(crate) mod dev;
+pub(crate) mod dns;
+pub(crate) mod explain;
+pub(crate) mod gateway;
+pub(crate) mod get;
+pub(crate) mod identity;
+pub(crate) mod proxy;
+pub(crate) mod raft;
+pub(crate) mod route;
+pub(crate) mod sample;
+pub(crate) mod schema;
+pub(crate) mod service;
+pub(crate) mod sidecar;
+pub(crate) mod status;
+pub(crate) mod wait;
+
+use std::future::Future;
+
+use clap::CommandFactory;
+
+use crate::args::{Args, Command};
+use crate::output;
+use crate::problem::{Exit, Problem};
+
+/// What a command comes to.
+pub(crate) type Outcome = Result<Exit, Problem>;
+
+/// Runs the command that was typed; none prints what there is.
+pub(crate) fn run(args: Args) -> Outcome {
+    let global = args.global;
+    let Some(command) = args.command else {
+        output::data(&Args::command().render_help().to_string());
+        return Ok(Exit::Done);
+    };
+    match command {
+        Command::Dev(command) => command.run(&global),
+        Command::Status(command) => block_on(command.run(&global)),
+        Command::Check(command) => block_on(command.run(&global)),
+        Command::Get(command) => block_on(command.run(&global)),
+        Command::Describe(command) => block_on(command.run(&global)),
+        Command::Apply(command) => block_on(command.run(&global)),
+        Command::Diff(command) => block_on(command.run(&global)),
+        Command::Delete(command) => block_on(command.run(&global)),
+        Command::Wait(command) => block_on(command.run(&global)),
+        Command::Cluster(command) => block_on(command.run(&global)),
+        Command::Raft(command) => block_on(command.run(&global)),
+        Command::Service(command) => block_on(command.run(&global)),
+        Command::Route(command) => block_on(command.run(&global)),
+        Command::Proxy(command) => block_on(command.run(&global)),
+        Command::Dns(command) => block_on(command.run(&global)),
+        Command::Identity(command) => block_on(command.run(&global)),
+        Command::Context(command) => command.run(&global),
+        Command::Schema(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Completion(command) => command.run(),
+        Command::Version => {
+            output::data(concat!("weft ", env!("CARGO_PKG_VERSION")));
+            Ok(Exit::Done)
+        }
+        Command::Gateway(command) => command.run(),
+        Command::Sidecar(command) => command.run(),
+        Command::Sample(command) => command.run(),
+    }
+}
+
+/// Runs an admin command's future on a runtime of its own.
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Problem::new(weft_model::code::FILE_UNREADABLE, "cannot start a runtime").detail(error)
+        })?
+        .block_on(command)
+}

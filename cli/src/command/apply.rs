@@ -1,0 +1,215 @@
+//! `weft apply`, `weft diff` and `weft delete`.
+//!
+//! What a cluster owns (exports, entries) is sent to a gateway of that cluster,
+//! which signs it; what the federation owns is signed here, with the operator's key.
+
+use serde_json::Value;
+use weft_model::{ClusterName, Command, Kind, code};
+
+use super::Outcome;
+use super::get::parse_kind;
+use crate::args::{Files, Global};
+use crate::client::Client;
+use crate::document::{Document, read_resources};
+use crate::output;
+use crate::problem::{Exit, Problem};
+
+/// Create or change resources.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    files: Files,
+    /// Check everything on the gateway, change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Only if nothing was applied after this log position.
+    #[arg(long, value_name = "INDEX")]
+    if_index: Option<u64>,
+}
+
+impl Apply {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        let documents = read_all(&self.files)?;
+        let mut client = Client::connect(global).await?;
+        let mut guard = self.if_index;
+        for document in documents {
+            let name = name_of(&document);
+            let index = client.put(global, document, guard, self.dry_run).await?;
+            // The first write moved the index; what follows is guarded by the position it made.
+            guard = guard.map(|_| index);
+            let done = if self.dry_run { "would be applied" } else { "applied" };
+            output::narrate(&format!("{name} {done} at index {index}"));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Show what apply would change; exits 0 if nothing, 1 if anything.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Diff {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        self.compare(global).await.map_err(|mut problem| {
+            // 1 means "differs" here, so errors start at 2.
+            if problem.exit == Exit::Failed {
+                problem.exit = Exit::Usage;
+            }
+            problem
+        })
+    }
+
+    async fn compare(self, global: &Global) -> Outcome {
+        let documents = read_all(&self.files)?;
+        let mut client = Client::connect(global).await?;
+        let mut differs = false;
+        for document in documents {
+            let wanted = serde_json::to_value(&document).unwrap_or_default();
+            let (kind, namespace, name) = identity_of(&document);
+            let scope = Global { namespace, ..global.clone() };
+            let current = client.resources(&scope, kind, Some(&name), false).await?;
+            let current = current.first().and_then(|item| item.get("spec"));
+            let mut lines = Vec::new();
+            changes("spec", current, wanted.get("spec"), &mut lines);
+            if !lines.is_empty() {
+                differs = true;
+                let mark = if current.is_none() { "+" } else { "~" };
+                output::data(&format!("{mark} {}\n{}", name_of(&document), lines.join("\n")));
+            }
+        }
+        if differs {
+            let files: Vec<String> =
+                self.files.files.iter().map(|file| format!("-f {}", file.display())).collect();
+            let index = client.applied_index();
+            output::narrate(&format!("to apply: weft apply {} --if-index {index}", files.join(" ")));
+        }
+        Ok(if differs { Exit::Failed } else { Exit::Done })
+    }
+}
+
+/// Delete resources by name, or all that a file names.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delete {
+    /// The kind.
+    #[arg(required_unless_present = "files", requires = "name")]
+    kind: Option<String>,
+    /// The name.
+    name: Option<String>,
+    /// Files that name the resources.
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with = "kind")]
+    files: Vec<std::path::PathBuf>,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        let mut targets = Vec::new();
+        if let (Some(kind), Some(name)) = (&self.kind, &self.name) {
+            targets.push((parse_kind(kind)?, global.namespace.clone(), name.clone()));
+        } else {
+            let documents = read_all(&Files { files: self.files })?;
+            targets.extend(documents.iter().map(identity_of));
+        }
+        let mut client = Client::connect(global).await?;
+        for (kind, namespace, name) in targets {
+            let index = client.delete(kind, namespace, &name).await?;
+            output::narrate(&format!("{kind} {name} deleted at index {index}"));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
+    let mut documents = Vec::new();
+    let mut problems = Vec::new();
+    for file in &files.files {
+        match read_resources(file) {
+            Ok(more) => documents.extend(more),
+            Err(more) => problems.extend(more),
+        }
+    }
+    // All of them are shown; the last one decides the exit status, which is 2 for each.
+    match problems.pop() {
+        None => Ok(documents),
+        Some(last) => {
+            problems.iter().for_each(|problem| output::narrate(&problem.to_string()));
+            Err(last)
+        }
+    }
+}
+
+/// Kind, namespace and name of a document.
+pub(crate) fn identity_of(document: &Document) -> (Kind, Option<weft_model::Namespace>, String) {
+    let metadata = match document {
+        Document::Cluster(r) => &r.metadata,
+        Document::ServiceExport(r) => &r.metadata,
+        Document::WorkloadEntry(r) => &r.metadata,
+        Document::RoleBinding(r) => &r.metadata,
+    };
+    (document.kind(), metadata.namespace.clone(), metadata.name.to_string())
+}
+
+fn name_of(document: &Document) -> String {
+    match identity_of(document) {
+        (kind, Some(namespace), name) => format!("{kind} {namespace}/{name}"),
+        (kind, None, name) => format!("{kind} {name}"),
+    }
+}
+
+/// The operator-signed command for what the federation owns; none for what a cluster owns.
+pub(crate) fn command_of(document: &Document) -> Result<Option<Command>, Problem> {
+    Ok(match document {
+        Document::Cluster(cluster) => {
+            let name = ClusterName::new(cluster.metadata.name.as_str()).map_err(|error| {
+                Problem::new(code::INVALID_RESOURCE, format!("cluster: {error}"))
+            })?;
+            Some(Command::PutCluster(name, Box::new(cluster.spec.clone())))
+        }
+        Document::RoleBinding(binding) => {
+            Some(Command::PutRoleBinding(binding.metadata.name.clone(), binding.spec.clone()))
+        }
+        Document::ServiceExport(_) | Document::WorkloadEntry(_) => None,
+    })
+}
+
+/// Lines `+`, `-` and `~` for every leaf that differs, in the order of names.
+fn changes(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<String>) {
+    match (old, new) {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                changes(&format!("{path}.{name}"), old.get(name), new.get(name), lines);
+            }
+        }
+        (old, new) if old == new => {}
+        (None, Some(new)) => lines.push(format!("  + {path}: {new}")),
+        (Some(old), None) => lines.push(format!("  - {path}: {old}")),
+        (Some(old), Some(new)) => lines.push(format!("  ~ {path}: {old} → {new}")),
+        (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_differing_leaf_has_a_line() {
+        let (old, new) = (json!({"a": 1, "b": {"c": 2}, "d": 3}), json!({"a": 1, "b": {"c": 4}, "e": 5}));
+        let mut lines = Vec::new();
+        changes("spec", Some(&old), Some(&new), &mut lines);
+        assert_eq!(lines, ["  ~ spec.b.c: 2 → 4", "  - spec.d: 3", "  + spec.e: 5"]);
+    }
+
+    #[test]
+    fn nothing_differs_from_itself() {
+        let value = json!({"a": [1, 2]});
+        let mut lines = Vec::new();
+        changes("spec", Some(&value), Some(&value), &mut lines);
+        assert!(lines.is_empty());
+    }
+}

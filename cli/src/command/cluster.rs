@@ -1,0 +1,254 @@
+//! `weft cluster …`: found, join, leave and administer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use weft_gateway::admin::view::StatusView;
+use weft_model::{ClusterName, ClusterRole, Command, FederationDomain, RegionName, UserName, code};
+
+use super::Outcome;
+use super::status::cluster_row;
+use crate::args::{Global, parse_duration};
+use crate::client::Client;
+use crate::output::{self, Format};
+use crate::problem::{Exit, Problem};
+
+/// Found, join, leave and administer clusters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Found a federation: its first cluster, first gateway, operators' CA and first administrator.
+    Init(Init),
+    /// Make this gateway a member, with a token.
+    Join(Join),
+    /// Make and administer join tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// List the members.
+    List,
+    /// Take the asked cluster out of the federation, by its own word.
+    Leave {
+        /// Go on without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove a member: its records go, and its name never returns.
+    Remove {
+        /// The member.
+        name: ClusterName,
+        /// Go on without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Found a federation.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// The gateway's configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The federation's domain: fed.example.org.
+    #[arg(long)]
+    pub(crate) domain: FederationDomain,
+    /// The first administrator.
+    #[arg(long, default_value = "admin")]
+    pub(crate) admin: UserName,
+    /// The name of the context that is made; the domain if left out.
+    #[arg(long)]
+    pub(crate) save_as: Option<String>,
+}
+
+/// Join a federation.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Join {
+    /// A member's API address, host:port; the token names some as well.
+    pub(crate) address: Option<String>,
+    /// The token.
+    #[arg(long, env = "WEFT_JOIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    /// The gateway's configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Join tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make one; it works once.
+    Create {
+        /// The cluster that joins, or the one that gets a further gateway.
+        #[arg(long)]
+        cluster: ClusterName,
+        /// Its region.
+        #[arg(long)]
+        region: RegionName,
+        /// Whether its gateways may vote.
+        #[arg(long, value_enum, default_value_t = RoleArg::Voter)]
+        role: RoleArg,
+        /// How long it works.
+        #[arg(long, value_parser = parse_duration, default_value = "10m")]
+        ttl: Duration,
+    },
+    /// List them: who for, and what became of each. Secrets are not kept anywhere.
+    List,
+    /// Withdraw one.
+    Revoke {
+        /// Its id, from the list.
+        id: String,
+    },
+}
+
+/// A cluster's role, as an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Eligible to vote.
+    Voter,
+    /// A replica without a vote.
+    Member,
+}
+
+impl From<RoleArg> for ClusterRole {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Voter => Self::Voter,
+            RoleArg::Member => Self::Member,
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Init(init) => crate::membership::init(init).await,
+            Self::Join(join) => crate::membership::join(join).await,
+            Self::Token(token) => token.run(global).await,
+            Self::List => {
+                let status = Client::connect(global).await?.status(false).await?;
+                list(&status, global.output);
+                Ok(Exit::Done)
+            }
+            Self::Leave { yes } => {
+                let mut client = Client::connect(global).await?;
+                let status = client.status(false).await?;
+                confirm(&status, &status.cluster, yes)?;
+                let index = client.leave().await?;
+                output::narrate(&format!("{} left at index {index}", status.cluster));
+                Ok(Exit::Done)
+            }
+            Self::Remove { name, yes } => {
+                let mut client = Client::connect(global).await?;
+                let status = client.status(false).await?;
+                confirm(&status, name.as_str(), yes)?;
+                let index = client.submit(Command::RemoveCluster(name.clone()), None, false).await?;
+                output::narrate(&format!("{name} removed at index {index}"));
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Token {
+    async fn run(self, global: &Global) -> Outcome {
+        let mut client = Client::connect(global).await?;
+        match self {
+            Self::Create { cluster, region, role, ttl } => {
+                let token = client.grant_token(cluster, region, role.into(), ttl).await?;
+                output::data(&token.text);
+                output::narrate(&format!(
+                    "works once, until {} from now; on the joining host:\n  weft cluster join {} --config gateway.yaml --token {}",
+                    weft_model::duration::format(ttl),
+                    token.address,
+                    "TOKEN"
+                ));
+            }
+            Self::List => {
+                let list: serde_json::Value = client.ask("tokens", serde_json::json!({})).await?;
+                tokens(&list, global.output);
+            }
+            Self::Revoke { id } => {
+                let id = parse_token_id(&id)?;
+                let index = client.submit(Command::RevokeToken(id), None, false).await?;
+                output::narrate(&format!("token {id} revoked at index {index}"));
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn list(status: &StatusView, format: Format) {
+    match format {
+        Format::Json | Format::Yaml => output::value(
+            format,
+            &serde_json::json!({ "apiVersion": "weft.dev/v1", "freshness": status.freshness, "items": status.clusters }),
+        ),
+        Format::Name => status.clusters.iter().for_each(|cluster| output::data(&cluster.name)),
+        Format::Table | Format::Wide => output::table(
+            &["CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS"],
+            status.clusters.iter().map(cluster_row),
+        ),
+    }
+}
+
+fn tokens(list: &serde_json::Value, format: Format) {
+    let items = list.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
+    match format {
+        Format::Json | Format::Yaml => output::value(format, list),
+        _ => {
+            let text = |item: &serde_json::Value, key: &str| {
+                item.get(key).and_then(|value| value.as_str()).unwrap_or("-").to_owned()
+            };
+            output::table(
+                &["ID", "CLUSTER", "REGION", "STATE"],
+                items.iter().map(|item| {
+                    ["id", "cluster", "region", "state"].map(|key| text(item, key)).to_vec()
+                }),
+            );
+        }
+    }
+}
+
+/// Prints what would be lost, and goes on only with consent: `--yes`, or a typed yes on a terminal.
+fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem> {
+    if !status.clusters.iter().any(|member| member.name == cluster) {
+        return Err(Problem::new(code::REFUSED, format!("{cluster} is no member")));
+    }
+    let only_there: Vec<&str> = status
+        .services
+        .iter()
+        .filter(|service| service.exporters.iter().all(|exporter| exporter == cluster))
+        .filter(|service| !service.exporters.is_empty())
+        .map(|service| service.name.as_str())
+        .collect();
+    output::narrate(&format!(
+        "{} of {} services lose their last exporter: {}",
+        only_there.len(),
+        status.services.len(),
+        if only_there.is_empty() { "none".to_owned() } else { only_there.join(", ") }
+    ));
+    output::narrate(&format!("the name {cluster} can never join this federation again"));
+    if yes {
+        return Ok(());
+    }
+    if output::is_terminal() {
+        output::narrate("type the cluster's name to go on:");
+        let mut typed = String::new();
+        let read = std::io::stdin().read_line(&mut typed);
+        if read.is_ok() && typed.trim() == cluster {
+            return Ok(());
+        }
+    }
+    let mut problem = Problem::new(code::USAGE, "not confirmed; nothing was changed").next("Add --yes.");
+    problem.exit = Exit::Refused;
+    Err(problem)
+}
+
+fn parse_token_id(text: &str) -> Result<weft_model::TokenId, Problem> {
+    let bytes: Option<Vec<u8>> = (0..text.len())
+        .step_by(2)
+        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect();
+    bytes
+        .and_then(|bytes| weft_model::TokenId::from_slice(&bytes))
+        .ok_or_else(|| Problem::new(code::USAGE, format!("{text:?} is no token id: 32 hexadecimal digits")))
+}

@@ -1,0 +1,79 @@
+//! `weft raft …`: the registry's consensus.
+
+use clap::Subcommand;
+use weft_gateway::admin::view::{RaftMemberView, StatusView};
+use weft_model::{NodeId, code};
+
+use super::Outcome;
+use super::status::microseconds;
+use crate::args::Global;
+use crate::client::Client;
+use crate::output::{self, Format};
+use crate::problem::{Exit, Problem};
+
+/// The registry's consensus.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Raft {
+    /// Who takes part, and how.
+    Members,
+    /// Print the leader; exits 7 if there is none.
+    Leader,
+    /// Hand leadership to another voter.
+    Transfer {
+        /// A gateway: `cluster/gateway`, or its node id.
+        to: String,
+    },
+}
+
+impl Raft {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        let mut client = Client::connect(global).await?;
+        let status: StatusView = client.status(false).await?;
+        match self {
+            Self::Members => members(&status, global.output),
+            Self::Leader => {
+                let leader = status.raft.members.iter().find(|m| Some(m.node) == status.raft.leader);
+                let leader = leader.ok_or_else(|| Problem::new(code::NO_LEADER, "no leader is known"))?;
+                output::data(&full_name(leader));
+            }
+            Self::Transfer { to } => {
+                let target = find(&status, &to)?;
+                client.transfer(NodeId(target.node)).await?;
+                output::narrate(&format!("leadership is handed to {}", full_name(target)));
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn full_name(member: &RaftMemberView) -> String {
+    format!("{}/{}", member.cluster, member.gateway)
+}
+
+fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Problem> {
+    let named = |member: &&RaftMemberView| full_name(member) == name || member.node.to_string() == name;
+    status.raft.members.iter().find(named).ok_or_else(|| {
+        let known: Vec<String> = status.raft.members.iter().map(full_name).collect();
+        Problem::new(code::USAGE, format!("there is no gateway {name:?}"))
+            .next(format!("Name one of {}.", known.join(", ")))
+    })
+}
+
+fn members(status: &StatusView, format: Format) {
+    match format {
+        Format::Json | Format::Yaml => output::value(format, &status.raft),
+        Format::Name => status.raft.members.iter().for_each(|member| output::data(&full_name(member))),
+        Format::Table | Format::Wide => output::table(
+            &["NODE", "GATEWAY", "ROLE", "REACHABLE", "RTT"],
+            status.raft.members.iter().map(|member| {
+                vec![
+                    member.node.to_string(),
+                    full_name(member),
+                    member.role.clone(),
+                    if member.reachable { "yes" } else { "no" }.to_owned(),
+                    microseconds(member.rtt_us),
+                ]
+            }),
+        ),
+    }
+}

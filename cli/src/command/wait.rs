@@ -1,0 +1,78 @@
+//! `weft wait`: until a level holds, or a deadline passes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use weft_gateway::admin::view::{ListView, ServiceView};
+use weft_model::{ServiceKey, code};
+
+use super::Outcome;
+use super::get::parse_kind;
+use crate::args::Global;
+use crate::client::Client;
+use crate::output;
+use crate::problem::{Exit, Problem};
+
+/// Wait until a resource exists, is gone, or a service has ready endpoints. Exits 5 on time-out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wait {
+    /// `kind/name`, or `service/namespace/name`.
+    target: String,
+    /// What to wait for: exists, delete, or ready (services).
+    #[arg(long = "for", value_name = "CONDITION", default_value = "exists")]
+    condition: Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Condition {
+    Exists,
+    Delete,
+    Ready,
+}
+
+impl Wait {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        let deadline = Instant::now() + global.timeout;
+        loop {
+            if self.holds(global).await? {
+                output::narrate(&format!("{} holds", self.target));
+                return Ok(Exit::Done);
+            }
+            if Instant::now() >= deadline {
+                let mut problem = Problem::new(
+                    code::OUTCOME_UNKNOWN,
+                    format!("{} did not come to hold within the time given", self.target),
+                )
+                .next("Look at it with `weft describe`, or wait longer with --timeout.");
+                problem.exit = Exit::TimedOut;
+                return Err(problem);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn holds(&self, global: &Global) -> Result<bool, Problem> {
+        let (kind, name) = self.target.split_once('/').ok_or_else(|| {
+            Problem::new(code::USAGE, format!("{:?} is not of the form kind/name", self.target))
+        })?;
+        let mut client = Client::connect(global).await?;
+        if matches!(kind, "service" | "svc") {
+            let key: ServiceKey = name.parse().map_err(|error| {
+                Problem::new(code::USAGE, format!("{name:?} is not namespace/name: {error}"))
+            })?;
+            let list: ListView<ServiceView> = client.ask("services", json!({})).await?;
+            let found = list.items.iter().find(|service| service.name == key.to_string());
+            let ready = found.is_some_and(|service| service.ready.iter().any(|(_, ready)| *ready > 0));
+            return Ok(match self.condition {
+                Condition::Exists => found.is_some(),
+                Condition::Delete => found.is_none(),
+                Condition::Ready => ready,
+            });
+        }
+        if self.condition == Condition::Ready {
+            return Err(Problem::new(code::USAGE, "only services become ready"));
+        }
+        let found = client.resources(global, parse_kind(kind)?, Some(name), false).await?;
+        Ok(found.is_empty() == (self.condition == Condition::Delete))
+    }
+}

@@ -1,0 +1,268 @@
+//! Files of resources and configurations: YAML or JSON, many documents a file,
+//! checked strictly, every error with file, line and column.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use weft_model::{Cluster, Kind, RoleBinding, ServiceExport, WorkloadEntry, code};
+
+use crate::problem::Problem;
+
+/// One resource of a kind that is enforced.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Document {
+    /// A member.
+    Cluster(Cluster),
+    /// One cluster's offer of a service.
+    ServiceExport(ServiceExport),
+    /// A server without a sidecar.
+    WorkloadEntry(WorkloadEntry),
+    /// Who may operate.
+    RoleBinding(RoleBinding),
+}
+
+impl Document {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Cluster(_) => Kind::Cluster,
+            Self::ServiceExport(_) => Kind::ServiceExport,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Self::RoleBinding(_) => Kind::RoleBinding,
+        }
+    }
+}
+
+/// The part of a document that says how to read the rest.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    api_version: String,
+    kind: String,
+}
+
+/// Reads every resource of a file; `-` is standard input. All problems are reported, not the first.
+pub(crate) fn read_resources(path: &Path) -> Result<Vec<Document>, Vec<Problem>> {
+    let text = read(path).map_err(|problem| vec![problem])?;
+    let name = display_name(path);
+    let mut documents = Vec::new();
+    let mut problems = Vec::new();
+    for part in split(&text) {
+        match resource(&name, &part) {
+            Ok(document) => documents.push(document),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if documents.is_empty() && problems.is_empty() {
+        problems.push(Problem::new(code::SYNTAX, format!("{name} holds no resource")));
+    }
+    if problems.is_empty() { Ok(documents) } else { Err(problems) }
+}
+
+/// Reads a configuration file of one kind.
+pub(crate) fn read_config<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, Problem> {
+    let text = read(path)?;
+    let name = display_name(path);
+    let header: Header = parse(&name, &text)?;
+    check_version(&name, &header)?;
+    if header.kind != kind {
+        return Err(Problem::new(
+            code::UNKNOWN_KIND,
+            format!("{name}: kind is {}, this command reads a {kind}", header.kind),
+        ));
+    }
+    parse(&name, &text)
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let result = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    result.map_err(|error| {
+        Problem::new(code::FILE_UNREADABLE, format!("cannot read {}", display_name(path)))
+            .detail(error)
+    })
+}
+
+fn display_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
+}
+
+/// The documents of a file, each preceded by as many empty lines as stood before it,
+/// so that the parser's line numbers are the file's.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_end() == "---" {
+            parts.push("\n".repeat(number + 1));
+        } else if let Some(part) = parts.last_mut() {
+            part.push_str(line);
+            part.push('\n');
+        }
+    }
+    let empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    parts.retain(|part| !part.lines().all(empty));
+    parts
+}
+
+fn resource(name: &str, text: &str) -> Result<Document, Problem> {
+    let header: Header = parse(name, text)?;
+    check_version(name, &header)?;
+    let kind = match weft_model::KindName::parse(&header.kind) {
+        weft_model::KindName::Enforced(kind) => kind,
+        weft_model::KindName::NotYet(kind) => {
+            return Err(Problem::new(
+                code::NOT_ENFORCED,
+                format!("{name}: kind {kind} is not enforced yet"),
+            ));
+        }
+        weft_model::KindName::Unknown => {
+            return Err(Problem::new(
+                code::UNKNOWN_KIND,
+                format!("{name}: there is no kind {:?}", header.kind),
+            )
+            .next("Use Cluster, ServiceExport, WorkloadEntry or RoleBinding."));
+        }
+    };
+    Ok(match kind {
+        Kind::Cluster => Document::Cluster(parse(name, text)?),
+        Kind::ServiceExport => Document::ServiceExport(parse(name, text)?),
+        Kind::WorkloadEntry => Document::WorkloadEntry(parse(name, text)?),
+        Kind::RoleBinding => Document::RoleBinding(parse(name, text)?),
+    })
+}
+
+fn check_version(name: &str, header: &Header) -> Result<(), Problem> {
+    if header.api_version == "weft.dev/v1" {
+        return Ok(());
+    }
+    Err(Problem::new(
+        code::UNKNOWN_KIND,
+        format!("{name}: apiVersion is {:?}, only weft.dev/v1 is known", header.api_version),
+    ))
+}
+
+fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| explain(name, &error))
+}
+
+/// Turns the parser's error into what, where and a suggestion.
+fn explain(name: &str, error: &serde_saphyr::Error) -> Problem {
+    use serde_saphyr::Error;
+    let place = error
+        .location()
+        .map(|at| format!("{name}:{}:{}", at.line(), at.column()))
+        .unwrap_or_else(|| name.to_owned());
+    let (code, what, near) = match error.without_snippet() {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            (code::UNKNOWN_FIELD, format!("unknown field `{field}`"), nearest(field, expected))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            (code::WRONG_VALUE, format!("unknown value `{variant}`"), nearest(variant, expected))
+        }
+        Error::ExternalMessage { msg, .. } => (code::SYNTAX, msg.clone(), None),
+        Error::Eof { .. } => (code::SYNTAX, "the document ends too early".into(), None),
+        other => {
+            let rendered = other.render();
+            let summary = strip_place(rendered.lines().next().unwrap_or_default());
+            (code::WRONG_VALUE, summary.to_owned(), None)
+        }
+    };
+    let problem = Problem::new(code, format!("{place}: {what}")).detail(error.render());
+    match near {
+        Some(near) => problem.next(format!("Did you mean `{near}`? Nothing was applied.")),
+        None => problem,
+    }
+}
+
+/// The message without the parser's own "error: line 3 column 4: ", which the place says already.
+fn strip_place(summary: &str) -> &str {
+    let rest = summary.strip_prefix("error: ").unwrap_or(summary);
+    match rest.split_once(": ") {
+        Some((place, message)) if place.starts_with("line ") => message,
+        _ => rest,
+    }
+}
+
+/// The nearest name by edit distance, if it is near enough to be meant.
+pub(crate) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+    let near = names.iter().map(|name| (distance(word, name), *name)).min()?;
+    (near.0 <= word.len().max(3) / 3 + 1).then_some(near.1)
+}
+
+/// Levenshtein's distance, letters' case ignored.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPORT: &str = "\
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: {name: checkout, namespace: shop}
+spec:
+  ports:
+    - {name: http, port: 80, appProtocol: http}
+  exportTo: ['*']
+";
+
+    fn problem(text: &str) -> Problem {
+        resource("x.yaml", text).expect_err("must be refused")
+    }
+
+    #[test]
+    fn a_sound_document_is_read() {
+        let document = resource("x.yaml", EXPORT).expect("sound");
+        assert!(matches!(document, Document::ServiceExport(_)));
+    }
+
+    #[test]
+    fn a_misspelt_field_has_its_place_and_a_suggestion() {
+        let problem = problem(&EXPORT.replace("exportTo", "exportTwo"));
+        assert_eq!(problem.code, code::UNKNOWN_FIELD);
+        assert!(problem.what.starts_with("x.yaml:7:3: unknown field"), "{}", problem.what);
+        assert!(problem.next.expect("a suggestion").contains("`exportTo`"));
+    }
+
+    #[test]
+    fn lines_count_from_the_beginning_of_the_file() {
+        let text = format!("# first\n---\n{EXPORT}---\n{}", EXPORT.replace("port: 80", "port: 0"));
+        let parts = split(&text);
+        assert_eq!(parts.len(), 2);
+        let problem = problem(&parts[1]);
+        assert!(problem.what.starts_with("x.yaml:15:"), "{}", problem.what);
+        assert_eq!(problem.code, code::WRONG_VALUE, "{problem}");
+    }
+
+    #[test]
+    fn kinds_not_enforced_are_refused_by_name() {
+        let release = "apiVersion: weft.dev/v1\nkind: Release\nmetadata: {name: x}\nspec: {}\n";
+        assert_eq!(problem(release).code, code::NOT_ENFORCED);
+        let unknown = release.replace("Release", "Relaese");
+        assert_eq!(problem(&unknown).code, code::UNKNOWN_KIND);
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_only_if_it_is_near() {
+        assert_eq!(nearest("exportTwo", &["ports", "exportTo"]), Some("exportTo"));
+        assert_eq!(nearest("zebra", &["ports", "exportTo"]), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Printing: data on standard output, narration on standard error.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A table of at most 80 columns where it can be.
+    #[default]
+    Table,
+    /// A table with every column.
+    Wide,
+    /// One JSON document; one a line where it watches.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Names only, one a line.
+    Name,
+}
+
+/// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
+pub(crate) fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    if write!(out, "{text}{end}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a line to standard error. Nobody to read it is no failure.
+pub(crate) fn narrate(text: &str) {
+    let _unread = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Prints a value as JSON or YAML.
+pub(crate) fn value(format: Format, value: &impl Serialize) {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value).unwrap_or_else(|error| error.to_string()),
+        _ => serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string()),
+    };
+    data(&text);
+}
+
+/// Prints a table without lines: a header in capitals, columns apart by three spaces.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    let mut any = false;
+    for row in rows {
+        table.add_row(row);
+        any = true;
+    }
+    if any {
+        let text: Vec<String> =
+            table.to_string().lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
+        data(&text.join("\n"));
+    } else {
+        narrate("nothing to show");
+    }
+}
+
+/// Whether a person reads standard output.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A mark and a word for a check: `ok`, `warn`, `FAIL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mark {
+    /// It holds.
+    Ok,
+    /// It holds for now.
+    Warn,
+    /// It does not hold.
+    Fail,
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "FAIL",
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! What the user sees when something fails: what, why, next step, code, exit status.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use weft_model::Code;
+
+/// The exit statuses of `weft`; `weft help exit-codes` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed; or `diff` found differences; or unhealthy.
+    Failed = 1,
+    /// Wrong usage or an invalid file; nothing was sent.
+    Usage = 2,
+    /// A check failed.
+    CheckFailed = 3,
+    /// Warnings only, with `--fail-on warn`.
+    Warnings = 4,
+    /// Timed out.
+    TimedOut = 5,
+    /// Refused: precondition, policy, not authorised.
+    Refused = 6,
+    /// No leader, or not reachable; safe to retry.
+    Unreachable = 7,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A failure as the user reads it. The code brings the why and the next step;
+/// `detail` and `next` say more where more is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) what: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) next: Option<String>,
+    pub(crate) exit: Exit,
+}
+
+impl Problem {
+    /// A failure of this kind; its exit status follows from the code.
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), detail: None, next: None, exit: exit_of(code) }
+    }
+
+    /// Adds what was found, shown below the first line.
+    pub(crate) fn detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// Replaces the code's general next step by a particular one.
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+fn exit_of(code: Code) -> Exit {
+    use weft_model::code::*;
+    match code {
+        FILE_UNREADABLE | SYNTAX | UNKNOWN_FIELD | WRONG_VALUE | NOT_ENFORCED | UNKNOWN_KIND
+        | USAGE | NO_CONTEXT | TOKEN_MALFORMED | INVALID_RESOURCE => Exit::Usage,
+        NOT_AUTHORISED | STALE_INDEX | REFUSED | TOKEN_USED | TOKEN_EXPIRED | TOKEN_REVOKED
+        | TOKEN_UNKNOWN | PIN_MISMATCH | ALREADY_RUNNING | ALREADY_MEMBER => Exit::Refused,
+        NO_LEADER | UNREACHABLE | UDP_BLOCKED | NAME_UNRESOLVED => Exit::Unreachable,
+        OUTCOME_UNKNOWN => Exit::TimedOut,
+        _ => Exit::Failed,
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.what)?;
+        if let Some(detail) = &self.detail {
+            for line in detail.trim_end().lines() {
+                writeln!(f, "  {line}")?;
+            }
+        }
+        writeln!(f, "  why   {}", self.code.why)?;
+        writeln!(f, "  next  {}", self.next.as_deref().unwrap_or(self.code.next))?;
+        write!(f, "  code  {}   (more: weft explain {})", self.code, self.code)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_why_and_next() {
+        let problem = Problem::new(weft_model::code::PORT_IN_USE, "127.0.0.1:7444 is in use")
+            .detail("bound by another process");
+        let text = problem.to_string();
+        for part in ["error: 127.0.0.1:7444", "  bound by", "  why ", "  next ", "WEFT-1007"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
