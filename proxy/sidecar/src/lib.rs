@@ -10,8 +10,10 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+pub mod config;
 mod relay;
 mod snapshot;
 
+pub use config::{Config, SidecarConfig};
 pub use relay::{RelaySession, RelaySessions, SessionId};
 pub use snapshot::TableSource;
