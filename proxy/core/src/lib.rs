@@ -14,12 +14,20 @@
 //!                                         on_response <── outcome, latency
 //! ```
 
+mod balance;
+mod budget;
+mod find;
 #[cfg(test)]
 mod fixture;
+mod reason;
 mod rng;
 mod table;
 mod tick;
 
+pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
+pub use budget::RetryBudget;
+pub use find::{Authority, Decision, Host, RequestHead, Route, Scope, find};
+pub use reason::Reason;
 pub use rng::Rng;
 pub use table::{
     EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PathState, Place, PortRoutes,

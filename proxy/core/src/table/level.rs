@@ -5,6 +5,7 @@ use std::time::Duration;
 use weft_model::{ClusterName, RegionName};
 
 use super::{EndpointView, Locality, Place};
+use crate::Rng;
 
 /// How near a group of endpoints is. Derived order: nearest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,4 +96,19 @@ impl LevelMembers {
             weights,
         }
     }
+
+    /// An index into `members`, drawn by weight.
+    pub(crate) fn place(&self, rng: &mut Rng) -> usize {
+        match self.weights.last() {
+            None => index(rng.below(self.members.len() as u64)),
+            Some(total) => {
+                let ticket = rng.below(*total);
+                self.weights.partition_point(|sum| *sum <= ticket)
+            }
+        }
+    }
+}
+
+fn index(below_len: u64) -> usize {
+    usize::try_from(below_len).expect("it is below a slice's length")
 }

@@ -37,6 +37,7 @@ pub struct PortRoutes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceRoutes {
     spec: ServiceSpec,
+    place: Place,
     ports: Box<[PortRoutes]>,
     endpoints: Arc<[Arc<EndpointView>]>,
 }
@@ -64,6 +65,7 @@ impl ServiceRoutes {
             .collect();
         Self {
             spec,
+            place: place.clone(),
             ports,
             endpoints,
         }
@@ -77,6 +79,11 @@ impl ServiceRoutes {
     /// What the catalog says of it.
     pub fn spec(&self) -> &ServiceSpec {
         &self.spec
+    }
+
+    /// Where its reader is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Who may serve it.
