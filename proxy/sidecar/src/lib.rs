@@ -11,7 +11,9 @@
 //! ```
 
 pub mod config;
+pub mod enrolment;
 mod relay;
+pub mod rpc;
 mod snapshot;
 
 pub use config::{Config, SidecarConfig};
