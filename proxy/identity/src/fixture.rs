@@ -1,0 +1,1 @@
+//! For tests of this and other crates.
