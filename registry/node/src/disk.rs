@@ -10,7 +10,7 @@ mod memory;
 mod record;
 mod store;
 
+pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
 pub use memory::MemoryDisk;
 pub use store::{DiskError, Folder, Store, StoreId};
-pub(crate) use store::FILE_NAME;

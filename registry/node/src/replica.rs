@@ -10,7 +10,7 @@ use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use weft_model::{Event, Index, Outcome, RequestId};
 
-use crate::image::{Earlier, Image, Quarantined, Verdict};
+use crate::image::{Image, Quarantined};
 use crate::{signature, wire};
 
 /// The log, the hard state and the applied state.
@@ -26,10 +26,8 @@ pub(crate) struct Replica {
 /// What came of one committed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It was applied for the first time.
-    Done(Outcome),
-    /// The same request was applied before; nothing changed now.
-    Repeated(Earlier),
+    /// It was applied, or refused. A retried request gets its first outcome.
+    Judged(Outcome),
     /// It could not be read; nothing changed.
     Quarantined(String),
 }
@@ -78,6 +76,11 @@ impl Replica {
 
     pub(crate) fn set_conf(&mut self, conf: raft::eraftpb::ConfState) {
         self.image.conf = conf;
+    }
+
+    /// Position and term of what stands before the first kept entry.
+    pub(crate) fn before(&self) -> (u64, u64) {
+        self.before
     }
 
     fn last(&self) -> u64 {
@@ -147,7 +150,7 @@ impl Replica {
                 let reason = error.to_string();
                 record.request = wire::entry_request(&entry.data);
                 record.answer = Some(Answer::Quarantined(reason.clone()));
-                self.image.quarantine.add(Quarantined { index, reason });
+                self.image.unreadable.add(Quarantined { index, reason });
             }
         }
         record
@@ -172,7 +175,7 @@ impl Replica {
             ..self.pass(entry)
         };
         let index = record.index;
-        self.image.quarantine.add(Quarantined { index, reason });
+        self.image.unreadable.add(Quarantined { index, reason });
         record
     }
 
@@ -182,15 +185,8 @@ impl Replica {
         decoded: wire::Decoded,
         repeats: Repeats,
     ) -> (Answer, Vec<Event>) {
-        let request = decoded.entry.request;
-        if repeats == Repeats::Once
-            && let Some(earlier) = self.image.requests.earlier(&request)
-        {
-            return (Answer::Repeated(earlier), Vec::new());
-        }
-        let key = self
-            .image
-            .state
+        let state = &mut self.image.state;
+        let key = state
             .signing_key(&decoded.entry.author)
             .or_else(|| decoded.founding_key());
         let mut entry = decoded.entry;
@@ -198,21 +194,20 @@ impl Replica {
             let input = wire::signing_input(&decoded.signed);
             signature::verify(&key, &input, &decoded.signature)
         });
-        let weft_model::Applied { outcome, events } = self.image.state.apply(index, &entry);
-        let verdict = match outcome {
-            Ok(_) => Verdict::Accepted,
-            Err(_) => Verdict::Refused,
-        };
-        let earlier = Earlier { index, verdict };
-        self.image.requests.remember(request, earlier);
-        (Answer::Done(outcome), events)
+        match repeats {
+            Repeats::Once => {}
+            #[cfg(feature = "bugs")]
+            Repeats::Again => entry.request = RequestId(u128::from(index.0).to_be_bytes()),
+        }
+        let weft_model::Applied { outcome, events } = state.apply(index, &entry);
+        (Answer::Judged(outcome), events)
     }
 }
 
 /// What a second record of the same request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeats {
-    /// Nothing.
+    /// Nothing: the state remembers the request.
     Once,
     /// It is applied again: a bug the simulation must catch.
     #[cfg(feature = "bugs")]

@@ -9,6 +9,7 @@ mod command;
 mod entry;
 mod export;
 mod field;
+mod outcome;
 pub(crate) mod raft;
 mod state;
 mod workload;

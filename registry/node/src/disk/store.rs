@@ -16,7 +16,7 @@ use super::batch::{Batch, Change, Meta, Stored};
 use super::memory::founding_batch;
 use super::record::{self, Damage};
 
-pub(crate) const FILE_NAME: &str = "registry.redb";
+const FILE_NAME: &str = "registry.redb";
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

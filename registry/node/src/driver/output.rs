@@ -147,7 +147,7 @@ pub(super) fn status(raw: &RawNode<Replica>, unpersisted: usize) -> RaftStatus {
         first: Index(log.first_index()),
         last: Index(log.last_index()),
         unpersisted,
-        quarantined: image.quarantine.count,
+        quarantined: image.unreadable.count,
         progress: progress(raw),
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
-use raft::{RawNode, StateRole, Storage};
+use raft::{RawNode, StateRole};
 use weft_model::NodeId;
 
 use crate::replica::Replica;
@@ -92,11 +92,13 @@ pub(super) fn screen(
     }
 }
 
-/// A node that the log once named and no longer does. Ids are never reused, so
-/// this stays true however old this node's state is.
+/// A node that the log once named and no longer does. Ids are given out in
+/// order and never again, so one below a known one that is itself unknown is
+/// gone for good, however old this node's state is.
 fn was_removed(replica: &Replica, node: NodeId) -> bool {
     let state = &replica.image().state;
-    node < state.next_node() && state.node(node).is_none()
+    let newest = state.nodes().map(|(id, _)| id).max();
+    state.node(node).is_none() && newest.is_some_and(|newest| node < newest)
 }
 
 fn numbers(message: &Message) -> Result<(), Suspicion> {
