@@ -44,7 +44,9 @@ pub use journal::{Batch, Cursor, Journal, Step};
 pub use sessions::{PutError, Said, SessionId, Sessions};
 pub use set_hash::SetHash;
 pub use state::{Alarm, Attestation, AttestationJournal, Catalog, Timing};
-pub use view::{CatalogView, ClusterLiveness, Freshness, Knowledge, LocalService, ServiceEndpoints};
+pub use view::{
+    CatalogView, ClusterLiveness, Freshness, Knowledge, LocalService, ServiceEndpoints,
+};
 pub use witness::Epoch;
 
 #[cfg(test)]

@@ -156,15 +156,18 @@ Unknown  down 60 s  fail     None          Listed     path down
     #[test]
     fn the_whole_table() {
         let now = Moment(Duration::from_secs(1000));
-        let ago = |seconds| Path::Down(Moment(Duration::from_secs(1000 - seconds)));
-        let paths = [("up", Path::Up), ("down 1 s", ago(1)), ("down 60 s", ago(60))];
+        let ago = |seconds: u64| Path::Down(Moment(Duration::from_secs(1000 - seconds)));
+        let paths = [
+            ("up", Path::Up),
+            ("down 1 s", ago(1)),
+            ("down 60 s", ago(60)),
+        ];
         let policies = [
             ("serve", OnStale::Serve),
             ("drain", OnStale::Drain),
             ("fail", OnStale::Fail),
         ];
-        let mut table =
-            String::from("lease    path       onStale  traffic       dns        why\n");
+        let mut table = String::from("lease    path       onStale  traffic       dns        why\n");
         for lease in [Lease::Held, Lease::Lapsed, Lease::Unknown] {
             for (path_name, path) in paths {
                 for (policy_name, policy) in policies {

@@ -157,6 +157,9 @@ impl ClusterSet {
     /// Its owner ended it with this count, as the witness tells.
     pub fn withdraw(&mut self, epoch: Epoch, id: EndpointId, sequence: u64, now: Moment) {
         if let Some(witness) = self.witnesses.get_mut(&epoch) {
+            if witness.word(id) > Some(sequence) {
+                return;
+            }
             witness.unsay(id);
         }
         let member = self.members.get(&id);
@@ -191,7 +194,10 @@ impl ClusterSet {
             }
         }
         let held = self.hash(epoch);
-        let synced = self.witnesses.get(&epoch).is_some_and(|w| w.synced.is_some());
+        let synced = self
+            .witnesses
+            .get(&epoch)
+            .is_some_and(|w| w.synced.is_some());
         if synced && held != said {
             return Err(HashMismatch {
                 epoch,
@@ -277,7 +283,9 @@ impl ClusterSet {
             Contact::Open => None,
         });
         let lost = lost.min().filter(|_| self.is_settled());
-        lost.into_iter().chain(self.doubts().map(|(_, at)| at)).min()
+        lost.into_iter()
+            .chain(self.doubts().map(|(_, at)| at))
+            .min()
     }
 
     /// Whether somebody speaks for the cluster whose silence means absence.

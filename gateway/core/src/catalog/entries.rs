@@ -64,7 +64,11 @@ fn endpoint(
         .spec
         .ports
         .iter()
-        .filter(|port| port.name.as_ref().is_some_and(|n| spec.ports.contains_key(n)))
+        .filter(|port| {
+            port.name
+                .as_ref()
+                .is_some_and(|n| spec.ports.contains_key(n))
+        })
         .map(|port| EndpointPort {
             name: port.name.clone(),
             service_port: port.port,

@@ -217,7 +217,7 @@ mod tests {
     type Small = Journal<char, u32, String>;
 
     fn read(journal: &Small, cursor: &mut Cursor) -> String {
-        let batch = journal.read(cursor, 100, |_| true).unwrap();
+        let batch = journal.read(cursor, 100_000, |_| true).unwrap();
         assert!(batch.caught_up);
         let words: Vec<String> = batch.steps.into_iter().map(|step| step.value).collect();
         words.join(" ")

@@ -103,6 +103,11 @@ impl Sessions {
         self.sessions.get(&id).map(|session| &session.identity)
     }
 
+    /// An endpoint that a session registered here.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.owned.get(&id).map(|owned| &owned.endpoint)
+    }
+
     /// Open sessions.
     pub fn count(&self) -> usize {
         let open = |s: &&Session| s.stream == Stream::Open;
@@ -207,7 +212,12 @@ impl Sessions {
             }
         }
         for id in over {
-            for endpoint in self.sessions.remove(&id).into_iter().flat_map(|s| s.endpoints) {
+            for endpoint in self
+                .sessions
+                .remove(&id)
+                .into_iter()
+                .flat_map(|s| s.endpoints)
+            {
                 self.owned.remove(&endpoint);
             }
         }
@@ -221,7 +231,9 @@ impl Sessions {
             session.stream == Stream::Closed || session.endpoints.iter().any(attested)
         };
         let sessions = self.sessions.values().filter(waiting);
-        sessions.map(|session| session.heard.after(self.grace)).min()
+        sessions
+            .map(|session| session.heard.after(self.grace))
+            .min()
     }
 
     fn take(&mut self, session: SessionId, endpoint: Endpoint) -> Said {

@@ -137,7 +137,10 @@ impl Catalog {
         let mut by_cluster: BTreeMap<ClusterName, Vec<Arc<Endpoint>>> = BTreeMap::new();
         for endpoint in endpoints {
             let cluster = endpoint.cluster.clone();
-            by_cluster.entry(cluster).or_default().push(Arc::new(endpoint));
+            by_cluster
+                .entry(cluster)
+                .or_default()
+                .push(Arc::new(endpoint));
         }
         for (cluster, endpoints) in by_cluster {
             let gateway = self.gateway.clone();
@@ -191,7 +194,10 @@ impl Catalog {
     ) -> Result<(), PutError> {
         let identity = self.sessions.identity(session).ok_or(PutError::NoSession)?;
         admit(&endpoint, identity, &self.cluster, federation)?;
-        let known = self.sets.get(&self.cluster).and_then(|own| own.endpoint(endpoint.id));
+        let known = self
+            .sets
+            .get(&self.cluster)
+            .and_then(|own| own.endpoint(endpoint.id));
         if let Some(known) = known {
             if known.identity != endpoint.identity {
                 return Err(PutError::Foreign(endpoint.id));
@@ -215,7 +221,8 @@ impl Catalog {
     ) -> Result<(), PutError> {
         let identity = self.sessions.identity(session).ok_or(PutError::NoSession)?;
         let own = self.sets.get(&self.cluster);
-        let Some(known) = own.and_then(|own| own.endpoint(id)) else {
+        let elsewhere = own.and_then(|own| own.endpoint(id));
+        let Some(known) = self.sessions.endpoint(id).or(elsewhere) else {
             self.heard(session, now);
             return Ok(());
         };
@@ -260,7 +267,12 @@ impl Catalog {
 
     /// A peer attests an endpoint. It can only speak of its own cluster, and
     /// not under an id that another cluster used first. Returns whether it was taken.
-    pub fn peer_attests(&mut self, cluster: &ClusterName, epoch: Epoch, mut endpoint: Endpoint) -> bool {
+    pub fn peer_attests(
+        &mut self,
+        cluster: &ClusterName,
+        epoch: Epoch,
+        mut endpoint: Endpoint,
+    ) -> bool {
         let elsewhere = |(name, set): (&ClusterName, &ClusterSet)| {
             name != cluster && set.endpoint(endpoint.id).is_some()
         };
@@ -276,7 +288,13 @@ impl Catalog {
     }
 
     /// A peer attests an endpoint no longer.
-    pub fn peer_retracts(&mut self, cluster: &ClusterName, epoch: Epoch, id: EndpointId, now: Moment) {
+    pub fn peer_retracts(
+        &mut self,
+        cluster: &ClusterName,
+        epoch: Epoch,
+        id: EndpointId,
+        now: Moment,
+    ) {
         self.set(cluster).retract(epoch, id, now);
     }
 
@@ -514,7 +532,11 @@ fn liveness(set: &ClusterSet) -> ClusterLiveness {
 }
 
 /// Recounts one service in the digest.
-fn count<'a>(digest: &mut Digest, key: &ServiceKey, endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) {
+fn count<'a>(
+    digest: &mut Digest,
+    key: &ServiceKey,
+    endpoints: impl Iterator<Item = &'a Arc<Endpoint>>,
+) {
     digest.rows.retain(|(service, _, _), _| service != key);
     for endpoint in endpoints.filter(|e| e.health == Health::Ready) {
         let at = (key.clone(), endpoint.zone.clone(), endpoint.version.clone());

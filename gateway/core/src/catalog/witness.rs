@@ -99,7 +99,14 @@ impl Witness {
         self.hash
     }
 
+    /// The last word it attested on the endpoint.
+    pub(crate) fn word(&self, id: EndpointId) -> Option<u64> {
+        self.words.get(&id).copied()
+    }
+
+    /// It attests this word; one older than it attests already changes nothing.
     pub(crate) fn say(&mut self, id: EndpointId, sequence: u64) {
+        let sequence = sequence.max(self.word(id).unwrap_or_default());
         if let Some((_, named)) = &mut self.incoming {
             named.insert(id, sequence);
         }
