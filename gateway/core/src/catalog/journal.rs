@@ -16,13 +16,18 @@ const REMOVALS_MAX: usize = 16_384;
 /// readers can leave out groups and still know the hash of the rest.
 #[derive(Debug, Clone)]
 pub struct Journal<G, K, V> {
-    entries: BTreeMap<(G, K), Entry<V>>,
+    groups: BTreeMap<G, Group<K, V>>,
     order: BTreeMap<u64, (G, K)>,
     removals: VecDeque<u64>,
-    sums: BTreeMap<G, SetHash>,
     head: u64,
     /// Removals up to here are forgotten.
     floor: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Group<K, V> {
+    entries: BTreeMap<K, Entry<V>>,
+    hash: SetHash,
 }
 
 #[derive(Debug, Clone)]
@@ -69,10 +74,9 @@ impl Cursor {
 impl<G, K, V> Default for Journal<G, K, V> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            groups: BTreeMap::new(),
             order: BTreeMap::new(),
             removals: VecDeque::new(),
-            sums: BTreeMap::new(),
             head: 0,
             floor: 0,
         }
@@ -93,28 +97,37 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
     /// Writes that a key is gone, in the words of `value`. Without effect if
     /// it is not there.
     pub fn remove(&mut self, group: G, key: K, value: V) {
-        let at = (group, key);
-        if self.entries.get(&at).is_some_and(|e| e.element.is_some()) {
-            self.write(at.0, at.1, value, None);
+        if self.get(&group, &key).is_some() {
+            self.write(group, key, value, None);
             self.forget_removals();
         }
     }
 
-    /// The keys and values of a group that are present.
-    pub fn group<'a>(&'a self, group: &'a G, from: K) -> impl Iterator<Item = (&'a K, &'a V)> {
-        self.entries
-            .range((group.clone(), from)..)
-            .take_while(move |((g, _), _)| g == group)
+    /// A key's value, if it is present.
+    pub fn get(&self, group: &G, key: &K) -> Option<&V> {
+        let entry = self.groups.get(group)?.entries.get(key)?;
+        entry.element.map(|_| &entry.value)
+    }
+
+    /// The groups that have or had keys.
+    pub fn groups(&self) -> impl Iterator<Item = &G> {
+        self.groups.keys()
+    }
+
+    /// The keys of a group that are present.
+    pub fn keys<'a>(&'a self, group: &G) -> impl Iterator<Item = &'a K> {
+        let entries = self.groups.get(group).into_iter().flat_map(|g| &g.entries);
+        entries
             .filter(|(_, entry)| entry.element.is_some())
-            .map(|((_, key), entry)| (key, &entry.value))
+            .map(|(key, _)| key)
     }
 
     /// The hash of all present keys of the groups that `covers` admits.
     pub fn hash(&self, covers: impl Fn(&G) -> bool) -> SetHash {
-        self.sums
+        self.groups
             .iter()
-            .filter(|(group, _)| covers(group))
-            .fold(SetHash::default(), |sum, (_, hash)| sum.join(*hash))
+            .filter(|(name, _)| covers(name))
+            .fold(SetHash::default(), |sum, (_, group)| sum.join(group.hash))
     }
 
     /// A reader that knows nothing.
@@ -148,13 +161,14 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
         }
         let mut steps = Vec::new();
         let mut words = self.order.range(cursor.position + 1..);
-        for (position, key) in words.by_ref().take(most) {
+        for (position, (group, key)) in words.by_ref().take(most) {
             cursor.position = *position;
-            let Some(entry) = self.entries.get(key) else {
+            let entry = self.groups.get(group).and_then(|g| g.entries.get(key));
+            let Some(entry) = entry.filter(|_| covers(group)) else {
                 continue;
             };
             let old_removal = entry.element.is_none() && *position <= cursor.base;
-            if covers(&key.0) && !old_removal {
+            if !old_removal {
                 steps.push(Step {
                     position: *position,
                     value: entry.value.clone(),
@@ -168,32 +182,29 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
         Some(Batch { steps, caught_up })
     }
 
-    fn write(&mut self, group: G, key: K, value: V, element: Option<u64>) {
+    fn write(&mut self, name: G, key: K, value: V, element: Option<u64>) {
         self.head += 1;
         let position = self.head;
-        let at = (group, key);
-        let sum = self.sums.entry(at.0.clone()).or_default();
-        if let Some(element) = element {
-            sum.insert(element);
-        } else {
-            self.removals.push_back(position);
+        let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
+            entries: BTreeMap::new(),
+            hash: SetHash::default(),
+        });
+        match element {
+            Some(element) => group.hash.insert(element),
+            None => self.removals.push_back(position),
         }
         let entry = Entry {
             position,
             value,
             element,
         };
-        if let Some(before) = self.entries.insert(at.clone(), entry) {
+        if let Some(before) = group.entries.insert(key.clone(), entry) {
             self.order.remove(&before.position);
             if let Some(element) = before.element {
-                sum.remove(element);
+                group.hash.remove(element);
             }
         }
-        if sum.0 == 0 {
-            // Zero adds nothing; an empty group leaves no trace.
-            self.sums.remove(&at.0);
-        }
-        self.order.insert(position, at);
+        self.order.insert(position, (name, key));
     }
 
     fn forget_removals(&mut self) {
@@ -202,9 +213,14 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
                 return;
             };
             // Only a key that nobody wrote again still stands at that position.
-            if let Some(key) = self.order.remove(&position) {
-                self.entries.remove(&key);
+            if let Some((name, key)) = self.order.remove(&position) {
                 self.floor = position;
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.entries.remove(&key);
+                    if group.entries.is_empty() {
+                        self.groups.remove(&name);
+                    }
+                }
             }
         }
     }
@@ -269,7 +285,7 @@ mod tests {
         assert_eq!(journal.read(&mut midway, 10, |_| true), None);
         assert_eq!(journal.resume(seen), None);
         assert_eq!(journal.resume(journal.head() + 1), None);
-        assert_eq!(journal.entries.len(), REMOVALS_MAX, "bounded");
+        assert_eq!(journal.order.len(), REMOVALS_MAX, "bounded");
         assert_eq!(read(&journal, &mut journal.begin()), "");
     }
 }
