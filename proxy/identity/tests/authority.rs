@@ -1,5 +1,7 @@
 //! What an authority signs, whatever it is asked for.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
+
 use std::time::Duration;
 
 use rcgen::{

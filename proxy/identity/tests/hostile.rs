@@ -1,6 +1,8 @@
 //! Every hostile certificate is refused, for the expected reason, in a plain call
 //! and by both sides of real handshakes; the positive control is accepted by all three.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! Keys at rest: what is written is read, and nothing else is.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,7 +1,10 @@
 //! Rotation, pinning and what a configuration does not do.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
+
 mod support;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use support::{Failed, NOW, pair};
@@ -39,8 +42,17 @@ fn a_replaced_svid_counts_from_the_next_handshake_and_cuts_nothing() {
     let seen = |p: &support::Pair| peer_id(p.client.peer_certificates().unwrap()).unwrap();
     assert_eq!(seen(&before).to_string(), id("old"));
     assert_eq!(seen(&after).to_string(), id("new"));
-    before.say(b"still here");
-    after.say(b"here too");
+    say(&mut before, b"still here");
+    say(&mut after, b"here too");
+}
+
+/// Sends `text` from client to server.
+fn say(pair: &mut support::Pair, text: &[u8]) {
+    pair.client.writer().write_all(text).unwrap();
+    while pair.turn().unwrap() {}
+    let mut heard = vec![0; text.len()];
+    pair.server.reader().read_exact(&mut heard).unwrap();
+    assert_eq!(heard, text);
 }
 
 #[test]
@@ -125,4 +137,23 @@ fn renewal_falls_between_four_tenths_and_half_of_the_life() {
         assert_eq!(svid.renew_at(seed), svid.renew_at(seed));
     }
     assert_ne!(svid.renew_at(1), svid.renew_at(2));
+}
+
+#[test]
+fn both_configurations_have_the_suite_that_quic_begins_with() {
+    // RFC 9001 §5.2: initial packets are protected with AEAD_AES_128_GCM.
+    let home = authority(HOME, NOW);
+    let trust = bundles(&[&home]);
+    let source = SvidSource::new(svid(&home, &id("gw-1"), NOW));
+    let auth = ClientAuth::Required(PeerRule::Gateway);
+    let server = server_config(&source, &trust, auth, ALPN);
+    let client = client_config(&source, &trust, PeerRule::Gateway, ALPN);
+    for provider in [server.crypto_provider(), client.crypto_provider()] {
+        let initial = provider.cipher_suites.iter().find_map(|suite| {
+            let suite = suite.tls13()?;
+            let wanted = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+            (suite.common.suite == wanted).then(|| suite.quic_suite())?
+        });
+        assert!(initial.is_some());
+    }
 }

@@ -75,14 +75,4 @@ impl Pair {
         }
         Ok(moved)
     }
-
-    /// Sends `text` from client to server.
-    pub(crate) fn say(&mut self, text: &[u8]) {
-        use std::io::{Read, Write};
-        self.client.writer().write_all(text).unwrap();
-        while self.turn().unwrap() {}
-        let mut heard = vec![0; text.len()];
-        self.server.reader().read_exact(&mut heard).unwrap();
-        assert_eq!(heard, text);
-    }
 }
