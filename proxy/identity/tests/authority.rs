@@ -159,3 +159,14 @@ fn a_bundle_takes_authorities_of_its_own_domain_only() {
         Err(BundleError::Malformed { .. })
     ));
 }
+
+#[test]
+fn the_hash_of_a_bundle_does_not_depend_on_order_or_repetition() {
+    let roots: Vec<_> = (0..3)
+        .map(|_| authority(HOME, NOW).root().clone())
+        .collect();
+    let hash = weft_identity::bundle_hash(&roots);
+    let backwards = roots.iter().rev().chain(&roots[..1]);
+    assert_eq!(weft_identity::bundle_hash(backwards), hash);
+    assert_ne!(weft_identity::bundle_hash(&roots[1..]), hash);
+}

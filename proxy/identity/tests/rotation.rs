@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use support::{Failed, NOW, pair};
@@ -90,8 +91,13 @@ fn no_session_is_ever_resumed() {
         ALPN,
     );
     let client = client_config(&source, &trust, PeerRule::Gateway, ALPN);
-    for _ in 0..3 {
-        let pair = pair(&client, &server).handshake().unwrap();
+    // Not even with a client that would.
+    let mut willing = rustls::ClientConfig::clone(&client);
+    willing.resumption = rustls::client::Resumption::in_memory_sessions(8);
+    let willing = Arc::new(willing);
+    for client in [&client, &client, &willing, &willing] {
+        let pair = pair(client, &server).handshake().unwrap();
+        assert_eq!(pair.client.tls13_tickets_received(), 0);
         assert_eq!(
             pair.server.handshake_kind(),
             Some(rustls::HandshakeKind::Full)
