@@ -1,16 +1,12 @@
 //! Rotation, pinning and what a configuration does not do.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Failed, NOW, pair};
-use weft_identity::fixture::{authority, bundles, svid};
-use weft_identity::{
+use super::handshake::{Failed, NOW, pair};
+use crate::fixture::{authority, bundles, svid};
+use crate::{
     Bundles, ClientAuth, PeerRule, Reason, SvidSource, client_config, client_config_pinned,
     peer_id, refusal, server_config,
 };
@@ -40,7 +36,7 @@ fn a_replaced_svid_counts_from_the_next_handshake_and_cuts_nothing() {
     server_side.replace(svid(&home, &id("new"), NOW));
     let mut after = pair(&client, &server).handshake().unwrap();
 
-    let seen = |p: &support::Pair| peer_id(p.client.peer_certificates().unwrap()).unwrap();
+    let seen = |p: &super::handshake::Pair| peer_id(p.client.peer_certificates().unwrap()).unwrap();
     assert_eq!(seen(&before).to_string(), id("old"));
     assert_eq!(seen(&after).to_string(), id("new"));
     say(&mut before, b"still here");
@@ -48,7 +44,7 @@ fn a_replaced_svid_counts_from_the_next_handshake_and_cuts_nothing() {
 }
 
 /// Sends `text` from client to server.
-fn say(pair: &mut support::Pair, text: &[u8]) {
+fn say(pair: &mut super::handshake::Pair, text: &[u8]) {
     pair.client.writer().write_all(text).unwrap();
     while pair.turn().unwrap() {}
     let mut heard = vec![0; text.len()];
@@ -116,7 +112,7 @@ fn no_session_is_ever_resumed() {
 fn a_pin_admits_the_gateway_of_that_bundle_only() {
     let home = authority(HOME, NOW);
     let impostor = authority(HOME, NOW);
-    let join = |by: &weft_identity::Authority, who: &str| {
+    let join = |by: &crate::Authority, who: &str| {
         let source = SvidSource::new(svid(by, who, NOW));
         let auth = ClientAuth::Optional(PeerRule::AnyKnown);
         let server = server_config(&source, &bundles(&[by]), auth, ALPN);

@@ -1,13 +1,11 @@
 //! Keys at rest: what is written is read, and nothing else is.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::{KeyStore, KeyStoreError, Sealing};
 use tempfile::TempDir;
-use weft_identity::{KeyStore, KeyStoreError, Sealing};
 
 const SECRET: &[u8] = b"a private key of no particular kind";
 
