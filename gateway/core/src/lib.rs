@@ -9,7 +9,9 @@ pub mod catalog;
 mod lease;
 mod liveness;
 mod moment;
+mod outlook;
 
 pub use lease::{LEASE_LENGTH, LEASE_RENEWAL, Lease, LeaseTable};
 pub use liveness::{Path, Presence, Traffic, Verdict, Why, judge};
 pub use moment::Moment;
+pub use outlook::{Outlook, Sight};

@@ -14,12 +14,14 @@ use weft_model::{
     NodeId, Refusal, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime, code,
 };
 use weft_plan::catalog::CatalogView;
+use weft_plan::Outlook;
 use weft_plan::dns::Zones;
 use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
 use crate::config::GatewayConfig;
 use crate::membership::Membership;
+use crate::outlook::{Clock, outlook};
 use crate::tunnel::Tunnels;
 
 /// How often a write that lost a race for its generation is signed anew.
@@ -42,6 +44,7 @@ pub struct Hub {
     tunnels: Tunnels,
     catalog: Arc<ArcSwap<CatalogView>>,
     zones: Arc<ArcSwap<Zones>>,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Hub {
@@ -68,12 +71,14 @@ pub struct Parts {
     pub catalog: Arc<ArcSwap<CatalogView>>,
     /// The newest DNS zones.
     pub zones: Arc<ArcSwap<Zones>>,
+    /// The origin of its moments.
+    pub clock: Clock,
 }
 
 impl Hub {
     /// Takes the membership apart and joins it with the running parts.
     pub fn new(config: GatewayConfig, membership: Membership, parts: Parts) -> Self {
-        let Parts { svid, bundles, registry, tunnels, catalog, zones } = parts;
+        let Parts { svid, bundles, registry, tunnels, catalog, zones, clock } = parts;
         Self {
             trust_domain: membership.bundle.trust_domain().clone(),
             domain: membership.domain,
@@ -90,6 +95,7 @@ impl Hub {
             tunnels,
             catalog,
             zones,
+            clock,
         }
     }
 
@@ -141,6 +147,18 @@ impl Hub {
     /// The newest DNS zones.
     pub fn zones(&self) -> Arc<Zones> {
         self.zones.load_full()
+    }
+
+    /// How it sees the other clusters now.
+    pub fn outlook(&self) -> Outlook {
+        let silence = self.registry.applied().age;
+        let (state, paths) = (self.registry.state(), self.tunnels.paths());
+        outlook(&self.cluster, &state, &paths, silence, &self.clock)
+    }
+
+    /// The origin of its moments.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Its identity.

@@ -12,8 +12,8 @@ use prost::Message;
 use rustls::pki_types::CertificateDer;
 use tonic::Status;
 use weft_identity::{
-    Bundle, BundleSource, Bundles, EnrolmentToken, KeyStore, KeyStoreError, PeerRule, Sealing, Svid,
-    SvidError, SvidSource, TokenError, client_config, client_config_pinned, new_csr,
+    Bundle, BundleSource, Bundles, EnrolmentToken, KeyStore, KeyStoreError, PeerRule, Sealing,
+    Svid, SvidError, SvidSource, TokenError, client_config, client_config_pinned, new_csr,
 };
 use weft_model::{
     ClusterName, FederationDomain, NameError, RegionName, SpiffeId, TrustDomain, WallTime,
@@ -122,10 +122,20 @@ impl Enrolled {
         let keys = key_store(&config.state_dir)?;
         let (key, csr) = new_csr();
         let domain = self.svid.current().id().trust_domain.clone();
-        let tls = client_config(&self.svid, &self.bundles, PeerRule::GatewayOf(domain), &[ALPN_GRPC]);
+        let tls = client_config(
+            &self.svid,
+            &self.bundles,
+            PeerRule::GatewayOf(domain),
+            &[ALPN_GRPC],
+        );
         let channel = first_channel(&config.gateways, tls).await?;
-        let answer = RenewalClient::new(channel).renew(RenewRequest { csr: csr.into() }).await;
-        let chain = answer.map_err(|status| EnrolmentError::Refused(Box::new(status)))?.into_inner().chain;
+        let answer = RenewalClient::new(channel)
+            .renew(RenewRequest { csr: csr.into() })
+            .await;
+        let chain = answer
+            .map_err(|status| EnrolmentError::Refused(Box::new(status)))?
+            .into_inner()
+            .chain;
         let svid = Svid::from_der(certificates(&chain), key)?;
         let mut record = read_record(&config.state_dir)?.unwrap_or_default();
         record.chain = chain;
@@ -136,7 +146,10 @@ impl Enrolled {
 }
 
 fn key_store(state: &Path) -> Result<KeyStore, EnrolmentError> {
-    Ok(KeyStore::open(&state.join("keys"), Sealing::KeyFile(state.join("keys/sealing.key")))?)
+    Ok(KeyStore::open(
+        &state.join("keys"),
+        Sealing::KeyFile(state.join("keys/sealing.key")),
+    )?)
 }
 
 async fn enrol(config: &Config, keys: &KeyStore) -> Result<Enrolled, EnrolmentError> {
@@ -156,11 +169,20 @@ async fn enrol(config: &Config, keys: &KeyStore) -> Result<Enrolled, EnrolmentEr
     }
     let mut addresses = config.gateways.clone();
     addresses.extend(claims.addresses.iter().map(ToString::to_string));
-    let channel = first_channel(&addresses, client_config_pinned(claims.bundle_hash, &[ALPN_GRPC])).await?;
+    let channel = first_channel(
+        &addresses,
+        client_config_pinned(claims.bundle_hash, &[ALPN_GRPC]),
+    )
+    .await?;
     let (key, csr) = new_csr();
-    let request = EnrolRequest { token: text.trim().to_owned(), csr: csr.into() };
+    let request = EnrolRequest {
+        token: text.trim().to_owned(),
+        csr: csr.into(),
+    };
     let answer = EnrolmentClient::new(channel).enrol(request).await;
-    let record = answer.map_err(|status| EnrolmentError::Refused(Box::new(status)))?.into_inner();
+    let record = answer
+        .map_err(|status| EnrolmentError::Refused(Box::new(status)))?
+        .into_inner();
     let svid = Svid::from_der(certificates(&record.chain), key)?;
     let enrolled = assemble(&record, svid.clone())?;
     keep(&config.state_dir, keys, &record, &svid)?;
@@ -198,14 +220,19 @@ async fn first_channel(
             }
         }
     }
-    Err(EnrolmentError::Dial(Box::new(last.unwrap_or_else(|| DialError::Resolve {
-        host: String::new(),
-        source: io::ErrorKind::AddrNotAvailable.into(),
+    Err(EnrolmentError::Dial(Box::new(last.unwrap_or_else(|| {
+        DialError::Resolve {
+            host: String::new(),
+            source: io::ErrorKind::AddrNotAvailable.into(),
+        }
     }))))
 }
 
 fn certificates(chain: &[bytes::Bytes]) -> Vec<CertificateDer<'static>> {
-    chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect()
+    chain
+        .iter()
+        .map(|der| CertificateDer::from(der.to_vec()))
+        .collect()
 }
 
 fn assemble(record: &EnrolResponse, svid: Svid) -> Result<Enrolled, EnrolmentError> {

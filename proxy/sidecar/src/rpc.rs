@@ -59,8 +59,14 @@ pub enum DialError {
 
 /// Resolves `host:port`; at least one address, in the resolver's order.
 pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>, DialError> {
-    let failed = |source| DialError::Resolve { host: host.to_owned(), source };
-    let found: Vec<SocketAddr> = tokio::net::lookup_host(host).await.map_err(failed)?.collect();
+    let failed = |source| DialError::Resolve {
+        host: host.to_owned(),
+        source,
+    };
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(host)
+        .await
+        .map_err(failed)?
+        .collect();
     if found.is_empty() {
         return Err(failed(io::ErrorKind::NotFound.into()));
     }

@@ -99,8 +99,8 @@ impl Driver {
         };
         let quiet = slog::Logger::root(slog::Discard, slog::o!());
         let was_member = is_member(replica.image(), settings.node);
-        let raw = RawNode::new(&config, replica, &quiet)
-            .map_err(|error| OpenError(Box::new(error)))?;
+        let raw =
+            RawNode::new(&config, replica, &quiet).map_err(|error| OpenError(Box::new(error)))?;
         let mut driver = Self {
             timeouts: Timeouts::new(&settings),
             settings,
@@ -303,7 +303,13 @@ impl Driver {
     }
 
     /// Hands a batch to the disk; `held` is said once it is there.
-    fn write(&mut self, ready: u64, entries: Vec<Entry>, install: Option<Image>, held: Vec<Message>) {
+    fn write(
+        &mut self,
+        ready: u64,
+        entries: Vec<Entry>,
+        install: Option<Image>,
+        held: Vec<Message>,
+    ) {
         self.batches += 1;
         self.commit_unsaved = false;
         if let Some(image) = &install {
@@ -400,7 +406,11 @@ impl Driver {
     }
 
     fn note_read(&mut self, context: &[u8], index: u64) {
-        let own = [self.settings.node.0.to_be_bytes(), self.settings.run.to_be_bytes()].concat();
+        let own = [
+            self.settings.node.0.to_be_bytes(),
+            self.settings.run.to_be_bytes(),
+        ]
+        .concat();
         let read = context
             .strip_prefix(&own[..])
             .and_then(|id| id.try_into().ok())

@@ -89,7 +89,9 @@ impl Replica {
 
     fn position(&self, index: u64) -> Option<usize> {
         let offset = index.checked_sub(self.before.0 + 1)?;
-        usize::try_from(offset).ok().filter(|at| *at < self.entries.len())
+        usize::try_from(offset)
+            .ok()
+            .filter(|at| *at < self.entries.len())
     }
 
     /// Replaces the log from the first of `entries` on.

@@ -15,8 +15,8 @@ mod state;
 mod workload;
 
 pub use entry::{Decoded, SIGNATURE_CONTEXT, decode, encode_signed, signing_input};
-pub use field::WireError;
 pub(crate) use entry::{encode_entry, entry_request};
+pub use field::WireError;
 pub(crate) use state::{decode_image, encode_image};
 
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.

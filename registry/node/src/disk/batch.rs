@@ -47,7 +47,10 @@ impl Batch {
         let mut changes = Vec::with_capacity(self.entries.len() + 3);
         if let Some(image) = &self.install {
             changes.push(Change::DropFrom(0));
-            changes.push(Change::Meta(Meta::Start, record::start(image.index.0, image.term)));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(image.index.0, image.term),
+            ));
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
         }
         if let Some(first) = self.entries.first() {
@@ -58,7 +61,10 @@ impl Batch {
         }
         if let Some(Compaction { image, through }) = &self.compaction {
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
-            changes.push(Change::Meta(Meta::Start, record::start(through.0, through.1)));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(through.0, through.1),
+            ));
             changes.push(Change::DropThrough(through.0));
         }
         changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));

@@ -60,7 +60,9 @@ impl MemoryDisk {
     /// What is durable.
     pub fn load(&self) -> Result<Stored, Damage> {
         record::read(
-            self.log.iter().map(|(index, value)| Ok((*index, value.clone()))),
+            self.log
+                .iter()
+                .map(|(index, value)| Ok((*index, value.clone()))),
             |meta| Ok(self.meta.get(&meta).cloned()),
         )
     }

@@ -150,12 +150,21 @@ impl Store {
             folder: folder.clone(),
             id,
         };
-        let mut changes = vec![Change::Meta(Meta::Folder, record::folder(&folder_record(&folder, id)))];
-        changes.extend(first.iter().flat_map(|stored| founding_batch(stored).changes()));
+        let mut changes = vec![Change::Meta(
+            Meta::Folder,
+            record::folder(&folder_record(&folder, id)),
+        )];
+        changes.extend(
+            first
+                .iter()
+                .flat_map(|stored| founding_batch(stored).changes()),
+        );
         store.commit(changes)?;
         drop(store);
         fs::rename(&draft, &path).map_err(open)?;
-        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(open)?;
+        fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(open)?;
         Self::open(dir, Some(&folder))
     }
 

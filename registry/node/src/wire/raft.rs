@@ -44,8 +44,7 @@ pub(crate) fn read_message(wire: RaftMessage) -> Result<Message, WireError> {
     message.term = wire.term;
     message.log_term = wire.log_term;
     message.index = wire.index;
-    let entries: Result<Vec<Entry>, WireError> =
-        wire.entries.into_iter().map(read_entry).collect();
+    let entries: Result<Vec<Entry>, WireError> = wire.entries.into_iter().map(read_entry).collect();
     message.set_entries(entries?.into());
     message.commit = wire.commit;
     message.commit_term = wire.commit_term;

@@ -191,10 +191,7 @@ fn read(wire: &log::Federation) -> Result<FederationParts, WireError> {
     })
 }
 
-fn all<W, T>(
-    rows: &[W],
-    read: impl Fn(&W) -> Result<T, WireError>,
-) -> Result<Vec<T>, WireError> {
+fn all<W, T>(rows: &[W], read: impl Fn(&W) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
     rows.iter().map(read).collect()
 }
 
@@ -289,7 +286,10 @@ fn read_token(wire: &log::Token) -> Result<TokenRow, WireError> {
     Ok((token("tokens.id", &wire.id)?, (grant, state)))
 }
 
-type ExportRow = ((weft_model::ServiceKey, weft_model::ClusterName), ExportRecord);
+type ExportRow = (
+    (weft_model::ServiceKey, weft_model::ClusterName),
+    ExportRecord,
+);
 
 fn write_export(((key, cluster), record): &ExportRow) -> log::Export {
     let ExportRecord {
