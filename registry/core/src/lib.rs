@@ -12,6 +12,9 @@
 //!                                 exports ─> Service (derived, MCS rules, virtual-IP index)
 //! ```
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod code;
 mod command;
 pub mod duration;

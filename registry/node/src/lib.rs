@@ -19,7 +19,6 @@ pub mod members;
 mod node;
 mod proposal;
 mod replica;
-mod signature;
 pub mod wire;
 
 pub use node::{
@@ -30,4 +29,3 @@ pub use node::{
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use proposal::{Draft, Proposal};
 pub use replica::{Answer, Record};
-pub use signature::{SigningKey, verify};

@@ -1,6 +1,7 @@
 //! Whatever clusters, operators and forgers write, in whatever order: what
 //! always holds of the state. Every failing log shrinks to a short one.
 
+<<<<<<< HEAD
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -259,6 +260,21 @@ impl Step {
         entry
     }
 }
+=======
+mod generate;
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::author::Standing;
+use crate::fixture::{CLUSTERS, Log, name};
+use crate::*;
+
+pub(super) use generate::exports;
+use generate::{NAMES, steps};
+>>>>>>> model
 
 fn start() -> Log {
     let mut log = Log::founded();
@@ -288,6 +304,7 @@ fn check_state(state: &Federation) {
             service.index
         );
     }
+<<<<<<< HEAD
     for (key, gone) in state.quarantined() {
         let held = state.applied().0 < gone.since.0 + quota::QUARANTINE_ENTRIES
             || state.time().since(gone.time) < quota::QUARANTINE_TIME;
@@ -298,6 +315,8 @@ fn check_state(state: &Federation) {
             gone.index
         );
     }
+=======
+>>>>>>> model
     let able = |user: &UserName| state.signer(user).is_some();
     let admins = state.role_bindings().filter(|(_, b)| b.role == Role::Admin);
     assert!(
@@ -333,6 +352,10 @@ fn check_step(before: &Federation, after: &Federation, entry: &Entry, applied: &
     for (id, _) in after.nodes().filter(|(id, _)| before.node(*id).is_none()) {
         assert!(id >= before.next_node, "node id {id} was used before");
     }
+<<<<<<< HEAD
+=======
+    check_indexes(before, after, entry);
+>>>>>>> model
     let cause = before.admit(after.applied(), entry).ok();
     for cluster in NAMES.map(name::<ClusterName>) {
         if owned(before, &cluster) == owned(after, &cluster) {
@@ -357,6 +380,29 @@ fn check_step(before: &Federation, after: &Federation, entry: &Entry, applied: &
     }
 }
 
+<<<<<<< HEAD
+=======
+/// A service keeps its index, and none gets one that rests for another.
+fn check_indexes(before: &Federation, after: &Federation, entry: &Entry) {
+    for service in after.services() {
+        if let Some(old) = before.service(&service.key) {
+            assert_eq!(old.index, service.index);
+            continue;
+        }
+        for (key, gone) in before.quarantined() {
+            let rests = after.applied().0 < gone.since.0 + quota::QUARANTINE_ENTRIES
+                || entry.time.since(gone.time) < quota::QUARANTINE_TIME;
+            let (same_key, same_index) = (*key == service.key, gone.index == service.index);
+            assert!(
+                !rests || same_key == same_index,
+                "index {} of {key}",
+                gone.index
+            );
+        }
+    }
+}
+
+>>>>>>> model
 /// The state without what every entry may touch.
 fn records(state: &Federation) -> FederationParts {
     let mut parts = state.to_parts();
@@ -370,7 +416,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
+<<<<<<< HEAD
     fn any_log_keeps_the_invariants_and_replays_to_itself(steps in vec(steps(), 1..60)) {
+=======
+    fn any_log_keeps_the_invariants_and_replays_to_itself(steps in vec(steps(), 1..100)) {
+>>>>>>> model
         let mut log = start();
         let (mut index, mut indexes) = (log.entries.len() as u64, Vec::new());
         indexes.extend(1..=index);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use raft::eraftpb::{ConfState, Snapshot};
+use ::raft::eraftpb::{ConfState, Snapshot};
 use weft_model::fixture::{self, Log, name};
 use weft_model::*;
 
@@ -26,10 +26,12 @@ fn commands() -> Vec<Command> {
     let key: ServiceKey = name("shop/checkout");
     let port = NonZeroU16::new(5432).unwrap();
     let check = HealthCheck {
-        probe: Probe::Http(HttpProbe {
+        http: Some(HttpProbe {
             port,
             path: "/healthz".into(),
         }),
+        grpc: None,
+        tcp: None,
         interval: Duration::from_millis(1500),
         timeout: Duration::from_secs(1),
         failures: 3,
@@ -206,7 +208,7 @@ fn a_snapshot_comes_back_as_it_went() {
 
 #[test]
 fn configuration_entries_of_the_library_are_read_without_its_codec() {
-    use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, EntryType};
+    use ::raft::eraftpb::{ConfChangeTransition, ConfChangeV2, EntryType};
     use weft_proto::log::conf_change::Type;
     let mut change = ConfChangeV2::default();
     change.set_transition(ConfChangeTransition::Implicit);
@@ -216,12 +218,23 @@ fn configuration_entries_of_the_library_are_read_without_its_codec() {
         raft::conf_change_single(Type::AddLearner, 5),
     ];
     change.set_changes(singles.into());
-    // What the library puts into its entries, byte for byte.
-    let bytes = protobuf::Message::write_to_bytes(&change).unwrap();
-    let back = raft::read_conf_change(EntryType::EntryConfChangeV2, bytes.into()).unwrap();
+    let back = raft::read_conf_change(EntryType::EntryConfChangeV2, written(&change)).unwrap();
     assert_eq!(back, change);
     let empty = raft::read_conf_change(EntryType::EntryConfChangeV2, Bytes::new()).unwrap();
     assert_eq!(empty, ConfChangeV2::default());
+}
+
+/// What the library puts into its entries for a change, byte for byte.
+fn written(change: &::raft::eraftpb::ConfChangeV2) -> Bytes {
+    use ::raft::storage::MemStorage;
+    let storage = MemStorage::new_with_conf_state(ConfState::from((vec![1], vec![300])));
+    let config = ::raft::Config::new(1);
+    let quiet = slog::Logger::root(slog::Discard, slog::o!());
+    let mut raw = ::raft::RawNode::new(&config, storage, &quiet).unwrap();
+    raw.campaign().unwrap();
+    raw.propose_conf_change(Vec::new(), change.clone()).unwrap();
+    let entries = raw.raft.raft_log.all_entries();
+    entries.last().unwrap().data.clone()
 }
 
 proptest! {
