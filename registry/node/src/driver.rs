@@ -172,6 +172,12 @@ impl Driver {
         Index(self.raw.raft.raft_log.committed)
     }
 
+    /// The voter that could lead soonest after this leader; none if it is alone, or no leader.
+    pub fn successor(&self) -> Option<NodeId> {
+        let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
+        members::successor(&voters.collect(), &output::progress(&self.raw), self.settings.node)
+    }
+
     fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }

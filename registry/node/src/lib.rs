@@ -16,12 +16,16 @@ pub mod disk;
 pub mod driver;
 mod image;
 pub mod members;
+mod node;
 mod proposal;
 mod replica;
-mod signature;
 pub mod wire;
 
+pub use node::{
+    AppliedHere, CallError, Changes, Counters, DiskStatus, Failure, METHOD_PROPOSE,
+    METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig, Start, StartError, Status,
+    TransferError, Transport, Watch, WatchError,
+};
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use proposal::{Draft, Proposal};
 pub use replica::{Answer, Record};
-pub use signature::{SigningKey, verify};

@@ -110,7 +110,7 @@ fn remove(
 }
 
 /// The voter that can lead soonest.
-fn successor(
+pub(crate) fn successor(
     voters: &BTreeSet<NodeId>,
     progress: &BTreeMap<NodeId, Progress>,
     me: NodeId,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use weft_model::{Author, Command, Generation, RequestId, UserName, WallTime};
 
-use crate::signature::SigningKey;
+use weft_identity::SigningKey;
 use crate::wire::{self, ENTRY_BYTES_MAX, WireError};
 
 /// What an author says, before it is signed.

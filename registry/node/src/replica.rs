@@ -11,7 +11,7 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use weft_model::{Event, Index, Outcome, RequestId};
 
 use crate::image::{Image, Quarantined};
-use crate::{signature, wire};
+use crate::wire;
 
 /// The log, the hard state and the applied state.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Replica {
         let mut entry = decoded.entry;
         entry.authentic = key.is_some_and(|key| {
             let input = wire::signing_input(&decoded.signed);
-            signature::verify(&key, &input, &decoded.signature)
+            weft_identity::verify(&key, &input, &decoded.signature)
         });
         match repeats {
             Repeats::Once => {}
