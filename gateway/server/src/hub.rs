@@ -269,10 +269,12 @@ pub(crate) fn wall_clock() -> WallTime {
 pub(crate) fn propose_status(error: &ProposeError) -> Status {
     let code = match error {
         ProposeError::Refused(refused) => return refused_status(refused),
-        ProposeError::NoLeader => code::NO_LEADER,
-        ProposeError::Timeout => code::OUTCOME_UNKNOWN,
+        ProposeError::NoLeader { .. } => code::NO_LEADER,
+        ProposeError::Timeout { .. } => code::OUTCOME_UNKNOWN,
         ProposeError::TooLarge { .. } => code::TOO_LARGE,
-        _ => code::NO_LEADER,
+        ProposeError::Overloaded { .. } | ProposeError::Shutdown => code::NO_LEADER,
+        ProposeError::Unreadable { .. } => code::QUARANTINED,
+        ProposeError::Disk(_) => code::DISK,
     };
     refusal(code, error.to_string())
 }

@@ -46,11 +46,12 @@ pub(super) fn view(hub: &Hub) -> StatusView {
 }
 
 fn raft(hub: &Hub, state: &Federation) -> RaftView {
-    let status = hub.registry().status().raft;
+    let status = hub.registry().status();
+    let status = &status.raft;
     let paths = hub.tunnels().paths();
     let members = state.nodes().map(|(id, node)| {
         let path = paths.peers.get(&id).filter(|path| path.state != PathState::Down);
-        let role = if status.leader == Some(id) {
+        let role = if status.leadership.leader == Some(id) {
             "leader"
         } else if status.voters.contains(&id) {
             "voter"
@@ -67,8 +68,8 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
         }
     });
     RaftView {
-        leader: status.leader.map(|NodeId(id)| id),
-        term: status.term,
+        leader: status.leadership.leader.map(|NodeId(id)| id),
+        term: status.leadership.term,
         commit: status.commit.0,
         members: members.collect(),
     }

@@ -5,7 +5,8 @@ use weft_model::{
     Author, ClusterRole, ClusterSpec, Command, FederationDomain, Founding, GatewayRecord, Generation,
     NodeId, RelayConsent, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime,
 };
-use weft_registry::{Draft, FORMAT_SUPPORTED, Proposal};
+use weft_registry::wire::FORMAT_SUPPORTED;
+use weft_registry::{Draft, Proposal};
 
 use super::{Membership, MembershipError, refuse_existing};
 use crate::config::GatewayConfigFile;
