@@ -14,11 +14,16 @@
 pub mod admin;
 pub mod api;
 pub mod config;
+mod control;
+mod gateway;
 mod hub;
 pub mod membership;
 mod outlook;
+pub mod relay;
 mod sys;
 #[cfg(test)]
 mod testing;
 pub mod tunnel;
 pub mod workers;
+
+pub use gateway::{Gateway, GatewayError};
