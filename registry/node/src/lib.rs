@@ -24,7 +24,7 @@ pub mod wire;
 pub use node::{
     AppliedHere, CallError, Changes, Counters, DiskStatus, Failure, METHOD_PROPOSE,
     METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig, Start, StartError, Status,
-    TransferError, Transport, Watch, WatchError,
+    TransferError, Transport, Watch, WatchError, found,
 };
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use proposal::{Draft, Proposal};

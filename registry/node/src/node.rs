@@ -4,7 +4,7 @@ mod call;
 mod config;
 mod disk_thread;
 mod error;
-pub(crate) mod open;
+mod open;
 mod proposals;
 mod reads;
 mod status;
@@ -23,6 +23,7 @@ use weft_model::{Federation, Index, NodeId};
 use weft_proto::peer::RaftBatch;
 
 pub use config::{RegistryConfig, Start};
+pub use open::found;
 pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
 pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};

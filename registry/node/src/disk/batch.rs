@@ -36,6 +36,13 @@ pub struct Stored {
     pub(crate) image: Image,
 }
 
+impl Stored {
+    /// The position up to which the state is known without the log.
+    pub fn applied(&self) -> weft_model::Index {
+        self.image.index
+    }
+}
+
 impl Batch {
     /// How many entries it writes.
     pub fn entries(&self) -> usize {

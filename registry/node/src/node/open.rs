@@ -37,7 +37,7 @@ pub(super) fn open(
 
 /// What a founder's disk holds first: a group of one voter, and the first entry,
 /// committed by that voter. One transaction, so a federation is founded or not.
-pub(crate) fn found(
+pub fn found(
     proposal: &Proposal,
     now: WallTime,
 ) -> Result<(Folder, Stored), StartError> {

@@ -368,6 +368,7 @@ impl<T: Transport> Task<T> {
     fn note_applied(&mut self, record: Record) {
         let Record {
             index,
+            checksum: _,
             request,
             answer,
             events,
