@@ -5,7 +5,6 @@
 //! signed here, naming the operator who ordered them.
 
 mod authorise;
-mod explain;
 mod read;
 mod status;
 pub mod view;
@@ -109,9 +108,6 @@ impl Admin for AdminService {
             "services" => self.document(&read::services(&self.hub)),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
             "tokens" => self.document(&read::tokens(&self.hub)),
-            "proxies" => self.document(&read::proxies(&self.hub)),
-            "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
-            "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
                 self.document(&write::leave(&self.hub, user).await?)

@@ -8,19 +8,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::Status;
-use weft_identity::{Authority, Bundle, BundleSource, SigningKey, SvidSource};
+use weft_identity::{Authority, Bundle, BundleSource, SigningKey, Svid, SvidSource};
 use weft_model::{
     Author, ClusterName, Command, Entry, Federation, FederationDomain, GatewayName, Generation, Index,
     NodeId, Refusal, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime, code,
 };
 use weft_plan::catalog::CatalogView;
 use weft_plan::Outlook;
-use weft_plan::dns::Zones;
 use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
 use crate::config::GatewayConfig;
-use crate::membership::Membership;
+use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
 use crate::tunnel::Tunnels;
 
@@ -43,7 +42,6 @@ pub struct Hub {
     registry: Registry,
     tunnels: Tunnels,
     catalog: Arc<ArcSwap<CatalogView>>,
-    zones: Arc<ArcSwap<Zones>>,
     clock: Clock,
 }
 
@@ -69,8 +67,6 @@ pub struct Parts {
     pub tunnels: Tunnels,
     /// The newest catalog view.
     pub catalog: Arc<ArcSwap<CatalogView>>,
-    /// The newest DNS zones.
-    pub zones: Arc<ArcSwap<Zones>>,
     /// The origin of its moments.
     pub clock: Clock,
 }
@@ -78,7 +74,7 @@ pub struct Parts {
 impl Hub {
     /// Takes the membership apart and joins it with the running parts.
     pub fn new(config: GatewayConfig, membership: Membership, parts: Parts) -> Self {
-        let Parts { svid, bundles, registry, tunnels, catalog, zones, clock } = parts;
+        let Parts { svid, bundles, registry, tunnels, catalog, clock } = parts;
         Self {
             trust_domain: membership.bundle.trust_domain().clone(),
             domain: membership.domain,
@@ -94,7 +90,6 @@ impl Hub {
             registry,
             tunnels,
             catalog,
-            zones,
             clock,
         }
     }
@@ -142,11 +137,6 @@ impl Hub {
     /// The newest catalog view.
     pub fn catalog(&self) -> Arc<CatalogView> {
         self.catalog.load_full()
-    }
-
-    /// The newest DNS zones.
-    pub fn zones(&self) -> Arc<Zones> {
-        self.zones.load_full()
     }
 
     /// How it sees the other clusters now.
@@ -199,6 +189,16 @@ impl Hub {
             refusal(code::INVALID_RESOURCE, format!("no certificate for {id}: {error}"))
         })?;
         Ok(chain.into_iter().map(|der| Bytes::from(der.to_vec())).collect())
+    }
+
+    /// Whether this gateway holds the cluster's CA.
+    pub fn holds_authority(&self) -> bool {
+        self.authority.is_some()
+    }
+
+    /// Writes a renewed identity to the state folder.
+    pub(crate) fn keep_svid(&self, svid: &Svid) -> Result<(), MembershipError> {
+        crate::membership::keep_svid(&self.config, svid)
     }
 
     /// Has a signed entry committed and applied here.
@@ -290,4 +290,10 @@ fn refused_status(refused: &Refusal) -> Status {
         _ => code::REFUSED,
     };
     refusal(code, refused.to_string())
+}
+
+impl crate::control::Questions for Hub {
+    fn answer(&self, question: &crate::tunnel::Question) -> Result<Bytes, String> {
+        Err(format!("there is no method {:?}", question.method))
+    }
 }

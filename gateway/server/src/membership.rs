@@ -221,7 +221,6 @@ impl Membership {
         let domain: FederationDomain = record.domain.parse().map_err(name)?;
         let cluster: ClusterName = record.cluster.parse().map_err(name)?;
         let trust_domain = TrustDomain::of_cluster(&cluster, &domain);
-        let key = keys.load("svid")?.ok_or_else(|| damaged("the identity's key is gone"))?;
         let seed = keys.load("signing")?.ok_or_else(|| damaged("the signing key is gone"))?;
         let seed: [u8; 32] =
             seed.as_slice().try_into().map_err(|_| damaged("the signing key has another length"))?;
@@ -237,7 +236,7 @@ impl Membership {
         };
         Ok(Self {
             bundle: Bundle::new(trust_domain, record.bundle.iter().map(certificate))?,
-            svid: Svid::from_der(record.chain.iter().map(certificate).collect(), key)?,
+            svid: load_svid(keys, &record)?.ok_or_else(|| damaged("the identity's key is gone"))?,
             signing: SigningKey::from_seed(seed),
             gateway: record.gateway.parse().map_err(name)?,
             node: NodeId(record.node),
@@ -254,6 +253,30 @@ impl Membership {
             operators,
         })
     }
+}
+
+/// The key that belongs to the record's chain. A crash while a renewed identity is kept leaves
+/// either key beside either record.
+fn load_svid(keys: &KeyStore, record: &wire::Membership) -> Result<Option<Svid>, MembershipError> {
+    for name in ["svid", "svid-next"] {
+        if let Some(key) = keys.load(name)?
+            && let Ok(svid) = Svid::from_der(record.chain.iter().map(certificate).collect(), key)
+        {
+            return Ok(Some(svid));
+        }
+    }
+    Ok(None)
+}
+
+/// Replaces the identity in a state folder: old or new, never a mixture.
+pub(crate) fn keep_svid(config: &GatewayConfig, svid: &Svid) -> Result<(), MembershipError> {
+    let keys = key_store(config)?;
+    let mut record = read(&config.state_dir)?
+        .ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
+    keys.put("svid-next", svid.key())?;
+    record.chain = svid.chain().iter().map(|der| Bytes::copy_from_slice(der)).collect();
+    write(&config.state_dir, &record)?;
+    Ok(keys.put("svid", svid.key())?)
 }
 
 fn certificate(der: &Bytes) -> CertificateDer<'static> {

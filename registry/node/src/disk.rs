@@ -13,4 +13,4 @@ mod store;
 pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
 pub use memory::MemoryDisk;
-pub use store::{DiskError, Folder, Store, StoreId};
+pub use store::{DiskError, Folder, Store, StoreId, exists};

@@ -10,7 +10,7 @@ use weft_proto::api::{GetRequest, WatchEvent};
 use weft_registry::WatchError;
 
 use super::status::{freshness, services as service_views, traffic};
-use super::view::{EndpointView, ListView, ProxyView, ServiceView};
+use super::view::{EndpointView, ListView, ServiceView};
 use super::Events;
 use crate::api::refusal;
 use crate::hub::Hub;
@@ -177,11 +177,6 @@ pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
         })
         .collect();
     list(hub, items)
-}
-
-/// Sidecars with a session here.
-pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
-    list(hub, hub.sessions())
 }
 
 /// Changes from `from` on, as they are applied here.

@@ -31,6 +31,11 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreId(pub [u8; 16]);
 
+/// Whether `dir` holds a registry.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(FILE_NAME).exists()
+}
+
 /// Whose state a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
