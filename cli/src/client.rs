@@ -20,6 +20,7 @@ use weft_model::{
     Author, ClusterName, ClusterRole, Code, Command, Generation, Kind, Namespace, NodeId,
     RegionName, RequestId, ServiceAccount, TokenGrant, code,
 };
+use weft_registry::{Draft, Proposal};
 use weft_proto::api::admin_client::AdminClient;
 use weft_proto::api::{
     AskRequest, DeleteRequest, Document as ApiDocument, GetRequest, IssueWorkloadTokenRequest,
@@ -32,6 +33,10 @@ use crate::context::{Context, Contexts};
 use crate::document::Document;
 use crate::problem::Problem;
 
+pub(crate) use connect::dial_problem;
+
+/// How often a command that lost a race for its generation is signed anew.
+const RACES_MAX: usize = 5;
 /// The most a sidecar's admin answer may hold, in bytes.
 const FETCH_MAX: usize = 64 << 20;
 
@@ -72,7 +77,7 @@ impl Client {
     /// The gateway's view of the federation.
     pub(crate) async fn status(&mut self, consistent: bool) -> Result<StatusView, Problem> {
         let request = self.request(StatusRequest { consistent });
-        let document = self.admin.status(request).await.map_err(problem)?.into_inner();
+        let document = self.admin.status(request).await.map_err(|status| problem(&status))?.into_inner();
         self.read(document)
     }
 
@@ -84,7 +89,7 @@ impl Client {
     ) -> Result<T, Problem> {
         let json = serde_json::to_vec(&arguments).unwrap_or_default().into();
         let request = self.request(AskRequest { question: question.to_owned(), json });
-        let document = self.admin.ask(request).await.map_err(problem)?.into_inner();
+        let document = self.admin.ask(request).await.map_err(|status| problem(&status))?.into_inner();
         self.read(document)
     }
 
@@ -103,7 +108,7 @@ impl Client {
             cluster: global.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
             consistent,
         });
-        let document = self.admin.get(request).await.map_err(problem)?.into_inner();
+        let document = self.admin.get(request).await.map_err(|status| problem(&status))?.into_inner();
         self.read(document)
     }
 
@@ -132,7 +137,7 @@ impl Client {
             if_index: if_index.unwrap_or(0),
             dry_run,
         });
-        let answer = self.admin.put(request).await.map_err(problem)?.into_inner();
+        let answer = self.admin.put(request).await.map_err(|status| problem(&status))?.into_inner();
         applied(answer)
     }
 
@@ -160,11 +165,12 @@ impl Client {
             if_index: 0,
             dry_run: false,
         });
-        let answer = self.admin.delete(request).await.map_err(problem)?.into_inner();
+        let answer = self.admin.delete(request).await.map_err(|status| problem(&status))?.into_inner();
         applied(answer)
     }
 
-    /// Signs a command with the operator's key and has it committed.
+    /// Signs a command with the operator's key and has it committed, again if another of this
+    /// operator's commands took the generation first.
     pub(crate) async fn submit(
         &mut self,
         command: Command,
@@ -172,24 +178,26 @@ impl Client {
         dry_run: bool,
     ) -> Result<u64, Problem> {
         let key = self.signing_key()?;
-        let author = Author::Operator(self.context.user.clone(), self.context.signing_epoch);
-        let entry = weft_registry::wire::seal(
-            &weft_registry::wire::Draft {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let order: Value = self.ask("order", json!({})).await?;
+            let generation = order.get("generation").and_then(Value::as_u64).unwrap_or(1);
+            let draft = Draft {
                 request: RequestId(rand::random()),
-                author,
+                author: Author::Operator(self.context.user.clone(), self.context.signing_epoch),
                 by_order_of: None,
-                generation: Generation(0),
-                command,
-            },
-            &key,
-        );
-        let request = self.request(SubmitRequest {
-            entry,
-            if_index: if_index.unwrap_or(0),
-            dry_run,
-        });
-        let answer = self.admin.submit(request).await.map_err(problem)?.into_inner();
-        applied(answer)
+                generation: Generation(generation),
+                command: command.clone(),
+            };
+            let entry = Proposal::sign(&key, &draft).encode();
+            let request = self.request(SubmitRequest { entry, if_index: if_index.unwrap_or(0), dry_run });
+            match self.admin.submit(request).await {
+                Ok(answer) => return applied(answer.into_inner()),
+                Err(status) if tries < RACES_MAX && lost_race(&status) => {}
+                Err(status) => return Err(problem(&status)),
+            }
+        }
     }
 
     /// Makes a join token: its secret is made here and goes nowhere else.
@@ -205,9 +213,7 @@ impl Client {
         let grant = TokenGrant { key: key.public(), cluster: cluster.clone(), region: region.clone(), role, expires };
         self.submit(Command::GrantToken(grant), None, false).await?;
         let asked = self.status(false).await?;
-        let answering = asked.clusters.iter().find(|member| member.name == asked.cluster);
-        let api = answering.map(|member| member.api.clone()).unwrap_or_default();
-        connect::join_token(&self.context, &asked, key, cluster, region, api)
+        connect::join_token(&self.context, &asked, &key, cluster, region)
     }
 
     /// A token that gives a sidecar its first identity.
@@ -223,7 +229,7 @@ impl Client {
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             single_use: true,
         });
-        let answer = self.admin.issue_workload_token(request).await.map_err(problem)?;
+        let answer = self.admin.issue_workload_token(request).await.map_err(|status| problem(&status))?;
         Ok(answer.into_inner().token)
     }
 
@@ -236,7 +242,7 @@ impl Client {
     /// Hands leadership over.
     pub(crate) async fn transfer(&mut self, to: NodeId) -> Result<(), Problem> {
         let request = self.request(TransferLeaderRequest { node: to.0 });
-        self.admin.transfer_leader(request).await.map_err(problem)?;
+        self.admin.transfer_leader(request).await.map_err(|status| problem(&status))?;
         Ok(())
     }
 
@@ -275,8 +281,13 @@ fn applied(answer: SubmitResponse) -> Result<u64, Problem> {
     }
 }
 
+/// Whether another write of ours came first: the registry asks to read again and retry.
+fn lost_race(status: &Status) -> bool {
+    status.message().contains("a replay, or a lost race")
+}
+
 /// A gateway's refusal, with the code it sends along.
-fn problem(status: Status) -> Problem {
+pub(crate) fn problem(status: &Status) -> Problem {
     let named = status.metadata().get("weft-code").and_then(|code| code.to_str().ok());
     let code = named.and_then(Code::find).copied().unwrap_or(match status.code() {
         tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => code::OUTCOME_UNKNOWN,

@@ -5,9 +5,11 @@
 
 mod args;
 mod client;
+mod clock;
 mod command;
 mod context;
 mod document;
+mod membership;
 mod output;
 mod problem;
 mod sample;

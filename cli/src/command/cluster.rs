@@ -120,7 +120,7 @@ impl From<RoleArg> for ClusterRole {
 impl Cluster {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         match self {
-            Self::Init(init) => crate::membership::init(init).await,
+            Self::Init(init) => crate::membership::init(init),
             Self::Join(join) => crate::membership::join(join).await,
             Self::Token(token) => token.run(global).await,
             Self::List => {

@@ -107,6 +107,7 @@ impl Admin for AdminService {
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
+            "order" => self.document(&read::order(&self.hub, &user)),
             "tokens" => self.document(&read::tokens(&self.hub)),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;

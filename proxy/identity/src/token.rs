@@ -78,14 +78,19 @@ impl JoinToken {
         bundle_hash: [u8; 32],
         addresses: Vec<ApiAddress>,
     ) -> Self {
-        Self {
-            seed: SigningKey::generate().seed(),
-            cluster,
-            region,
-            domain,
-            bundle_hash,
-            addresses,
-        }
+        Self::with_key(&SigningKey::generate(), cluster, region, domain, bundle_hash, addresses)
+    }
+
+    /// A token whose key was made, and granted, before.
+    pub fn with_key(
+        key: &SigningKey,
+        cluster: ClusterName,
+        region: RegionName,
+        domain: FederationDomain,
+        bundle_hash: [u8; 32],
+        addresses: Vec<ApiAddress>,
+    ) -> Self {
+        Self { seed: key.seed(), cluster, region, domain, bundle_hash, addresses }
     }
 
     /// The key to sign the redemption with.

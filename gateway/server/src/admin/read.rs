@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
-    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, code,
+    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, UserName, code,
 };
 use weft_proto::api::{GetRequest, WatchEvent};
 use weft_registry::WatchError;
@@ -153,6 +153,11 @@ fn view(endpoint: &Endpoint, verdict: String) -> EndpointView {
         identity: endpoint.identity.to_string(),
         verdict,
     }
+}
+
+/// The generation that an operator's next command must carry.
+pub(super) fn order(hub: &Hub, user: &UserName) -> Value {
+    json!({ "generation": hub.registry().state().next_order(user) })
 }
 
 /// Join tokens; their secrets are nowhere.
