@@ -1,1 +1,36 @@
-//! Data-plane decisions: route, balance, eject, limit. Pure.
+//! Data-plane decisions: which service a request means, which endpoint gets it,
+//! which endpoints sit out. Pure.
+//!
+//! What it is: immutable tables that a shell swaps in, and functions of
+//! (table, request, now, seed). The hot path, `explain` and a simulation call
+//! the same ones, so an explanation cannot drift from what happens.
+//! What it is not: it has no socket, clock, runtime, thread or ambient chance;
+//! [`Tick`] and [`Rng`] are arguments.
+//!
+//! ```text
+//! catalog ─> ServiceTable ──┐
+//! RequestHead ──> find ─────┴─> Route ──> Balancer::pick ──> EndpointId
+//!                                             ^                  │
+//!                                         on_response <── outcome, latency
+//! ```
+
+mod balance;
+mod budget;
+mod find;
+#[cfg(test)]
+mod fixture;
+mod reason;
+mod rng;
+mod table;
+mod tick;
+
+pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
+pub use budget::RetryBudget;
+pub use find::{Authority, Decision, Host, RequestHead, Route, Scope, find};
+pub use reason::Reason;
+pub use rng::Rng;
+pub use table::{
+    EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PathState, Place, PortRoutes,
+    ServiceRoutes, ServiceSpec, ServiceTable,
+};
+pub use tick::Tick;

@@ -1,1 +1,39 @@
 //! The sidecar: listeners, inner TLS, HTTP and TCP forwarding.
+//!
+//! What it is: the shell around `weft-decide`. One worker per core, each with its
+//! own runtime, listeners, connection pools, balancer state and metric slots;
+//! what they share is immutable snapshots behind pointers.
+//! What it is not: it knows nothing of Raft and decides nothing itself.
+//!
+//! ```text
+//! app ─> outbound ─> decide ─> pool ═ inner mTLS ═> inbound ─> app
+//!                                └─> Connector ─> gateway ═> …
+//! ```
+
+mod clock;
+pub mod config;
+mod data_plane;
+pub mod enrolment;
+mod http;
+mod inbound;
+mod inner;
+mod listen;
+mod metrics;
+mod outbound;
+mod pipe;
+mod pool;
+mod relay;
+pub mod rpc;
+mod snapshot;
+mod stream;
+mod worker;
+
+pub use config::{Config, SidecarConfig};
+pub use data_plane::{Addresses, DataPlane, Sources, StartError};
+pub use inbound::LocalEndpoint;
+pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use metrics::Metrics;
+pub use outbound::{Hint, Outbound, OutboundParts};
+pub use relay::{RelaySession, RelaySessions, SessionId};
+pub use snapshot::TableSource;
+pub use stream::{BoxStream, Stream};

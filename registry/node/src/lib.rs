@@ -1,1 +1,31 @@
-//! The registry node: the Raft driver, its log and snapshots on disk, membership and watches.
+//! The registry node: one federation's log, replicated by Raft, and the state applied from it.
+//!
+//! What it is: the Raft [`driver`], the log and snapshots on [`disk`], the
+//! [`wire`] form of entries, the policy for [`members`], and [`Registry`], the
+//! shell that runs them. What it is not: it opens no connection (the transport
+//! is handed in) and decides nothing about the federation (that is
+//! `weft_model::Federation::apply`).
+//!
+//! ```text
+//! propose ─┐                                      ┌─> state, watches, answers
+//! deliver ─┼─> Registry (tokio) ─> Driver (pure) ─┼─> Transport
+//! tick ────┘                                      └─> disk thread ─> Persisted
+//! ```
+
+pub mod disk;
+pub mod driver;
+mod image;
+pub mod members;
+mod node;
+mod proposal;
+mod replica;
+pub mod wire;
+
+pub use node::{
+    AppliedHere, CallError, Changes, Counters, DiskStatus, Failure, METHOD_PROPOSE,
+    METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig, Start, StartError, Status,
+    TransferError, Transport, Watch, WatchError,
+};
+pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
+pub use proposal::{Draft, Proposal};
+pub use replica::{Answer, Record};

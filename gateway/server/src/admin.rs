@@ -1,0 +1,179 @@
+//! The admin API: what operators see and change through a gateway.
+//!
+//! Reads come from the local replica and the catalog view, with their age. Writes of what the
+//! federation owns arrive signed by the operator; writes of what this cluster owns are
+//! signed here, naming the operator who ordered them.
+
+mod authorise;
+mod explain;
+mod read;
+mod status;
+pub mod view;
+mod write;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tonic::{Request, Response, Status};
+use weft_identity::{EnrolmentClaims, EnrolmentToken, bundle_hash};
+use weft_model::{Index, NodeId, Role, code};
+use weft_proto::api::admin_server::Admin;
+use weft_proto::api::{
+    AskRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
+    IssueWorkloadTokenResponse, PutRequest, StatusRequest, SubmitRequest, SubmitResponse,
+    TransferLeaderRequest, WatchEvent, WatchRequest,
+};
+
+use crate::api::refusal;
+use crate::hub::Hub;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct AdminService {
+    hub: Arc<Hub>,
+}
+
+type Events = Pin<Box<dyn tokio_stream::Stream<Item = Result<WatchEvent, Status>> + Send>>;
+
+impl AdminService {
+    /// The admin API of this gateway.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    async fn catch_up(&self, consistent: bool) -> Result<(), Status> {
+        if consistent {
+            self.hub
+                .registry()
+                .read_index()
+                .await
+                .map_err(|error| refusal(code::NO_LEADER, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn document(&self, value: &impl Serialize) -> Result<Response<Document>, Status> {
+        let json = serde_json::to_vec(value).map_err(|error| Status::internal(error.to_string()))?;
+        let fresh = status::freshness(&self.hub);
+        Ok(Response::new(Document {
+            json: Bytes::from(json),
+            applied_index: fresh.applied_index,
+            age_ms: fresh.age_ms,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Document>, Status> {
+        authorise::needs(&self.hub, &request, Role::Viewer)?;
+        self.catch_up(request.get_ref().consistent).await?;
+        self.document(&status::view(&self.hub))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Document>, Status> {
+        authorise::needs(&self.hub, &request, Role::Viewer)?;
+        self.catch_up(request.get_ref().consistent).await?;
+        self.document(&read::resources(&self.hub, request.get_ref())?)
+    }
+
+    async fn submit(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<Response<SubmitResponse>, Status> {
+        let user = authorise::needs(&self.hub, &request, Role::Operator)?;
+        write::submit(&self.hub, &user, request.into_inner()).await.map(done)
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<SubmitResponse>, Status> {
+        let user = authorise::needs(&self.hub, &request, Role::Operator)?;
+        write::put(&self.hub, user, request.into_inner()).await.map(done)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<SubmitResponse>, Status> {
+        let user = authorise::needs(&self.hub, &request, Role::Operator)?;
+        write::delete(&self.hub, user, request.into_inner()).await.map(done)
+    }
+
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Document>, Status> {
+        let user = authorise::needs(&self.hub, &request, Role::Viewer)?;
+        let AskRequest { question, json } = request.get_ref();
+        let arguments: serde_json::Value = serde_json::from_slice(json)
+            .map_err(|error| refusal(code::USAGE, format!("the arguments are no JSON: {error}")))?;
+        match question.as_str() {
+            "services" => self.document(&read::services(&self.hub)),
+            "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
+            "tokens" => self.document(&read::tokens(&self.hub)),
+            "proxies" => self.document(&read::proxies(&self.hub)),
+            "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
+            "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
+            "leave" => {
+                authorise::needs(&self.hub, &request, Role::Admin)?;
+                self.document(&write::leave(&self.hub, user).await?)
+            }
+            other => Err(refusal(code::USAGE, format!("there is no question {other:?}"))),
+        }
+    }
+
+    type WatchStream = Events;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        authorise::needs(&self.hub, &request, Role::Viewer)?;
+        let from = Index(request.get_ref().from_index);
+        Ok(Response::new(read::watch(&self.hub, from)))
+    }
+
+    async fn issue_workload_token(
+        &self,
+        request: Request<IssueWorkloadTokenRequest>,
+    ) -> Result<Response<IssueWorkloadTokenResponse>, Status> {
+        let user = authorise::needs(&self.hub, &request, Role::Operator)?;
+        let IssueWorkloadTokenRequest { namespace, account, ttl_ms, .. } = request.into_inner();
+        let invalid = |error: weft_model::NameError| refusal(code::INVALID_RESOURCE, error.to_string());
+        let hub = &self.hub;
+        let bundle = hub.bundle_der();
+        let bundle: Vec<_> =
+            bundle.iter().map(|der| rustls_pki_types::CertificateDer::from(der.as_ref())).collect();
+        let claims = EnrolmentClaims {
+            trust_domain: hub.trust_domain().clone(),
+            namespace: namespace.parse().map_err(invalid)?,
+            account: account.parse().map_err(invalid)?,
+            expires: hub.now().after(std::time::Duration::from_millis(ttl_ms)),
+            bundle_hash: bundle_hash(&bundle),
+            addresses: hub.config().api.advertised().map(Into::into).into_iter().collect(),
+            signer: hub.gateway().clone(),
+        };
+        let id = claims.spiffe_id();
+        let token = EnrolmentToken::sign(claims, hub.signing())
+            .and_then(|token| token.expose())
+            .map_err(|error| refusal(code::INVALID_RESOURCE, error.to_string()))?;
+        tracing::info!(%id, %user, "an enrolment token was made");
+        Ok(Response::new(IssueWorkloadTokenResponse { token: token.to_string() }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<Document>, Status> {
+        authorise::needs(&self.hub, &request, Role::Admin)?;
+        let to = NodeId(request.get_ref().node);
+        self.hub
+            .registry()
+            .transfer(to)
+            .await
+            .map_err(|error| refusal(code::NO_LEADER, error.to_string()))?;
+        self.document(&serde_json::json!({ "leader": to }))
+    }
+}
+
+fn done(index: Index) -> Response<SubmitResponse> {
+    Response::new(SubmitResponse { index: index.0, outcome: String::new(), code: String::new() })
+}

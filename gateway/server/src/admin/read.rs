@@ -1,0 +1,222 @@
+//! Reads: records, services, endpoints, tokens, sidecars, and changes as they come.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tonic::Status;
+use weft_model::{
+    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, code,
+};
+use weft_proto::api::{GetRequest, WatchEvent};
+use weft_registry::WatchError;
+
+use super::status::{freshness, services as service_views, traffic};
+use super::view::{EndpointView, ListView, ProxyView, ServiceView};
+use super::Events;
+use crate::api::refusal;
+use crate::hub::Hub;
+
+/// Resources of a kind, narrowed by namespace, name and cluster.
+pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, Status> {
+    let KindName::Enforced(kind) = KindName::parse(&request.kind) else {
+        return Err(refusal(code::UNKNOWN_KIND, format!("there is no kind {:?}", request.kind)));
+    };
+    let wanted = |namespace: Option<&str>, name: &str, cluster: Option<&str>| {
+        let fits = |filter: &str, value: Option<&str>| filter.is_empty() || value.is_none_or(|v| v == filter);
+        fits(&request.namespace, namespace) && fits(&request.name, Some(name)) && fits(&request.cluster, cluster)
+    };
+    let state = hub.registry().state();
+    Ok(match kind {
+        Kind::Cluster => state
+            .clusters()
+            .filter(|(name, _)| wanted(None, name.as_str(), None))
+            .map(|(name, member)| {
+                let status = json!({ "trustDomain": member.trust_domain, "lapsed": member.lapsed, "joined": member.joined });
+                resource(kind, None, name.as_str(), &member.spec, status)
+            })
+            .collect(),
+        Kind::ServiceExport => state
+            .exports()
+            .filter(|((key, cluster), _)| {
+                wanted(Some(key.namespace.as_str()), key.name.as_str(), Some(cluster.as_str()))
+            })
+            .map(|((key, cluster), record)| {
+                let status = json!({
+                    "cluster": cluster,
+                    "generation": record.generation,
+                    "precedence": record.precedence,
+                    "conditions": conditions(&state, key, cluster),
+                });
+                resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, status)
+            })
+            .collect(),
+        Kind::WorkloadEntry => state
+            .workload_entries()
+            .filter(|((cluster, namespace, name), _)| {
+                wanted(Some(namespace.as_str()), name.as_str(), Some(cluster.as_str()))
+            })
+            .map(|((cluster, namespace, name), record)| {
+                let status = json!({ "cluster": cluster, "generation": record.generation });
+                resource(kind, Some(namespace.as_str()), name.as_str(), &record.spec, status)
+            })
+            .collect(),
+        Kind::RoleBinding => state
+            .role_bindings()
+            .filter(|(name, _)| wanted(None, name.as_str(), None))
+            .map(|(name, spec)| resource(kind, None, name.as_str(), spec, json!({})))
+            .collect(),
+    })
+}
+
+/// MCS conditions of one export.
+fn conditions(state: &weft_model::Federation, key: &ServiceKey, cluster: &weft_model::ClusterName) -> Value {
+    let exporter = state.service(key).and_then(|service| service.exporters.get(cluster));
+    let conflicts: Vec<String> = exporter
+        .map(|exporter| exporter.conflicts.iter().map(|conflict| format!("{conflict:?}")).collect())
+        .unwrap_or_default();
+    let (conflict, reason) = match conflicts.is_empty() {
+        true => ("False", "NoConflicts".to_owned()),
+        false => ("True", conflicts.join(",")),
+    };
+    json!([
+        { "type": "Valid", "status": "True", "reason": "Valid" },
+        { "type": "Ready", "status": "True", "reason": "Exported" },
+        { "type": "Conflict", "status": conflict, "reason": reason },
+    ])
+}
+
+fn resource(kind: Kind, namespace: Option<&str>, name: &str, spec: &impl serde::Serialize, status: Value) -> Value {
+    let mut metadata = json!({ "name": name });
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({
+        "apiVersion": ApiVersion::V1,
+        "kind": kind,
+        "metadata": metadata,
+        "spec": spec,
+        "status": status,
+    })
+}
+
+fn list<T>(hub: &Hub, items: Vec<T>) -> ListView<T> {
+    ListView { api_version: "weft.dev/v1".into(), freshness: freshness(hub), items }
+}
+
+/// Services that this cluster may see.
+pub(super) fn services(hub: &Hub) -> ListView<ServiceView> {
+    let state = hub.registry().state();
+    list(hub, service_views(hub, &state, &hub.catalog()))
+}
+
+/// Endpoints of one service, and what each would get from here.
+pub(super) fn endpoints(hub: &Hub, arguments: &Value) -> Result<ListView<EndpointView>, Status> {
+    let key = arguments.get("service").and_then(Value::as_str).unwrap_or_default();
+    let key: ServiceKey = key
+        .parse()
+        .map_err(|error| refusal(code::USAGE, format!("{key:?} is not namespace/name: {error}")))?;
+    let (state, catalog, outlook) = (hub.registry().state(), hub.catalog(), hub.outlook());
+    if state.service(&key).is_none() && catalog.service(&key).is_none() {
+        return Err(refusal(code::NO_ROUTE, format!("there is no service {key}")));
+    }
+    let known = catalog.service(&key).map(|service| service.endpoints.clone()).unwrap_or_default();
+    let now = hub.clock().now();
+    let items = known
+        .iter()
+        .map(|endpoint| {
+            let verdict = outlook.verdict(&state, &key, &endpoint.cluster, now);
+            let judged = match endpoint.health {
+                Health::Ready => format!("{}: {}", traffic(verdict.traffic), verdict.why),
+                Health::NotReady => "gets nothing: its health checks fail, or nobody attests it".into(),
+                Health::Draining => "finishes what runs: it is draining".into(),
+            };
+            view(endpoint, judged)
+        })
+        .collect();
+    Ok(list(hub, items))
+}
+
+fn view(endpoint: &Endpoint, verdict: String) -> EndpointView {
+    EndpointView {
+        id: endpoint.id.to_string(),
+        service: endpoint.service.to_string(),
+        cluster: endpoint.cluster.to_string(),
+        zone: endpoint.zone.as_ref().map(ToString::to_string),
+        version: endpoint.version.as_ref().map(ToString::to_string),
+        health: match endpoint.health {
+            Health::Ready => "ready",
+            Health::NotReady => "not-ready",
+            Health::Draining => "draining",
+        }
+        .into(),
+        weight: endpoint.weight,
+        address: endpoint.address.map(|address| address.to_string()),
+        identity: endpoint.identity.to_string(),
+        verdict,
+    }
+}
+
+/// Join tokens; their secrets are nowhere.
+pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
+    let state = hub.registry().state();
+    let items = state
+        .tokens()
+        .map(|(id, (grant, became))| {
+            let state = match became {
+                TokenState::Open if hub.now() > grant.expires => "expired".to_owned(),
+                TokenState::Open => "open".to_owned(),
+                TokenState::Redeemed(node) => format!("redeemed by node {node}"),
+                TokenState::Revoked => "revoked".to_owned(),
+            };
+            json!({
+                "id": id.to_string(),
+                "cluster": grant.cluster,
+                "region": grant.region,
+                "expiresMs": grant.expires,
+                "state": state,
+            })
+        })
+        .collect();
+    list(hub, items)
+}
+
+/// Sidecars with a session here.
+pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
+    list(hub, hub.sessions())
+}
+
+/// Changes from `from` on, as they are applied here.
+pub(super) fn watch(hub: &Hub, from: Index) -> Events {
+    let mut watch = hub.registry().watch(from);
+    let stream = async_stream(move |sender| async move {
+        loop {
+            let event = match watch.next().await {
+                Ok(changes) => {
+                    let events: Vec<String> =
+                        changes.events.iter().map(|event| format!("{event:?}")).collect();
+                    let json = serde_json::to_vec(&json!({ "index": changes.index, "events": events }));
+                    Ok(WatchEvent { index: changes.index.0, json: Bytes::from(json.unwrap_or_default()) })
+                }
+                Err(WatchError::Compacted { first }) => {
+                    Err(refusal(code::COMPACTED, format!("changes are kept from after {first} on")))
+                }
+                Err(WatchError::Stopped) => return,
+            };
+            let ended = event.is_err();
+            if sender.send(event).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    Box::pin(stream)
+}
+
+/// A stream fed by a task that ends when nobody reads.
+fn async_stream<F, Fut>(feed: F) -> tokio_stream::wrappers::ReceiverStream<Result<WatchEvent, Status>>
+where
+    F: FnOnce(tokio::sync::mpsc::Sender<Result<WatchEvent, Status>>) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(feed(sender));
+    tokio_stream::wrappers::ReceiverStream::new(receiver)
+}

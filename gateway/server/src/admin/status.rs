@@ -1,0 +1,258 @@
+//! The state of the federation in one document.
+
+use std::collections::BTreeMap;
+
+use weft_model::{ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, code};
+use weft_plan::catalog::CatalogView;
+use weft_plan::{Lease, Outlook, Path, Traffic};
+
+use super::view::{
+    ClusterView, Freshness, ProblemView, RaftMemberView, RaftView, ServiceView, StatusView,
+};
+use crate::hub::Hub;
+use crate::tunnel::PathState;
+
+/// How fresh this gateway's answers are.
+pub(super) fn freshness(hub: &Hub) -> Freshness {
+    let applied = hub.registry().applied();
+    Freshness {
+        applied_index: applied.index.0,
+        age_ms: u64::try_from(applied.age.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// The whole.
+pub(super) fn view(hub: &Hub) -> StatusView {
+    let state = hub.registry().state();
+    let catalog = hub.catalog();
+    let outlook = hub.outlook();
+    let raft = raft(hub, &state);
+    let clusters = clusters(hub, &state, &outlook);
+    let services = services(hub, &state, &catalog);
+    let problems = problems(&raft, &clusters, &services, &catalog);
+    StatusView {
+        api_version: "weft.dev/v1".into(),
+        federation: hub.domain().to_string(),
+        cluster: hub.cluster().to_string(),
+        region: hub.config().region.to_string(),
+        gateway: hub.gateway().to_string(),
+        freshness: freshness(hub),
+        raft,
+        clusters,
+        services,
+        certificate_expires_ms: hub.svid().expires().0,
+        problems,
+    }
+}
+
+fn raft(hub: &Hub, state: &Federation) -> RaftView {
+    let status = hub.registry().status().raft;
+    let paths = hub.tunnels().paths();
+    let members = state.nodes().map(|(id, node)| {
+        let path = paths.peers.get(&id).filter(|path| path.state != PathState::Down);
+        let role = if status.leader == Some(id) {
+            "leader"
+        } else if status.voters.contains(&id) {
+            "voter"
+        } else {
+            "learner"
+        };
+        RaftMemberView {
+            node: id.0,
+            cluster: node.cluster.to_string(),
+            gateway: node.gateway.name.to_string(),
+            role: role.into(),
+            reachable: id == hub.node() || path.is_some(),
+            rtt_us: path.and_then(|path| path.rtt).map(micros),
+        }
+    });
+    RaftView {
+        leader: status.leader.map(|NodeId(id)| id),
+        term: status.term,
+        commit: status.commit.0,
+        members: members.collect(),
+    }
+}
+
+fn micros(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn clusters(hub: &Hub, state: &Federation, outlook: &Outlook) -> Vec<ClusterView> {
+    state.clusters().map(|(name, member)| cluster(hub, state, outlook, name, member)).collect()
+}
+
+fn cluster(
+    hub: &Hub,
+    state: &Federation,
+    outlook: &Outlook,
+    name: &ClusterName,
+    member: &Member,
+) -> ClusterView {
+    let nodes: Vec<_> =
+        state.nodes().filter(|(_, node)| node.cluster == *name).map(|(_, node)| node).collect();
+    let sight = outlook.sight(name);
+    let lease = match sight.map(|sight| sight.lease) {
+        None if name == hub.cluster() => Lease::known(member.lapsed, hub.registry().applied().age),
+        None => Lease::Unknown,
+        Some(lease) => lease,
+    };
+    let path = match sight.map(|sight| sight.path) {
+        None if name == hub.cluster() => "self",
+        Some(Path::Up) => "up",
+        _ => "down",
+    };
+    let api = nodes.iter().filter_map(|node| node.gateway.api);
+    ClusterView {
+        name: name.to_string(),
+        region: member.spec.region.to_string(),
+        role: match member.spec.role {
+            ClusterRole::Voter => "voter",
+            ClusterRole::Member => "member",
+        }
+        .into(),
+        lease: match lease {
+            Lease::Held => "held",
+            Lease::Lapsed => "lapsed",
+            Lease::Unknown => "unknown",
+        }
+        .into(),
+        path: path.into(),
+        rtt_us: sight.and_then(|sight| sight.rtt).map(micros),
+        gateways: nodes.iter().map(|node| node.gateway.name.to_string()).collect(),
+        drain: member.spec.drain,
+        api: api.map(|address| address.to_string()).collect(),
+        bundle: member.bundle.iter().map(|der| pem_of(der)).collect(),
+    }
+}
+
+/// A certificate as text (RFC 7468).
+fn pem_of(der: &[u8]) -> String {
+    pem::encode(&pem::Pem::new("CERTIFICATE", der))
+}
+
+/// The services that this cluster may see: exported to it, or its own by registration.
+pub(super) fn services(hub: &Hub, state: &Federation, catalog: &CatalogView) -> Vec<ServiceView> {
+    let visible = state.services().filter(|service| service.is_visible_to(hub.cluster()));
+    let mut views: Vec<ServiceView> =
+        visible.map(|service| exported(hub, state, catalog, service)).collect();
+    views.extend(catalog.local_services(state).into_iter().map(|local| ServiceView {
+        name: local.key.to_string(),
+        service_type: "Local".into(),
+        ports: local.ports.iter().map(port).collect(),
+        virtual_ips: Vec::new(),
+        exporters: Vec::new(),
+        ready: vec![(hub.cluster().to_string(), ready_in(catalog, &local.key, hub.cluster()))],
+        conflicts: Vec::new(),
+    }));
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    views
+}
+
+fn exported(hub: &Hub, state: &Federation, catalog: &CatalogView, service: &Service) -> ServiceView {
+    let ranges = state.cluster(hub.cluster()).map(|member| member.spec.virtual_ips);
+    let mut virtual_ips = Vec::new();
+    if let (Some(ranges), ServiceType::ClusterSetIP) = (ranges, service.service_type) {
+        virtual_ips.push(service.virtual_ipv4(&ranges).to_string());
+        virtual_ips.extend(service.virtual_ipv6(&ranges).map(|ip| ip.to_string()));
+    }
+    let conflicts: std::collections::BTreeSet<String> = service
+        .exporters
+        .values()
+        .flat_map(|exporter| &exporter.conflicts)
+        .map(|conflict| format!("{conflict:?}"))
+        .collect();
+    ServiceView {
+        name: service.key.to_string(),
+        service_type: match service.service_type {
+            ServiceType::ClusterSetIP => "ClusterSetIP",
+            ServiceType::Headless => "Headless",
+        }
+        .into(),
+        ports: service.ports.iter().map(port).collect(),
+        virtual_ips,
+        exporters: service.exporters.keys().map(ToString::to_string).collect(),
+        ready: service
+            .exporters
+            .keys()
+            .map(|cluster| (cluster.to_string(), ready_in(catalog, &service.key, cluster)))
+            .collect(),
+        conflicts: conflicts.into_iter().collect(),
+    }
+}
+
+fn port(port: &weft_model::ServicePort) -> String {
+    match &port.name {
+        Some(name) => format!("{}/{name}", port.port),
+        None => port.port.to_string(),
+    }
+}
+
+/// Ready endpoints: those listed, or the digest where the endpoints are not known here.
+fn ready_in(catalog: &CatalogView, service: &weft_model::ServiceKey, cluster: &ClusterName) -> u32 {
+    let listed = catalog
+        .service(service)
+        .map_or(0, |endpoints| endpoints.of(cluster).filter(|e| e.health == Health::Ready).count());
+    let digest = catalog.liveness(cluster).map_or(0, |liveness| liveness.digest.ready(service));
+    if listed > 0 { u32::try_from(listed).unwrap_or(u32::MAX) } else { digest }
+}
+
+fn problems(
+    raft: &RaftView,
+    clusters: &[ClusterView],
+    services: &[ServiceView],
+    catalog: &CatalogView,
+) -> Vec<ProblemView> {
+    let mut problems = Vec::new();
+    if raft.leader.is_none() {
+        problems.push(problem("fail", code::NO_LEADER, "the registry has no leader".into()));
+    }
+    for cluster in clusters.iter().filter(|cluster| cluster.path == "down") {
+        let what = format!("no tunnel to {} is up, its lease is {}", cluster.name, cluster.lease);
+        problems.push(problem("fail", code::NO_PATH, what));
+    }
+    for service in services {
+        let ready: u32 = service.ready.iter().map(|(_, ready)| ready).sum();
+        if ready == 0 {
+            let what = format!("{} has no ready endpoint anywhere", service.name);
+            problems.push(problem("fail", code::NO_HEALTHY_UPSTREAM, what));
+        }
+        if !service.conflicts.is_empty() {
+            let what = format!("exports of {} disagree: {}", service.name, service.conflicts.join(", "));
+            problems.push(problem("warn", code::INVALID_RESOURCE, what));
+        }
+    }
+    problems.extend(unready(catalog));
+    problems
+}
+
+/// Endpoints that fail their checks, one line a service.
+fn unready(catalog: &CatalogView) -> Vec<ProblemView> {
+    let mut failing: BTreeMap<String, usize> = BTreeMap::new();
+    for (key, endpoints) in catalog.services() {
+        let own = endpoints.endpoints.iter().filter(|e| e.health == Health::NotReady);
+        for endpoint in own {
+            *failing.entry(format!("{key} in {}", endpoint.cluster)).or_default() += 1;
+        }
+    }
+    failing
+        .into_iter()
+        .map(|(place, count)| {
+            let what = format!("{count} endpoint(s) of {place} fail their health checks");
+            problem("warn", code::NO_HEALTHY_UPSTREAM, what)
+        })
+        .collect()
+}
+
+fn problem(severity: &str, code: weft_model::Code, what: String) -> ProblemView {
+    ProblemView { severity: severity.into(), code: code.to_string(), what, next: code.next.into() }
+}
+
+/// What a gateway would send to endpoints of a service in a cluster, in words.
+pub(super) fn traffic(traffic: Traffic) -> &'static str {
+    match traffic {
+        Traffic::All => "serves",
+        Traffic::OnlyExisting => "finishes what runs",
+        Traffic::None => "gets nothing",
+    }
+}

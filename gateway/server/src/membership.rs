@@ -1,0 +1,328 @@
+//! A gateway's membership: founding a federation, joining one, and what is kept of it on disk
+//! before the log can be read.
+//!
+//! ```text
+//! <stateDir>/member.pb     who it is, its certificates, the first peers
+//! <stateDir>/keys/*.key    private keys, sealed
+//! <stateDir>/registry/     the log
+//! ```
+
+mod found;
+mod join;
+mod probe;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prost::Message;
+use rustls_pki_types::CertificateDer;
+use weft_identity::{
+    Authority, Bundle, BundleError, IssueError, KeyStore, KeyStoreError, Sealing, SigningKey, Svid,
+    SvidError, TokenError,
+};
+use weft_model::{
+    ClusterName, FederationDomain, GatewayName, NameError, NodeId, SignerEpoch, TrustDomain,
+};
+use weft_proto::identity as wire;
+
+use crate::config::{GatewayConfig, GatewayConfigFile};
+
+pub use found::{Administrator, found};
+pub use join::{JoinError, Stage, join};
+pub use probe::{UdpProbe, probe_udp};
+
+const VERSION: u32 = 1;
+const FILE: &str = "member.pb";
+
+/// Why a membership cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// The folder holds no membership.
+    #[error("{0} holds no membership")]
+    None(PathBuf),
+    /// The folder holds one already.
+    #[error("{folder} holds the membership of {cluster}/{gateway} already")]
+    Exists {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose.
+        cluster: String,
+        /// Whose.
+        gateway: String,
+    },
+    /// The folder belongs to another gateway than the configuration names.
+    #[error("{folder} belongs to {found}, the configuration is for {configured}")]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who was expected.
+        configured: String,
+    },
+    /// A file does not read back as it was written.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not read.
+        what: String,
+    },
+    /// The disk said no.
+    #[error("cannot use {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// The key store said no.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// An identity could not be issued.
+    #[error("an identity could not be issued")]
+    Issue(#[from] IssueError),
+    /// An identity does not hold.
+    #[error("an identity does not hold")]
+    Svid(#[from] SvidError),
+    /// A bundle does not hold.
+    #[error("a bundle does not hold")]
+    Bundle(#[from] BundleError),
+    /// A token does not read.
+    #[error("the token does not read")]
+    Token(#[from] TokenError),
+    /// A gateway that nobody can dial founds nothing.
+    #[error("the first gateway needs addresses that others can dial: set {0}.advertise")]
+    NotDiallable(&'static str),
+}
+
+/// Another gateway, as known before the log is read.
+#[derive(Debug, Clone)]
+pub struct KnownPeer {
+    /// Its id.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its name there.
+    pub gateway: GatewayName,
+    /// Where it is dialled (UDP); none if it cannot be.
+    pub tunnel: Option<SocketAddr>,
+    /// Its cluster's CA certificates.
+    pub bundle: Bundle,
+}
+
+/// What a gateway is, and its keys.
+#[derive(Debug)]
+pub struct Membership {
+    /// The federation's domain.
+    pub domain: FederationDomain,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its name there.
+    pub gateway: GatewayName,
+    /// Its id in the log.
+    pub node: NodeId,
+    /// Which of its signing keys it holds.
+    pub epoch: SignerEpoch,
+    /// Its identity.
+    pub svid: Svid,
+    /// The key it signs entries with.
+    pub signing: SigningKey,
+    /// Its cluster's CA certificates.
+    pub bundle: Bundle,
+    /// Its cluster's CA, if this gateway holds it.
+    pub authority: Option<Authority>,
+    /// The operators' CA, if this gateway holds it.
+    pub operators: Option<Authority>,
+    /// The first entry, encoded, for the gateway that begins the log.
+    pub founding: Option<Bytes>,
+    /// Gateways to reach first.
+    pub peers: Vec<KnownPeer>,
+}
+
+impl Membership {
+    /// Reads the membership in `config.state_dir`, and checks that it is this gateway's.
+    pub fn open(config: &GatewayConfigFile) -> Result<Self, MembershipError> {
+        let spec = &config.spec;
+        let record = read(&spec.state_dir)?
+            .ok_or_else(|| MembershipError::None(spec.state_dir.clone()))?;
+        let found = format!("{}/{}", record.cluster, record.gateway);
+        let configured = format!("{}/{}", spec.cluster, config.metadata.name);
+        if found != configured {
+            let folder = spec.state_dir.clone();
+            return Err(MembershipError::Foreign { folder, found, configured });
+        }
+        Self::assemble(record, &key_store(spec)?, &spec.state_dir)
+    }
+
+    /// The trust domain of its cluster.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.bundle.trust_domain()
+    }
+
+    /// Writes everything; the record last, so that a folder with a record is complete.
+    pub fn keep(&self, config: &GatewayConfig) -> Result<(), MembershipError> {
+        let keys = key_store(config)?;
+        keys.put("svid", self.svid.key())?;
+        keys.put("signing", &*self.signing.seed())?;
+        for (name, authority) in [("ca", &self.authority), ("operators-ca", &self.operators)] {
+            if let Some(authority) = authority {
+                keys.put(name, &authority.key())?;
+            }
+        }
+        write(&config.state_dir, &self.record())
+    }
+
+    fn record(&self) -> wire::Membership {
+        let der = |certificates: &[CertificateDer<'static>]| -> Vec<Bytes> {
+            certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect()
+        };
+        let bundle = |bundle: &Bundle| -> Vec<Bytes> {
+            bundle.certificates().map(|der| Bytes::copy_from_slice(der)).collect()
+        };
+        wire::Membership {
+            version: VERSION,
+            domain: self.domain.to_string(),
+            cluster: self.cluster.to_string(),
+            gateway: self.gateway.to_string(),
+            node: self.node.0,
+            signer_epoch: self.epoch.0,
+            chain: der(self.svid.chain()),
+            bundle: bundle(&self.bundle),
+            operators: self.operators.as_ref().map(|ca| bundle(ca.bundle())).unwrap_or_default(),
+            founding: self.founding.clone().unwrap_or_default(),
+            peers: self
+                .peers
+                .iter()
+                .map(|peer| wire::Peer {
+                    node: peer.node.0,
+                    cluster: peer.cluster.to_string(),
+                    gateway: peer.gateway.to_string(),
+                    tunnel: peer.tunnel.map(|address| address.to_string()).unwrap_or_default(),
+                    api: String::new(),
+                    bundle: bundle(&peer.bundle),
+                })
+                .collect(),
+        }
+    }
+
+    fn assemble(
+        record: wire::Membership,
+        keys: &KeyStore,
+        folder: &Path,
+    ) -> Result<Self, MembershipError> {
+        let path = folder.join(FILE);
+        let damaged = |what: &str| MembershipError::Damaged { path: path.clone(), what: what.to_owned() };
+        let name = |error: NameError| damaged(&error.to_string());
+        let domain: FederationDomain = record.domain.parse().map_err(name)?;
+        let cluster: ClusterName = record.cluster.parse().map_err(name)?;
+        let trust_domain = TrustDomain::of_cluster(&cluster, &domain);
+        let key = keys.load("svid")?.ok_or_else(|| damaged("the identity's key is gone"))?;
+        let seed = keys.load("signing")?.ok_or_else(|| damaged("the signing key is gone"))?;
+        let seed: [u8; 32] =
+            seed.as_slice().try_into().map_err(|_| damaged("the signing key has another length"))?;
+        let authority = match (keys.load("ca")?, record.bundle.first()) {
+            (Some(key), Some(root)) => Some(Authority::open(trust_domain.clone(), certificate(root), &key)?),
+            _ => None,
+        };
+        let operators = match (keys.load("operators-ca")?, record.operators.first()) {
+            (Some(key), Some(root)) => {
+                Some(Authority::open(TrustDomain::of_operators(&domain), certificate(root), &key)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            bundle: Bundle::new(trust_domain, record.bundle.iter().map(certificate))?,
+            svid: Svid::from_der(record.chain.iter().map(certificate).collect(), key)?,
+            signing: SigningKey::from_seed(seed),
+            gateway: record.gateway.parse().map_err(name)?,
+            node: NodeId(record.node),
+            epoch: SignerEpoch(record.signer_epoch),
+            founding: (!record.founding.is_empty()).then_some(record.founding),
+            peers: record
+                .peers
+                .iter()
+                .map(|peer| known_peer(peer, &domain).map_err(|what| damaged(&what)))
+                .collect::<Result<_, _>>()?,
+            domain,
+            cluster,
+            authority,
+            operators,
+        })
+    }
+}
+
+fn certificate(der: &Bytes) -> CertificateDer<'static> {
+    CertificateDer::from(der.to_vec())
+}
+
+/// A peer as a gateway or a file names it; its bundle is of its own cluster's trust domain.
+fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let cluster: ClusterName = peer.cluster.parse().map_err(|error| text(&error))?;
+    let trust_domain = TrustDomain::of_cluster(&cluster, domain);
+    let tunnel = match peer.tunnel.as_str() {
+        "" => None,
+        address => Some(address.parse().map_err(|_| format!("{address:?} is no address"))?),
+    };
+    Ok(KnownPeer {
+        node: NodeId(peer.node),
+        gateway: peer.gateway.parse().map_err(|error| text(&error))?,
+        tunnel,
+        bundle: Bundle::new(trust_domain, peer.bundle.iter().map(certificate))
+            .map_err(|error| text(&error))?,
+        cluster,
+    })
+}
+
+fn key_store(config: &GatewayConfig) -> Result<KeyStore, MembershipError> {
+    fs::create_dir_all(&config.state_dir)
+        .map_err(|source| MembershipError::Io { path: config.state_dir.clone(), source })?;
+    Ok(KeyStore::open(&config.state_dir.join("keys"), Sealing::KeyFile(config.key_path()))?)
+}
+
+fn read(folder: &Path) -> Result<Option<wire::Membership>, MembershipError> {
+    let path = folder.join(FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(MembershipError::Io { path, source }),
+    };
+    match wire::Membership::decode(&*bytes) {
+        Ok(record) if record.version == VERSION => Ok(Some(record)),
+        Ok(record) => Err(MembershipError::Damaged {
+            path,
+            what: format!("its version is {}, this program reads {VERSION}", record.version),
+        }),
+        Err(error) => Err(MembershipError::Damaged { path, what: error.to_string() }),
+    }
+}
+
+fn write(folder: &Path, record: &wire::Membership) -> Result<(), MembershipError> {
+    let path = folder.join(FILE);
+    let temporary = folder.join("member.pb.tmp");
+    let written = (|| {
+        let mut file = fs::File::create(&temporary)?;
+        io::Write::write_all(&mut file, &record.encode_to_vec())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        fs::File::open(folder)?.sync_all()
+    })();
+    written.map_err(|source| MembershipError::Io { path, source })
+}
+
+/// Refuses a folder that holds a membership.
+fn refuse_existing(folder: &Path) -> Result<(), MembershipError> {
+    match read(folder)? {
+        None => Ok(()),
+        Some(record) => Err(MembershipError::Exists {
+            folder: folder.to_owned(),
+            cluster: record.cluster,
+            gateway: record.gateway,
+        }),
+    }
+}

@@ -1,0 +1,231 @@
+//! Which endpoint gets the next request.
+
+mod ewma;
+mod outlier;
+
+pub use outlier::OutlierConfig;
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_model::EndpointId;
+
+use crate::{EndpointView, LevelMembers, Reason, Rng, Scope, ServiceRoutes, Tick};
+use ewma::PeakEwma;
+use outlier::{Ejections, Outlier};
+
+/// How a request ended, as far as its endpoint is to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It answered, and not with a server error.
+    Success,
+    /// It answered 5xx, or a gRPC status that means the same.
+    ServerError,
+    /// It could not be reached, did not prove its identity, or cut the
+    /// connection: seen here, not said by it.
+    LocalOrigin,
+    /// The caller went away: says nothing about the endpoint.
+    Cancelled,
+}
+
+/// The balancer of one service in one worker: peak-EWMA power of two choices
+/// within the nearest level that has endpoints, and outlier ejection.
+///
+/// Feed every pick back: [`Balancer::on_start`] when the request is sent,
+/// [`Balancer::on_response`] when it ended.
+#[derive(Debug)]
+pub struct Balancer {
+    config: OutlierConfig,
+    routes: Option<Arc<ServiceRoutes>>,
+    // Beside `routes.endpoints()`, position by position.
+    states: Vec<EndpointState>,
+    // Looked up, never iterated.
+    positions: HashMap<EndpointId, u32>,
+    ejections: Ejections,
+}
+
+#[derive(Debug, Clone)]
+struct EndpointState {
+    load: PeakEwma,
+    outlier: Outlier,
+    weight: f64,
+}
+
+impl Balancer {
+    /// A balancer that has seen nothing yet.
+    pub fn new(config: OutlierConfig) -> Self {
+        Self {
+            config,
+            routes: None,
+            states: Vec::new(),
+            positions: HashMap::new(),
+            ejections: Ejections::default(),
+        }
+    }
+
+    /// Chooses an endpoint of `routes` for a request to `port`, none of `tried`.
+    ///
+    /// The nearest level with an endpoint that is not ejected serves; if all are
+    /// ejected the nearest level serves regardless (panic: better a suspect than
+    /// none). [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
+    pub fn pick<'r>(
+        &mut self,
+        routes: &'r Arc<ServiceRoutes>,
+        port: NonZeroU16,
+        scope: &Scope,
+        tried: &[EndpointId],
+        now: Tick,
+        rng: &mut Rng,
+    ) -> Result<&'r Arc<EndpointView>, Reason> {
+        self.follow(routes, now);
+        self.expire(now);
+        let levels = &routes.port(port).ok_or(Reason::NoSuchPort)?.levels;
+        let in_scope = || levels.iter().filter(|l| scope.admits_level(l, routes));
+        let endpoints = routes.endpoints();
+        let untried = |p: u32| !tried.contains(&endpoints[p as usize].endpoint.id);
+        let healthy = |p: u32| !self.states[p as usize].outlier.is_ejected() && untried(p);
+        in_scope()
+            .find_map(|level| self.choose(level, healthy, now, rng))
+            .or_else(|| in_scope().find_map(|level| self.choose(level, untried, now, rng)))
+            .map(|position| &endpoints[position as usize])
+            .ok_or(Reason::NoEndpoints)
+    }
+
+    /// A request goes to `id`.
+    pub fn on_start(&mut self, id: EndpointId) {
+        if let Some(state) = self.state(id) {
+            state.load.start();
+        }
+    }
+
+    /// A request to `id` ended after `latency`. Says whether this ejected it.
+    pub fn on_response(
+        &mut self,
+        id: EndpointId,
+        outcome: Outcome,
+        latency: Duration,
+        now: Tick,
+    ) -> Option<Ejected> {
+        let config = self.config;
+        let ejected_max = config.ejected_max(self.states.len());
+        let position = *self.positions.get(&id)?;
+        let state = &mut self.states[position as usize];
+        state.load.finish(outcome, latency, now);
+        if !state.outlier.observe(outcome, &config) || self.ejections.len() >= ejected_max {
+            return None;
+        }
+        let until = state.outlier.eject(&config, now);
+        self.ejections.push(until, position);
+        Some(Ejected { id, until })
+    }
+
+    /// Whether `id` is ejected as of the last pick.
+    pub fn is_ejected(&self, id: EndpointId) -> bool {
+        self.positions
+            .get(&id)
+            .is_some_and(|p| self.states[*p as usize].outlier.is_ejected())
+    }
+
+    fn state(&mut self, id: EndpointId) -> Option<&mut EndpointState> {
+        let position = *self.positions.get(&id)?;
+        self.states.get_mut(position as usize)
+    }
+
+    /// Takes over a new snapshot; what was learnt of endpoints that stay, stays.
+    fn follow(&mut self, routes: &Arc<ServiceRoutes>, now: Tick) {
+        if self.routes.as_ref().is_some_and(|r| Arc::ptr_eq(r, routes)) {
+            return;
+        }
+        let learnt = |id: &EndpointId| {
+            let position = *self.positions.get(id)?;
+            self.states.get(position as usize).cloned()
+        };
+        let states: Vec<_> = routes
+            .endpoints()
+            .iter()
+            .map(|view| {
+                let mut state = learnt(&view.endpoint.id).unwrap_or_else(|| EndpointState {
+                    load: PeakEwma::new(now),
+                    outlier: Outlier::default(),
+                    weight: 1.0,
+                });
+                state.weight = f64::from(view.endpoint.weight.max(1));
+                state
+            })
+            .collect();
+        self.states = states;
+        self.positions = (0u32..)
+            .zip(routes.endpoints().iter())
+            .map(|(position, view)| (view.endpoint.id, position))
+            .collect();
+        self.ejections = (0u32..)
+            .zip(&self.states)
+            .filter_map(|(position, state)| Some((state.outlier.ejected_until()?, position)))
+            .collect();
+        self.routes = Some(Arc::clone(routes));
+    }
+
+    /// Lets those back in whose time is over.
+    fn expire(&mut self, now: Tick) {
+        while let Some(position) = self.ejections.pop_due(now) {
+            self.states[position as usize].outlier.readmit();
+        }
+    }
+
+    /// Power of two choices (Mitzenmacher 2001): of two drawn by weight, the one
+    /// that costs less.
+    fn choose(
+        &self,
+        level: &LevelMembers,
+        usable: impl Fn(u32) -> bool,
+        now: Tick,
+        rng: &mut Rng,
+    ) -> Option<u32> {
+        let first = draw(level, &usable, rng)?;
+        let Some(second) = draw(level, |p| p != first && usable(p), rng) else {
+            return Some(first);
+        };
+        Some(if self.cost(second, now) < self.cost(first, now) {
+            second
+        } else {
+            first
+        })
+    }
+
+    fn cost(&self, position: u32, now: Tick) -> f64 {
+        let state = &self.states[position as usize];
+        state.load.cost(now) / state.weight
+    }
+}
+
+/// An endpoint that just got ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejected {
+    /// The endpoint.
+    pub id: EndpointId,
+    /// When it is let back in.
+    pub until: Tick,
+}
+
+/// Blind draws before looking at members one by one: at most a tenth is normally
+/// excluded, so eight misses in a row are a sign that most are.
+const DRAWS_MAX: u32 = 8;
+
+/// A usable member, drawn by weight; none if no member is usable.
+fn draw(level: &LevelMembers, usable: impl Fn(u32) -> bool, rng: &mut Rng) -> Option<u32> {
+    let members = &level.members;
+    let mut place = 0;
+    for _ in 0..DRAWS_MAX {
+        place = level.place(rng);
+        if usable(members[place]) {
+            return Some(members[place]);
+        }
+    }
+    let (before, from) = members.split_at(place);
+    from.iter().chain(before).copied().find(|p| usable(*p))
+}
+
+#[cfg(test)]
+mod tests;

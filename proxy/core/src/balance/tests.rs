@@ -1,0 +1,298 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
+
+use super::*;
+use crate::fixture::{Draft, PORT, endpoint, id, remote, routes};
+use crate::{PathState, Rng};
+
+/// A closed-loop simulation: `clients` requests are always under way.
+struct Sim {
+    balancer: Balancer,
+    routes: Arc<ServiceRoutes>,
+    rng: Rng,
+    now: Tick,
+}
+
+impl Sim {
+    fn new(endpoints: impl IntoIterator<Item = Draft>, seed: u64) -> Self {
+        Self {
+            balancer: Balancer::new(OutlierConfig::default()),
+            routes: Arc::new(routes(endpoints)),
+            rng: Rng::seeded(seed),
+            now: Tick::default(),
+        }
+    }
+
+    fn pick(&mut self) -> Result<EndpointId, Reason> {
+        self.pick_untried(&[])
+    }
+
+    fn pick_untried(&mut self, tried: &[EndpointId]) -> Result<EndpointId, Reason> {
+        self.balancer
+            .pick(
+                &self.routes,
+                PORT,
+                &Scope::Any,
+                tried,
+                self.now,
+                &mut self.rng,
+            )
+            .map(|view| view.endpoint.id)
+    }
+
+    fn respond(&mut self, id: EndpointId, outcome: Outcome) -> Option<Ejected> {
+        self.balancer.on_start(id);
+        self.balancer
+            .on_response(id, outcome, Duration::from_millis(1), self.now)
+    }
+
+    fn advance(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+    }
+
+    /// Share per endpoint of `requests`, each taking `latency(endpoint, chance)`.
+    fn run(
+        &mut self,
+        clients: usize,
+        requests: usize,
+        latency: impl Fn(EndpointId, f64) -> Duration,
+    ) -> BTreeMap<EndpointId, f64> {
+        let mut under_way: BTreeMap<(Tick, usize), (EndpointId, Tick)> = BTreeMap::new();
+        let mut shares = BTreeMap::new();
+        for n in 0..requests {
+            if under_way.len() == clients {
+                let ((end, _), (id, start)) = under_way.pop_first().unwrap();
+                self.now = end;
+                self.balancer
+                    .on_response(id, Outcome::Success, end.since(start), end);
+            }
+            let id = self.pick().unwrap();
+            self.balancer.on_start(id);
+            let chance = self.rng.below(1 << 20) as f64 / f64::from(1u32 << 20);
+            under_way.insert((self.now.after(latency(id, chance)), n), (id, self.now));
+            *shares.entry(id).or_insert(0.0) += 1.0 / requests as f64;
+        }
+        shares
+    }
+}
+
+/// Exponential with this mean, in milliseconds.
+fn exponential(mean_ms: f64, chance: f64) -> Duration {
+    Duration::from_secs_f64(-(1.0 - chance).ln() * mean_ms / 1e3)
+}
+
+#[test]
+fn equal_endpoints_get_equal_shares() {
+    for (count, clients) in [(3u32, 16), (10, 16), (10, 64)] {
+        let mut sim = Sim::new((1..=count).map(endpoint), 7);
+        let shares = sim.run(clients, 200_000, |_, chance| exponential(5.0, chance));
+        let fair = 1.0 / f64::from(count);
+        for (id, share) in &shares {
+            assert!(
+                (share / fair - 1.0).abs() < 0.25,
+                "{id}: {share:.3} of {fair:.3} with {clients} clients"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_slow_endpoint_gets_less() {
+    let mut sim = Sim::new((1..=4).map(endpoint), 7);
+    let slow = id(4);
+    let shares = sim.run(16, 100_000, |id, chance| {
+        exponential(if id == slow { 50.0 } else { 5.0 }, chance)
+    });
+    assert!(shares[&slow] < 0.08, "{shares:?}");
+}
+
+#[test]
+fn weights_steer_shares() {
+    let mut sim = Sim::new(
+        [
+            endpoint(1).weight(300),
+            endpoint(2),
+            endpoint(3),
+            endpoint(4),
+        ],
+        7,
+    );
+    let shares = sim.run(32, 100_000, |_, chance| exponential(5.0, chance));
+    assert!((shares[&id(1)] - 0.5).abs() < 0.1, "{shares:?}");
+}
+
+#[test]
+fn five_server_errors_in_a_row_eject_for_30_s_then_60_s() {
+    let mut sim = Sim::new((1..=3).map(endpoint), 7);
+    let bad = id(2);
+    for (round, span) in [(1, 30), (2, 60)] {
+        sim.pick().unwrap();
+        for _ in 0..4 {
+            assert_eq!(sim.respond(bad, Outcome::ServerError), None);
+        }
+        let ejected = sim.respond(bad, Outcome::ServerError).unwrap();
+        let span = Duration::from_secs(span);
+        assert_eq!(ejected.until, sim.now.after(span), "round {round}");
+        for _ in 0..100 {
+            assert_ne!(sim.pick(), Ok(bad));
+        }
+        sim.advance(span);
+        sim.pick().unwrap();
+        assert!(!sim.balancer.is_ejected(bad));
+    }
+}
+
+#[test]
+fn a_success_breaks_the_row() {
+    let mut sim = Sim::new((1..=3).map(endpoint), 7);
+    sim.pick().unwrap();
+    for _ in 0..20 {
+        for _ in 0..4 {
+            assert_eq!(sim.respond(id(1), Outcome::LocalOrigin), None);
+        }
+        assert_eq!(sim.respond(id(1), Outcome::Success), None);
+    }
+}
+
+#[test]
+fn a_tenth_but_at_least_one_may_be_ejected() {
+    for (count, expect) in [(2, 1), (9, 1), (20, 2), (35, 3)] {
+        let mut sim = Sim::new((1..=count).map(endpoint), 7);
+        sim.pick().unwrap();
+        let mut ejected = 0;
+        for n in 1..=count {
+            for _ in 0..5 {
+                ejected += usize::from(sim.respond(id(n), Outcome::LocalOrigin).is_some());
+            }
+        }
+        assert_eq!(ejected, expect, "of {count}");
+    }
+}
+
+#[test]
+fn the_only_endpoint_serves_even_when_ejected() {
+    let mut sim = Sim::new([endpoint(1)], 7);
+    sim.pick().unwrap();
+    for _ in 0..5 {
+        sim.respond(id(1), Outcome::ServerError);
+    }
+    assert!(sim.balancer.is_ejected(id(1)));
+    assert_eq!(sim.pick(), Ok(id(1)));
+}
+
+#[test]
+fn the_next_level_serves_when_the_nearest_is_ejected_or_tried() {
+    let far = || remote(endpoint(2), "us-east-1", "us-east", 80);
+    let mut sim = Sim::new([endpoint(1), far()], 7);
+    assert_eq!(sim.pick(), Ok(id(1)));
+    assert_eq!(sim.pick_untried(&[id(1)]), Ok(id(2)));
+    assert_eq!(sim.pick_untried(&[id(1), id(2)]), Err(Reason::NoEndpoints));
+    for _ in 0..5 {
+        sim.respond(id(1), Outcome::LocalOrigin);
+    }
+    assert_eq!(sim.pick(), Ok(id(2)));
+}
+
+#[test]
+fn a_scope_leaves_other_clusters_out() {
+    let mut sim = Sim::new(
+        [
+            endpoint(1),
+            remote(endpoint(2), "us-east-1", "us-east", 80),
+            remote(endpoint(3), "ap-south-1", "ap-south", 140),
+        ],
+        7,
+    );
+    let routes = Arc::clone(&sim.routes);
+    let mut pick = |scope: Scope| {
+        sim.balancer
+            .pick(&routes, PORT, &scope, &[], sim.now, &mut sim.rng)
+            .map(|view| view.endpoint.id)
+    };
+    let cluster = |name: &str| Scope::Cluster(name.parse().unwrap());
+    let region = |name: &str| Scope::Region(name.parse().unwrap());
+    assert_eq!(pick(cluster("eu-west-1")), Ok(id(1)));
+    assert_eq!(pick(cluster("us-east-1")), Ok(id(2)));
+    assert_eq!(pick(region("ap-south")), Ok(id(3)));
+    assert_eq!(pick(region("eu-west")), Ok(id(1)));
+    assert_eq!(pick(cluster("mars-1")), Err(Reason::NoEndpoints));
+}
+
+#[test]
+fn what_was_learnt_survives_a_new_snapshot() {
+    let mut sim = Sim::new((1..=3).map(endpoint), 7);
+    sim.pick().unwrap();
+    for _ in 0..5 {
+        sim.respond(id(3), Outcome::ServerError);
+    }
+    sim.routes = Arc::new(routes((2..=5).map(endpoint)));
+    for _ in 0..100 {
+        assert_ne!(sim.pick(), Ok(id(3)));
+    }
+    assert!(sim.balancer.is_ejected(id(3)));
+    sim.advance(Duration::from_secs(30));
+    sim.pick().unwrap();
+    assert!(!sim.balancer.is_ejected(id(3)));
+}
+
+proptest! {
+    /// Whatever happens, a pick is an endpoint that takes work and was not tried.
+    #[test]
+    fn a_pick_is_always_admitted(
+        seed in any::<u64>(),
+        weights in prop::collection::vec(0u32..4, 1..12),
+        down in any::<u8>(),
+        steps in prop::collection::vec((0u8..4, 0u64..20), 1..80),
+    ) {
+        let drafts: Vec<Draft> = weights
+            .iter()
+            .enumerate()
+            .map(|(n, weight)| {
+                let draft = endpoint(u32::try_from(n).unwrap()).weight(*weight);
+                match n % 3 {
+                    0 => draft,
+                    1 => remote(draft, "us-east-1", "us-east", 80),
+                    _ if down & 1 == 0 => remote(draft, "ap-south-1", "ap-south", 140),
+                    _ => remote(draft, "ap-south-1", "ap-south", 140).path(PathState::Down),
+                }
+            })
+            .collect();
+        let mut sim = Sim::new(drafts, seed);
+        for (outcome, seconds) in steps {
+            let outcome = [
+                Outcome::Success,
+                Outcome::ServerError,
+                Outcome::LocalOrigin,
+                Outcome::Cancelled,
+            ][usize::from(outcome)];
+            let routes = Arc::clone(&sim.routes);
+            let admitted = routes
+                .endpoints()
+                .iter()
+                .filter(|view| view.admit(PORT, routes.identities()).is_ok());
+            match sim.pick() {
+                Ok(id) => {
+                    prop_assert!(admitted.map(|v| v.endpoint.id).any(|i| i == id));
+                    prop_assert_ne!(sim.pick_untried(&[id]), Ok(id));
+                    sim.respond(id, outcome);
+                }
+                Err(reason) => {
+                    prop_assert_eq!(reason, Reason::NoEndpoints);
+                    prop_assert_eq!(admitted.count(), 0);
+                }
+            }
+            sim.advance(Duration::from_secs(seconds));
+        }
+    }
+
+    /// Equal inputs, equal picks.
+    #[test]
+    fn picks_depend_on_the_seed_alone(seed in any::<u64>()) {
+        let picks = |seed| {
+            let mut sim = Sim::new((1..=7).map(endpoint), seed);
+            (0..50).map(|_| sim.pick().unwrap()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(picks(seed), picks(seed));
+    }
+}

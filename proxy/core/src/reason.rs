@@ -1,0 +1,246 @@
+//! Every refusal a caller can see, with the codes each protocol has for it.
+
+use std::fmt;
+
+/// Why a request or connection was refused or cut.
+///
+/// One list for log field, metric label, HTTP and gRPC status, relay status byte
+/// and test. `weft explain WEFT-nnnn` expands [`Reason::code`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The host names no service known here.
+    NoRoute,
+    /// The service has no such port.
+    NoSuchPort,
+    /// The service has no endpoint that takes work.
+    NoEndpoints,
+    /// The endpoint asked for is not here (any more).
+    NoSuchEndpoint,
+    /// The service is not exported to the caller's cluster.
+    NotExported,
+    /// No tunnel to the endpoint's cluster is up.
+    NoPath,
+    /// The connection to the endpoint could not be made.
+    ConnectFailed,
+    /// The endpoint proved an identity that may not serve the service, or none.
+    IdentityMismatch,
+    /// Connecting, or the answer, took too long.
+    Timeout,
+    /// A limit on connections or requests is reached.
+    Overload,
+    /// A relay preamble was malformed, replayed or not authentic.
+    BadPreamble,
+    /// The process is going away and takes nothing new.
+    Draining,
+    /// The connection was cut before the answer was complete.
+    UpstreamReset,
+    /// The endpoint's answer broke its protocol.
+    UpstreamProtocol,
+    /// The request's framing or target was malformed or ambiguous.
+    BadRequest,
+    /// The request's head exceeds 100 fields or 60 KiB.
+    HeadTooLarge,
+    /// The request asks for something this proxy does not do.
+    NotSupported,
+}
+
+/// What a reason is called where.
+struct Facts {
+    label: &'static str,
+    http: u16,
+    grpc: u8,
+    flag: &'static str,
+    code: &'static str,
+    what: &'static str,
+    next: &'static str,
+}
+
+impl Reason {
+    /// All of them, for tables and documentation.
+    pub const ALL: [Self; 17] = [
+        Self::NoRoute,
+        Self::NoSuchPort,
+        Self::NoEndpoints,
+        Self::NoSuchEndpoint,
+        Self::NotExported,
+        Self::NoPath,
+        Self::ConnectFailed,
+        Self::IdentityMismatch,
+        Self::Timeout,
+        Self::Overload,
+        Self::BadPreamble,
+        Self::Draining,
+        Self::UpstreamReset,
+        Self::UpstreamProtocol,
+        Self::BadRequest,
+        Self::HeadTooLarge,
+        Self::NotSupported,
+    ];
+
+    /// The word in logs, metrics and the `x-weft-reason` header.
+    pub fn label(self) -> &'static str {
+        self.facts().label
+    }
+
+    /// HTTP status (RFC 9110; 431 is RFC 6585).
+    pub fn http_status(self) -> u16 {
+        self.facts().http
+    }
+
+    /// gRPC status code. An Envoy-compatible client derives the same from the HTTP status.
+    pub fn grpc_status(self) -> u8 {
+        self.facts().grpc
+    }
+
+    /// Envoy's response flag where the meaning is equal.
+    pub fn response_flag(self) -> &'static str {
+        self.facts().flag
+    }
+
+    /// The stable code: `WEFT-4nnn`.
+    pub fn code(self) -> &'static str {
+        self.facts().code
+    }
+
+    /// What happened, one clause.
+    pub fn what(self) -> &'static str {
+        self.facts().what
+    }
+
+    /// What the reader can do next.
+    pub fn next_step(self) -> &'static str {
+        self.facts().next
+    }
+
+    /// The relay's status byte for this reason; 0 means connected. Reasons that
+    /// a relay cannot have are told as [`Reason::ConnectFailed`].
+    pub fn to_wire(self) -> u8 {
+        match self {
+            Self::NoSuchEndpoint | Self::NoRoute | Self::NoSuchPort | Self::NoEndpoints => 1,
+            Self::NotExported => 2,
+            Self::NoPath => 3,
+            Self::ConnectFailed
+            | Self::IdentityMismatch
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol
+            | Self::NotSupported => 4,
+            Self::Timeout => 5,
+            Self::Overload => 6,
+            Self::BadPreamble | Self::BadRequest | Self::HeadTooLarge => 7,
+            Self::Draining => 8,
+        }
+    }
+
+    /// Reads a relay's status byte: `Ok` is connected. A number from a newer
+    /// gateway counts as a failed connection.
+    pub fn from_wire(status: u8) -> Result<(), Self> {
+        Err(match status {
+            0 => return Ok(()),
+            1 => Self::NoSuchEndpoint,
+            2 => Self::NotExported,
+            3 => Self::NoPath,
+            5 => Self::Timeout,
+            6 => Self::Overload,
+            7 => Self::BadPreamble,
+            8 => Self::Draining,
+            _ => Self::ConnectFailed,
+        })
+    }
+
+    #[rustfmt::skip]
+    fn facts(self) -> Facts {
+        let facts = |label, http, grpc, flag, code, what, next| Facts {
+            label, http, grpc, flag, code, what, next,
+        };
+        match self {
+            Self::NoRoute => facts("no_route", 404, 12, "NR", "WEFT-4001",
+                "no service has this host name",
+                "look for it with `weft service list`, or see `weft route explain`"),
+            Self::NoSuchPort => facts("no_such_port", 404, 12, "NR", "WEFT-4002",
+                "the service has no such port",
+                "see its ports with `weft describe service`"),
+            Self::NoEndpoints => facts("no_endpoints", 503, 14, "UH", "WEFT-4003",
+                "no endpoint of the service takes work",
+                "see why each is refused with `weft service endpoints`"),
+            Self::NoSuchEndpoint => facts("no_such_endpoint", 503, 14, "UH", "WEFT-4004",
+                "the chosen endpoint is gone",
+                "try again: the next answer uses the current endpoints"),
+            Self::NotExported => facts("not_exported", 403, 7, "UAEX", "WEFT-4005",
+                "the service is not exported to this cluster",
+                "add this cluster to `exportTo` of its ServiceExport"),
+            Self::NoPath => facts("no_path", 503, 14, "UH", "WEFT-4006",
+                "no tunnel to the service's cluster is up",
+                "see the tunnels with `weft status`"),
+            Self::ConnectFailed => facts("connect_failed", 503, 14, "UF", "WEFT-4007",
+                "the endpoint could not be reached",
+                "check that it runs, and its sidecar's inbound address"),
+            Self::IdentityMismatch => facts("identity_mismatch", 503, 14, "UF", "WEFT-4008",
+                "the endpoint did not prove an identity that may serve the service",
+                "compare `weft identity status` with `identities` of its ServiceExport"),
+            Self::Timeout => facts("timeout", 504, 4, "UT", "WEFT-4009",
+                "the service took too long",
+                "see `weft why-slow` for the service"),
+            Self::Overload => facts("overload", 503, 8, "UO", "WEFT-4010",
+                "a limit on connections or requests is reached",
+                "try again later, or add endpoints"),
+            Self::BadPreamble => facts("bad_preamble", 503, 14, "UF", "WEFT-4011",
+                "the gateway refused the relay preamble",
+                "try again: the sidecar renews its session with the gateway"),
+            Self::Draining => facts("draining", 503, 14, "UH", "WEFT-4012",
+                "the process is going away",
+                "try again: others take over"),
+            Self::UpstreamReset => facts("upstream_reset", 503, 14, "UC", "WEFT-4013",
+                "the endpoint cut the connection before its answer was complete",
+                "look at the service's own log; repeat only what is safe to repeat"),
+            Self::UpstreamProtocol => facts("upstream_protocol", 502, 13, "UPE", "WEFT-4014",
+                "the endpoint's answer broke its protocol",
+                "check the port's `appProtocol` and the service's own log"),
+            Self::BadRequest => facts("bad_request", 400, 13, "DPE", "WEFT-4015",
+                "the request is malformed or ambiguous",
+                "send one Host, one framing and a valid target"),
+            Self::HeadTooLarge => facts("head_too_large", 431, 8, "DPE", "WEFT-4016",
+                "the request's head exceeds 100 fields or 60 KiB",
+                "send fewer or shorter header fields"),
+            Self::NotSupported => facts("not_supported", 501, 12, "DPE", "WEFT-4017",
+                "this proxy does not do what the request asks for",
+                "use a plain request, or CONNECT for other protocols"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    /// `WEFT-4003: no endpoint of the service takes work`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = self.facts();
+        write!(f, "{}: {}", facts.code, facts.what)
+    }
+}
+
+impl std::error::Error for Reason {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_and_codes_are_unique() {
+        let labels: BTreeSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!((labels.len(), codes.len()), (17, 17));
+    }
+
+    #[test]
+    fn every_reason_has_a_status_byte_that_is_not_connected() {
+        for reason in Reason::ALL {
+            assert!(Reason::from_wire(reason.to_wire()).is_err());
+        }
+        for byte in 1..=8 {
+            let reason = Reason::from_wire(byte).unwrap_err();
+            assert_eq!(reason.to_wire(), byte, "{reason}");
+        }
+        assert_eq!(Reason::from_wire(0), Ok(()));
+        assert_eq!(Reason::from_wire(200), Err(Reason::ConnectFailed));
+    }
+}

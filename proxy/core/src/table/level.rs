@@ -1,0 +1,114 @@
+//! Locality levels: nearer ones are used first.
+
+use std::time::Duration;
+
+use weft_model::{ClusterName, RegionName};
+
+use super::{EndpointView, Locality, Place};
+use crate::Rng;
+
+/// How near a group of endpoints is. Derived order: nearest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The reader's zone of the reader's cluster.
+    SameZone,
+    /// The reader's cluster.
+    SameCluster,
+    /// Another cluster of the reader's region; one level per cluster, by round trip.
+    SameRegion {
+        /// Round trip to it.
+        rtt: Duration,
+        /// The cluster.
+        cluster: ClusterName,
+        /// Its region.
+        region: RegionName,
+    },
+    /// A cluster of another region; one level per cluster, by round trip.
+    OtherRegion {
+        /// Round trip to it.
+        rtt: Duration,
+        /// The cluster.
+        cluster: ClusterName,
+        /// Its region.
+        region: RegionName,
+    },
+}
+
+impl Level {
+    /// The level of `view` as seen from `place`.
+    pub fn of(view: &EndpointView, place: &Place) -> Self {
+        let endpoint = &view.endpoint;
+        match &view.locality {
+            Locality::Local if place.zone.is_some() && endpoint.zone == place.zone => {
+                Self::SameZone
+            }
+            Locality::Local => Self::SameCluster,
+            Locality::Remote { region, rtt, .. } => {
+                let (rtt, cluster, region) = (*rtt, endpoint.cluster.clone(), region.clone());
+                if region == place.region {
+                    Self::SameRegion {
+                        rtt,
+                        cluster,
+                        region,
+                    }
+                } else {
+                    Self::OtherRegion {
+                        rtt,
+                        cluster,
+                        region,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The endpoints of one level that take work on one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelMembers {
+    /// How near they are.
+    pub level: Level,
+    /// Positions in the service's endpoints.
+    pub members: Box<[u32]>,
+    /// Running sums of their weights, if these differ; empty if all are equal,
+    /// so that the common draw is one multiplication.
+    pub weights: Box<[u64]>,
+}
+
+impl LevelMembers {
+    /// A level of `members`: (position, weight), at least one.
+    pub(super) fn new(level: Level, members: Vec<(u32, u32)>) -> Self {
+        let equal = members.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let weights = if equal {
+            Box::default()
+        } else {
+            members
+                .iter()
+                .scan(0u64, |sum, (_, weight)| {
+                    *sum += u64::from(*weight);
+                    Some(*sum)
+                })
+                .collect()
+        };
+        Self {
+            level,
+            members: members.into_iter().map(|(position, _)| position).collect(),
+            weights,
+        }
+    }
+
+    /// An index into `members`, drawn by weight.
+    pub(crate) fn place(&self, rng: &mut Rng) -> usize {
+        match self.weights.last() {
+            None => index(rng.below(self.members.len() as u64)),
+            Some(total) => {
+                let ticket = rng.below(*total);
+                self.weights.partition_point(|sum| *sum <= ticket)
+            }
+        }
+    }
+}
+
+fn index(below_len: u64) -> usize {
+    usize::try_from(below_len).expect("it is below a slice's length")
+}

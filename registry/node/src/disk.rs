@@ -1,0 +1,16 @@
+//! The log, the hard state and the snapshot at rest.
+//!
+//! Two stores behind one form: [`Store`] on redb, one durable transaction for
+//! all batches that wait; [`MemoryDisk`] for the simulation, which can lose
+//! what was not synced. Both hold the same keys and bytes; every value carries
+//! a CRC-32, because redb does not check pages it merely reads.
+
+mod batch;
+mod memory;
+mod record;
+mod store;
+
+pub(crate) use batch::Compaction;
+pub use batch::{Batch, Stored};
+pub use memory::MemoryDisk;
+pub use store::{DiskError, Folder, Store, StoreId};

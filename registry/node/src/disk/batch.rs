@@ -1,0 +1,104 @@
+//! What is written together, and what is read back.
+
+use bytes::Bytes;
+use raft::eraftpb::{Entry, HardState};
+
+use super::record;
+use crate::image::Image;
+
+/// What a node must have on disk before it may go on. Batches are written in order.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Counted from 1 per start, without gaps.
+    pub number: u64,
+    pub(crate) hard: HardState,
+    /// Replaces the log and the snapshot: a leader's snapshot came in.
+    pub(crate) install: Option<Image>,
+    /// Replaces the log from the first of them on.
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) compaction: Option<Compaction>,
+}
+
+/// A new snapshot, and how much of the log it makes superfluous.
+#[derive(Debug, Clone)]
+pub(crate) struct Compaction {
+    pub(crate) image: Image,
+    /// Position and term of the last forgotten entry.
+    pub(crate) through: (u64, u64),
+}
+
+/// What a disk held when it was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    pub(crate) before: (u64, u64),
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) hard: HardState,
+    pub(crate) image: Image,
+}
+
+impl Batch {
+    /// How many entries it writes.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The single writes, in order.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(self.entries.len() + 3);
+        if let Some(image) = &self.install {
+            changes.push(Change::DropFrom(0));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(image.index.0, image.term),
+            ));
+            changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
+        }
+        if let Some(first) = self.entries.first() {
+            changes.push(Change::DropFrom(first.index));
+        }
+        for entry in &self.entries {
+            changes.push(Change::Put(entry.index, record::entry(entry)));
+        }
+        if let Some(Compaction { image, through }) = &self.compaction {
+            changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(through.0, through.1),
+            ));
+            changes.push(Change::DropThrough(through.0));
+        }
+        changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));
+        changes
+    }
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Forget the entries from here on.
+    DropFrom(u64),
+    /// Forget the entries up to and including this one.
+    DropThrough(u64),
+    Put(u64, Bytes),
+    Meta(Meta, Bytes),
+}
+
+/// The single values beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Meta {
+    Folder,
+    Hard,
+    Start,
+    Snapshot,
+}
+
+impl Meta {
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Hard => "hard state",
+            Self::Start => "log start",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}

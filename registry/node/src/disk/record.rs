@@ -1,0 +1,159 @@
+//! Values at rest: a CRC-32 (little endian), then a protobuf message.
+
+use bytes::Bytes;
+use prost::Message;
+use raft::eraftpb::{Entry, HardState};
+use weft_proto::{log, peer};
+
+use super::batch::{Meta, Stored};
+use crate::image::Image;
+use crate::wire;
+
+/// What is wrong with what a disk holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {problem}")]
+pub struct Damage {
+    /// Which value.
+    pub what: String,
+    /// How it is wrong.
+    pub problem: String,
+}
+
+const CRC_BYTES: usize = 4;
+
+fn seal(message: &[u8]) -> Bytes {
+    let crc = crc32fast::hash(message).to_le_bytes();
+    [&crc, message].concat().into()
+}
+
+fn unseal<'a>(what: &str, value: &'a [u8]) -> Result<&'a [u8], Damage> {
+    let Some((crc, message)) = value.split_first_chunk::<CRC_BYTES>() else {
+        return Err(damage(what, format!("only {} bytes", value.len())));
+    };
+    let (stored, computed) = (u32::from_le_bytes(*crc), crc32fast::hash(message));
+    if stored != computed {
+        let problem = format!("its checksum is {computed:08x}, {stored:08x} was written");
+        return Err(damage(what, problem));
+    }
+    Ok(message)
+}
+
+pub(super) fn damage(what: &str, problem: impl ToString) -> Damage {
+    Damage {
+        what: what.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+pub(super) fn entry(entry: &Entry) -> Bytes {
+    seal(&wire::raft::write_entry(entry).encode_to_vec())
+}
+
+pub(super) fn hard(hard: &HardState) -> Bytes {
+    seal(&wire::raft::write_hard_state(hard).encode_to_vec())
+}
+
+pub(super) fn start(index: u64, term: u64) -> Bytes {
+    seal(&log::LogStart { index, term }.encode_to_vec())
+}
+
+/// The snapshot as it would travel, with its position and configuration.
+pub(super) fn image(image: &Image) -> Bytes {
+    let snapshot = peer::RaftSnapshot {
+        index: image.index.0,
+        term: image.term,
+        conf_state: Some(wire::raft::write_conf(&image.conf)),
+        data: wire::encode_image(image),
+    };
+    seal(&snapshot.encode_to_vec())
+}
+
+pub(super) fn folder(folder: &log::Folder) -> Bytes {
+    seal(&folder.encode_to_vec())
+}
+
+pub(super) fn read_folder(value: &[u8]) -> Result<log::Folder, Damage> {
+    let what = Meta::Folder.key();
+    log::Folder::decode(unseal(what, value)?).map_err(|error| damage(what, error))
+}
+
+/// Puts together what a disk held, and checks that it can be what a node wrote.
+pub(super) fn read(
+    entries: impl Iterator<Item = Result<(u64, Bytes), Damage>>,
+    meta: impl Fn(Meta) -> Result<Option<Bytes>, Damage>,
+) -> Result<Stored, Damage> {
+    let mut stored = Stored::default();
+    if let Some(value) = meta(Meta::Hard)? {
+        let what = Meta::Hard.key();
+        let wire = log::HardState::decode(unseal(what, &value)?).map_err(|e| damage(what, e))?;
+        stored.hard = wire::raft::read_hard_state(wire);
+    }
+    if let Some(value) = meta(Meta::Start)? {
+        let what = Meta::Start.key();
+        let start = log::LogStart::decode(unseal(what, &value)?).map_err(|e| damage(what, e))?;
+        stored.before = (start.index, start.term);
+    }
+    if let Some(value) = meta(Meta::Snapshot)? {
+        stored.image = read_image(&value)?;
+    }
+    for item in entries {
+        let (index, value) = item?;
+        stored.entries.push(read_entry(index, &value)?);
+    }
+    check(&stored)?;
+    Ok(stored)
+}
+
+fn read_image(value: &Bytes) -> Result<Image, Damage> {
+    let what = Meta::Snapshot.key();
+    unseal(what, value)?;
+    let snapshot = peer::RaftSnapshot::decode(value.slice(CRC_BYTES..))
+        .map_err(|error| damage(what, error))?;
+    let snapshot = wire::raft::read_snapshot(snapshot);
+    wire::decode_image(&snapshot).map_err(|error| damage(what, error))
+}
+
+fn read_entry(index: u64, value: &Bytes) -> Result<Entry, Damage> {
+    let what = format!("entry {index}");
+    unseal(&what, value)?;
+    let wire =
+        peer::RaftEntry::decode(value.slice(CRC_BYTES..)).map_err(|error| damage(&what, error))?;
+    let entry = wire::raft::read_entry(wire).map_err(|error| damage(&what, error))?;
+    if entry.index != index {
+        return Err(damage(
+            &what,
+            format!("it says that it is entry {}", entry.index),
+        ));
+    }
+    Ok(entry)
+}
+
+/// The log has no gap, terms never fall, the commit lies within, the snapshot touches the log.
+fn check(stored: &Stored) -> Result<(), Damage> {
+    let (mut index, mut term) = stored.before;
+    for entry in &stored.entries {
+        if entry.index != index + 1 {
+            let problem = format!("entry {} is missing", index + 1);
+            return Err(damage("log", problem));
+        }
+        if entry.term < term {
+            let problem = format!("term {} after term {term}", entry.term);
+            return Err(damage(&format!("entry {}", entry.index), problem));
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    let applied = stored.image.index.0;
+    if applied < stored.before.0 || applied > index {
+        let problem = format!(
+            "it ends at {applied}, the log spans {} to {index}",
+            stored.before.0 + 1
+        );
+        return Err(damage(Meta::Snapshot.key(), problem));
+    }
+    let commit = stored.hard.commit;
+    if commit < applied || commit > index {
+        let problem = format!("commit {commit} lies outside {applied} to {index}");
+        return Err(damage(Meta::Hard.key(), problem));
+    }
+    Ok(())
+}

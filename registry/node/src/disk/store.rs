@@ -1,0 +1,337 @@
+//! The state folder: one redb file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
+use weft_model::{FederationDomain, NodeId};
+use weft_proto::log;
+
+use super::batch::{Batch, Change, Meta, Stored};
+use super::memory::founding_batch;
+use super::record::{self, Damage};
+
+const FILE_NAME: &str = "registry.redb";
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// The format of the folder as this build writes it.
+const FORMAT: u32 = 1;
+
+/// Pages kept in memory, in bytes: the log is read only at start, so little is needed.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Tells one folder from every other, even of the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreId(pub [u8; 16]);
+
+/// Whose state a folder holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The federation.
+    pub domain: FederationDomain,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// Why a state folder cannot be used, or stopped being usable.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The folder cannot be made or its file not be opened.
+    #[error("cannot open the state folder {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("the state folder {path} is in use by another process")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no state where some was expected.
+    #[error("the state folder {path} holds no state")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is state where none was expected.
+    #[error("the state folder {path} holds the state of node {} of {} already", .found.node, .found.domain)]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+        /// Whose.
+        found: Folder,
+    },
+    /// The state is another federation's or node's.
+    #[error(
+        "the state folder {path} belongs to node {} of {}, not to node {} of {}",
+        .found.node, .found.domain, .expected.node, .expected.domain
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Folder,
+        /// Whose it should be.
+        expected: Folder,
+    },
+    /// A newer build wrote it.
+    #[error("the state folder {path} has format {found}, this build knows up to {known}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// As written.
+        found: u32,
+        /// The newest known here.
+        known: u32,
+    },
+    /// What it holds is damaged.
+    #[error("the state folder {path} is damaged: {what}: {problem}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which value.
+        what: String,
+        /// How.
+        problem: String,
+    },
+    /// A write was not confirmed. Nothing after it may be acknowledged.
+    #[error("writing the registry's log failed")]
+    Write(#[source] Box<redb::Error>),
+}
+
+/// An open state folder.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    path: PathBuf,
+    folder: Folder,
+    id: StoreId,
+}
+
+impl Store {
+    /// Makes a folder for a node that has no state yet. `first` is what a founder begins with.
+    pub fn create(
+        dir: &Path,
+        folder: Folder,
+        id: StoreId,
+        first: Option<&Stored>,
+    ) -> Result<Self, DiskError> {
+        let path = dir.join(FILE_NAME);
+        let open = |source| DiskError::Open {
+            path: path.clone(),
+            source,
+        };
+        fs::create_dir_all(dir).map_err(open)?;
+        if path.exists() {
+            let found = Self::open(dir, None)?.folder;
+            return Err(DiskError::Occupied { path, found });
+        }
+        // Written aside and renamed, so that a crash never leaves half a folder.
+        let draft = dir.join(format!("{FILE_NAME}.new"));
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(open(error)),
+            _ => {}
+        }
+        let database = open_database(&draft, Presence::New)?;
+        let store = Self {
+            database,
+            path: draft.clone(),
+            folder: folder.clone(),
+            id,
+        };
+        let mut changes = vec![Change::Meta(
+            Meta::Folder,
+            record::folder(&folder_record(&folder, id)),
+        )];
+        changes.extend(
+            first
+                .iter()
+                .flat_map(|stored| founding_batch(stored).changes()),
+        );
+        store.commit(changes)?;
+        drop(store);
+        fs::rename(&draft, &path).map_err(open)?;
+        fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(open)?;
+        Self::open(dir, Some(&folder))
+    }
+
+    /// Opens a folder that has state, and checks whose it is.
+    pub fn open(dir: &Path, expected: Option<&Folder>) -> Result<Self, DiskError> {
+        let path = dir.join(FILE_NAME);
+        if !path.exists() {
+            return Err(DiskError::Empty { path });
+        }
+        let database = open_database(&path, Presence::Existing)?;
+        let wire = read_folder(&database).map_err(|damage| damaged(&path, damage))?;
+        if wire.format > FORMAT {
+            return Err(DiskError::Format {
+                path,
+                found: wire.format,
+                known: FORMAT,
+            });
+        }
+        let (found, id) = check_folder(&wire).map_err(|damage| damaged(&path, damage))?;
+        if let Some(expected) = expected.filter(|expected| **expected != found) {
+            return Err(DiskError::Foreign {
+                path,
+                found,
+                expected: expected.clone(),
+            });
+        }
+        Ok(Self {
+            database,
+            path,
+            folder: found,
+            id,
+        })
+    }
+
+    /// Whose state it is.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Which folder it is.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// Reads everything.
+    pub fn load(&self) -> Result<Stored, DiskError> {
+        load(&self.database).map_err(|damage| damaged(&self.path, damage))
+    }
+
+    /// Writes batches in one transaction and returns once they are on the disk.
+    pub fn write(&self, batches: &[Batch]) -> Result<(), DiskError> {
+        self.commit(batches.iter().flat_map(Batch::changes).collect())
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<(), DiskError> {
+        carry_out(&self.database, changes).map_err(|error| DiskError::Write(Box::new(error)))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    New,
+    Existing,
+}
+
+fn open_database(path: &Path, presence: Presence) -> Result<Database, DiskError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    let opened = match presence {
+        Presence::New => builder.create(path),
+        Presence::Existing => builder.open(path),
+    };
+    opened.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.into() },
+        DatabaseError::Storage(redb::StorageError::Io(source))
+            if source.kind() != io::ErrorKind::InvalidData
+                && source.kind() != io::ErrorKind::UnexpectedEof =>
+        {
+            DiskError::Open {
+                path: path.into(),
+                source,
+            }
+        }
+        other => damaged(path, record::damage("file", other)),
+    })
+}
+
+fn carry_out(database: &Database, changes: Vec<Change>) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut log = transaction.open_table(LOG)?;
+        let mut meta = transaction.open_table(META)?;
+        for change in changes {
+            match change {
+                Change::DropFrom(first) => log.retain_in(first.., |_, _| false)?,
+                Change::DropThrough(last) => log.retain_in(..=last, |_, _| false)?,
+                Change::Put(index, value) => {
+                    log.insert(index, &value[..])?;
+                }
+                Change::Meta(key, value) => {
+                    meta.insert(key.key(), &value[..])?;
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn load(database: &Database) -> Result<Stored, Damage> {
+    let file = |error: redb::Error| record::damage("file", error);
+    let transaction = database.begin_read().map_err(|e| file(e.into()))?;
+    let meta = transaction.open_table(META).map_err(|e| file(e.into()))?;
+    let log = transaction.open_table(LOG).map_err(|e| file(e.into()))?;
+    let entries = log.iter().map_err(|e| file(e.into()))?.map(|item| {
+        let (index, value) = item.map_err(|e| file(e.into()))?;
+        Ok((index.value(), Bytes::copy_from_slice(value.value())))
+    });
+    record::read(entries, |key| {
+        let value = meta.get(key.key()).map_err(|e| file(e.into()))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+    })
+}
+
+fn read_folder(database: &Database) -> Result<log::Folder, Damage> {
+    let file = |error: redb::Error| record::damage("file", error);
+    let transaction = database.begin_read().map_err(|e| file(e.into()))?;
+    let missing = || record::damage(Meta::Folder.key(), "it is missing");
+    let meta = match transaction.open_table(META) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Err(missing()),
+        Err(error) => return Err(file(error.into())),
+    };
+    let value = meta
+        .get(Meta::Folder.key())
+        .map_err(|e| file(e.into()))?
+        .ok_or_else(missing)?;
+    record::read_folder(value.value())
+}
+
+fn folder_record(folder: &Folder, id: StoreId) -> log::Folder {
+    log::Folder {
+        format: FORMAT,
+        domain: folder.domain.to_string(),
+        node: folder.node.0,
+        store: Bytes::copy_from_slice(&id.0),
+    }
+}
+
+fn check_folder(wire: &log::Folder) -> Result<(Folder, StoreId), Damage> {
+    let what = Meta::Folder.key();
+    let domain = wire.domain.parse().map_err(|e| record::damage(what, e))?;
+    let id = wire.store[..]
+        .try_into()
+        .map_err(|_| record::damage(what, "its id has not 16 bytes"))?;
+    let folder = Folder {
+        domain,
+        node: NodeId(wire.node),
+    };
+    Ok((folder, StoreId(id)))
+}
+
+fn damaged(path: &Path, damage: Damage) -> DiskError {
+    DiskError::Damaged {
+        path: path.into(),
+        what: damage.what,
+        problem: damage.problem,
+    }
+}

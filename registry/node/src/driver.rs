@@ -1,0 +1,571 @@
+//! The Raft driver: everything the registry decides, with neither clock, socket, disk nor runtime.
+//!
+//! ```text
+//!            ┌────────────── Driver ───────────────┐
+//!  Input ──> │ screen → RawNode ⇄ Replica → apply  │ ──> Output
+//!            └─────────────────────────────────────┘
+//!  Tick, Message, Propose, Read,         Send, Persist, Applied, ReadReady,
+//!  Persisted, Transfer                   Leadership, …
+//! ```
+//!
+//! The order that keeps promises: what a [`Batch`] holds goes to the disk; what
+//! may only be said once it is there (votes, acknowledgements) waits for
+//! [`Input::Persisted`]; a leader's appends need not wait (Raft thesis §10.2.1).
+//! A record is applied only when it is committed and on this node's disk.
+//! Equal inputs give equal outputs: election timeouts come from a seed.
+
+mod input;
+mod output;
+mod screen;
+mod timeouts;
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message, MessageType};
+use raft::{RawNode, ReadOnlyOption, Ready, StateRole};
+use weft_model::{Index, NodeId};
+use weft_proto::log::conf_change;
+use weft_proto::peer::RaftMessage;
+
+use crate::disk::{Batch, Stored};
+use crate::image::Image;
+use crate::members::{self, MemberChange};
+use crate::replica::{Record, Repeats, Replica};
+use crate::wire;
+
+#[cfg(feature = "bugs")]
+pub use input::Bug;
+pub use input::{Input, ReadId, Settings};
+pub use output::{Leadership, Output, RaftStatus, Role};
+pub use screen::Suspicion;
+use timeouts::Timeouts;
+
+/// One node's part in the registry.
+pub struct Driver {
+    settings: Settings,
+    raw: RawNode<Replica>,
+    timeouts: Timeouts,
+    outputs: Vec<Output>,
+    /// Batches that are not on the disk yet, oldest first.
+    unpersisted: VecDeque<Unpersisted>,
+    batches: u64,
+    /// Whether the disk lags in what it knows to be committed.
+    commit_unsaved: bool,
+    /// Where the newest snapshot on the disk, or on its way there, ends.
+    compacted: u64,
+    /// A leader's snapshot that came in, decoded.
+    incoming: Option<Image>,
+    /// Confirmed reads that wait for their index.
+    reads: Vec<(ReadId, Index)>,
+    leadership: Leadership,
+    /// Whether this node was in the configuration before.
+    was_member: bool,
+}
+
+struct Unpersisted {
+    batch: u64,
+    /// The library's number for it; 0 if the library knows nothing of it.
+    ready: u64,
+    /// What may be said once it is on the disk.
+    held: Vec<Message>,
+    /// The state that becomes this node's once it is on the disk.
+    install: Option<Image>,
+}
+
+/// Why a driver cannot start from what a disk held.
+#[derive(Debug, thiserror::Error)]
+#[error("the consensus library refuses what the disk holds")]
+pub struct OpenError(#[source] Box<raft::Error>);
+
+impl Driver {
+    /// Goes on from what the disk held.
+    pub fn open(settings: Settings, stored: Stored) -> Result<Self, OpenError> {
+        let replica = Replica::new(stored);
+        let applied = replica.image().index.0;
+        let config = raft::Config {
+            id: settings.node.0,
+            election_tick: settings.election_ticks,
+            heartbeat_tick: settings.heartbeat_ticks,
+            applied,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: INFLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            // The lease form trusts clocks.
+            read_only_option: ReadOnlyOption::Safe,
+            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: APPLY_BYTES_MAX,
+            ..raft::Config::default()
+        };
+        let quiet = slog::Logger::root(slog::Discard, slog::o!());
+        let was_member = is_member(replica.image(), settings.node);
+        let raw =
+            RawNode::new(&config, replica, &quiet).map_err(|error| OpenError(Box::new(error)))?;
+        let mut driver = Self {
+            timeouts: Timeouts::new(&settings),
+            settings,
+            raw,
+            outputs: Vec::new(),
+            unpersisted: VecDeque::new(),
+            batches: 0,
+            commit_unsaved: false,
+            compacted: applied,
+            incoming: None,
+            reads: Vec::new(),
+            leadership: Leadership::default(),
+            was_member,
+        };
+        driver.timeouts.settle(&mut driver.raw);
+        driver.advance();
+        Ok(driver)
+    }
+
+    /// Takes one input. Nothing comes out before [`Self::take_outputs`], so that
+    /// what comes together is written together.
+    pub fn handle(&mut self, input: Input) {
+        match input {
+            Input::Tick => self.handle_tick(),
+            Input::Message { from, message } => self.handle_message(from, message),
+            Input::Propose { proposal, now } => {
+                let data = proposal.stamp(now);
+                let request = proposal.request();
+                // A follower's library would forward it as a message; weft's own call says what became of it.
+                let taken = self.is_leader() && self.raw.propose(Vec::new(), data.into()).is_ok();
+                if !taken {
+                    self.outputs.push(Output::Declined { request });
+                }
+            }
+            Input::Read { read } => self.handle_read(read),
+            Input::Persisted { batch } => self.handle_persisted(batch),
+            Input::Transfer { to } => self.raw.transfer_leader(to.0),
+            Input::SnapshotLost { to } => self
+                .raw
+                .report_snapshot(to.0, raft::SnapshotStatus::Failure),
+            Input::Unreachable { node } => self.raw.report_unreachable(node.0),
+        }
+        self.timeouts.settle(&mut self.raw);
+    }
+
+    /// What is to be done now, in order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        self.advance();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// The applied state.
+    pub fn image(&self) -> &Image {
+        self.raw.store().image()
+    }
+
+    /// Numbers for operators.
+    pub fn status(&self) -> RaftStatus {
+        output::status(&self.raw, self.unpersisted.len())
+    }
+
+    /// Who leads, as this node knows.
+    pub fn leadership(&self) -> Leadership {
+        self.leadership
+    }
+
+    /// The last position this node knows to be committed; it may not be applied yet.
+    pub fn commit(&self) -> Index {
+        Index(self.raw.raft.raft_log.committed)
+    }
+
+    /// The voter that could lead soonest after this leader; none if it is alone, or no leader.
+    pub fn successor(&self) -> Option<NodeId> {
+        let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
+        members::successor(&voters.collect(), &output::progress(&self.raw), self.settings.node)
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    fn handle_tick(&mut self) {
+        // A lone voter elects itself at once; the library takes for granted that its log is safe by then.
+        let alone = self.raw.raft.prs().is_singleton();
+        if alone && !self.is_leader() && !self.unpersisted.is_empty() {
+            return;
+        }
+        self.timeouts.count(&self.raw);
+        self.raw.tick();
+        if self.is_leader() {
+            self.plan_membership();
+        }
+        if self.commit_unsaved {
+            self.write(0, Vec::new(), None, Vec::new());
+        }
+    }
+
+    fn handle_message(&mut self, from: NodeId, message: RaftMessage) {
+        let message = match wire::raft::read_message(message) {
+            Ok(message) => message,
+            Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
+        };
+        if let Err(suspicion) = screen::screen(&self.raw, self.settings.node, from, &message) {
+            return self.suspect(from, suspicion);
+        }
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            match wire::decode_image(message.get_snapshot()) {
+                Ok(image) => self.incoming = Some(image),
+                Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
+            }
+        }
+        // Its errors are of messages that are out of date.
+        let _ = self.raw.step(message);
+    }
+
+    fn suspect(&mut self, from: NodeId, suspicion: Suspicion) {
+        self.outputs.push(Output::Suspect { from, suspicion });
+    }
+
+    fn handle_read(&mut self, read: ReadId) {
+        // The run keeps an answer to an earlier start's read from passing for this one's.
+        let context = [
+            self.settings.node.0.to_be_bytes(),
+            self.settings.run.to_be_bytes(),
+            read.0.to_be_bytes(),
+        ]
+        .concat();
+        self.raw.read_index(context);
+    }
+
+    fn handle_persisted(&mut self, batch: u64) {
+        while self
+            .unpersisted
+            .front()
+            .is_some_and(|waiting| waiting.batch <= batch)
+        {
+            if let Some(waiting) = self.unpersisted.pop_front() {
+                self.settle_batch(waiting);
+            }
+        }
+    }
+
+    fn settle_batch(&mut self, waiting: Unpersisted) {
+        if waiting.ready > 0 {
+            self.raw.on_persist_ready(waiting.ready);
+        }
+        if let Some(image) = waiting.install {
+            let index = image.index;
+            self.raw.mut_store().install(image);
+            self.raw.advance_apply_to(index.0);
+            self.outputs.push(Output::Installed { index });
+            self.note_membership();
+        }
+        self.send(waiting.held);
+    }
+
+    /// Lets the library say what follows from the inputs so far.
+    fn advance(&mut self) {
+        while self.raw.has_ready() {
+            let mut ready = self.raw.ready();
+            let number = ready.number();
+            self.send(ready.take_messages());
+            for state in ready.take_read_states() {
+                self.note_read(&state.request_ctx, state.index);
+            }
+            let held = ready.take_persisted_messages();
+            let committed = ready.take_committed_entries();
+            let staged = self.stage(&mut ready);
+            self.raw.advance_append_async(ready);
+            match staged {
+                Some((entries, install)) => self.write(number, entries, install, held),
+                None => self.pass(number, held),
+            }
+            self.apply(committed);
+        }
+        self.answer_reads();
+        self.note_leadership();
+        self.compact();
+    }
+
+    /// Takes a ready's writes into the replica. None if the disk need not know at once.
+    fn stage(&mut self, ready: &mut Ready) -> Option<(Vec<Entry>, Option<Image>)> {
+        let must_write = ready.must_sync();
+        let entries = ready.take_entries();
+        let store = self.raw.mut_store();
+        if let Some(hard) = ready.hs() {
+            store.set_hard(hard.clone());
+            self.commit_unsaved = true;
+        }
+        let mut install = None;
+        if !ready.snapshot().is_empty() {
+            let metadata = ready.snapshot().get_metadata();
+            store.restart_after(metadata.index, metadata.term);
+            let arrived = self
+                .incoming
+                .take()
+                .filter(|image| image.index.0 == metadata.index);
+            install = Some(match arrived {
+                Some(image) => image,
+                None => wire::decode_image(ready.snapshot())
+                    .expect("a snapshot is decoded before the library sees it"),
+            });
+        }
+        store.append(&entries);
+        must_write.then_some((entries, install))
+    }
+
+    /// Hands a batch to the disk; `held` is said once it is there.
+    fn write(
+        &mut self,
+        ready: u64,
+        entries: Vec<Entry>,
+        install: Option<Image>,
+        held: Vec<Message>,
+    ) {
+        self.batches += 1;
+        self.commit_unsaved = false;
+        if let Some(image) = &install {
+            self.compacted = image.index.0;
+        }
+        let batch = Batch {
+            number: self.batches,
+            hard: self.raw.store().hard().clone(),
+            install: install.clone(),
+            entries,
+            compaction: None,
+        };
+        self.queue(ready, batch, install, held);
+    }
+
+    fn queue(&mut self, ready: u64, batch: Batch, install: Option<Image>, held: Vec<Message>) {
+        #[cfg(feature = "bugs")]
+        let (ready, batch, held) = self.misbehave(ready, batch, held);
+        self.unpersisted.push_back(Unpersisted {
+            batch: batch.number,
+            ready,
+            held,
+            install,
+        });
+        self.outputs.push(Output::Persist(batch));
+    }
+
+    /// Nothing to write; what is held still waits for the writes before it.
+    fn pass(&mut self, ready: u64, held: Vec<Message>) {
+        match self.unpersisted.back_mut() {
+            Some(last) => {
+                last.ready = ready;
+                last.held.extend(held);
+            }
+            None => {
+                self.raw.on_persist_ready(ready);
+                self.send(held);
+            }
+        }
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            let to = NodeId(message.to);
+            let wire = wire::raft::write_message(&message);
+            match self.outputs.last_mut() {
+                Some(Output::Send(last, batch)) if *last == to => batch.push(wire),
+                _ => self.outputs.push(Output::Send(to, vec![wire])),
+            }
+        }
+    }
+
+    fn apply(&mut self, committed: Vec<Entry>) {
+        let Some(last) = committed.last().map(|entry| entry.index) else {
+            return;
+        };
+        for entry in &committed {
+            let record = match entry.get_entry_type() {
+                EntryType::EntryNormal => {
+                    let repeats = self.repeats();
+                    self.raw.mut_store().apply(entry, repeats)
+                }
+                kind => self.apply_conf_change(kind, entry),
+            };
+            self.outputs.push(Output::Applied(record));
+        }
+        self.raw.advance_apply_to(last);
+    }
+
+    fn apply_conf_change(&mut self, kind: EntryType, entry: &Entry) -> Record {
+        let change = match wire::raft::read_conf_change(kind, entry.data.clone()) {
+            Ok(change) => change,
+            Err(error) => return self.raw.mut_store().quarantine(entry, error.to_string()),
+        };
+        match self.raw.apply_conf_change(&change) {
+            Ok(conf) => {
+                let store = self.raw.mut_store();
+                store.set_conf(conf);
+                let record = store.pass(entry);
+                self.note_membership();
+                record
+            }
+            Err(error) => self.raw.mut_store().quarantine(entry, error.to_string()),
+        }
+    }
+
+    fn note_membership(&mut self) {
+        let member = is_member(self.image(), self.settings.node);
+        if self.was_member && !member {
+            self.outputs.push(Output::Removed);
+        }
+        self.was_member = member;
+        self.outputs.push(Output::MembersChanged);
+    }
+
+    fn note_read(&mut self, context: &[u8], index: u64) {
+        let own = [
+            self.settings.node.0.to_be_bytes(),
+            self.settings.run.to_be_bytes(),
+        ]
+        .concat();
+        let read = context
+            .strip_prefix(&own[..])
+            .and_then(|id| id.try_into().ok())
+            .map(u64::from_be_bytes);
+        if let Some(read) = read {
+            self.reads.push((ReadId(read), Index(index)));
+        }
+    }
+
+    fn answer_reads(&mut self) {
+        let applied = self.image().index;
+        let outputs = &mut self.outputs;
+        self.reads.retain(|(read, index)| {
+            let wait = *index > applied;
+            if !wait {
+                outputs.push(Output::ReadReady {
+                    read: *read,
+                    index: *index,
+                });
+            }
+            wait
+        });
+    }
+
+    fn note_leadership(&mut self) {
+        let now = output::leadership(&self.raw);
+        if now != self.leadership {
+            self.leadership = now;
+            self.outputs.push(Output::Leadership(now));
+        }
+    }
+
+    /// Writes a snapshot once enough was applied since the last, and forgets the log before its tail.
+    fn compact(&mut self) {
+        let applied = self.image().index.0;
+        let due = applied.saturating_sub(self.compacted) >= self.settings.snapshot_entries;
+        let installing = self.unpersisted.iter().any(|batch| batch.install.is_some());
+        if !due || installing {
+            return;
+        }
+        self.compacted = applied;
+        let keep_after = applied.saturating_sub(self.settings.tail_entries);
+        let store = self.raw.mut_store();
+        store.compact(keep_after);
+        let compaction = crate::disk::Compaction {
+            image: store.image().clone(),
+            through: store.before(),
+        };
+        self.batches += 1;
+        self.commit_unsaved = false;
+        let batch = Batch {
+            number: self.batches,
+            hard: self.raw.store().hard().clone(),
+            install: None,
+            entries: Vec::new(),
+            compaction: Some(compaction),
+        };
+        self.queue(0, batch, None, Vec::new());
+    }
+
+    /// The leader keeps the group's configuration in step with the state, one change at a time.
+    fn plan_membership(&mut self) {
+        let raft = &self.raw.raft;
+        if raft.has_pending_conf() || raft.lead_transferee.is_some() {
+            return;
+        }
+        let image = self.image();
+        if image.conf.get_voters_outgoing().is_empty() {
+            let progress = output::progress(&self.raw);
+            match members::plan_members(&image.state, &image.conf, &progress, self.settings.node) {
+                Some(MemberChange::Transfer(to)) => self.raw.transfer_leader(to.0),
+                Some(change) => self.propose_change(change.singles()),
+                None => {}
+            }
+        } else {
+            // The library leaves a joint configuration by itself, unless the leader that entered it is gone.
+            self.propose_change(Vec::new());
+        }
+    }
+
+    fn propose_change(&mut self, singles: Vec<(conf_change::Type, NodeId)>) {
+        let mut change = ConfChangeV2::default();
+        change.set_transition(ConfChangeTransition::Auto);
+        let singles: Vec<_> = singles
+            .into_iter()
+            .map(|(kind, node)| wire::raft::conf_change_single(kind, node.0))
+            .collect();
+        change.set_changes(singles.into());
+        // Refused only while leadership is being handed over; the next tick plans anew.
+        let _ = self.raw.propose_conf_change(Vec::new(), change);
+    }
+
+    #[cfg(not(feature = "bugs"))]
+    fn repeats(&self) -> Repeats {
+        Repeats::Once
+    }
+
+    #[cfg(feature = "bugs")]
+    fn repeats(&self) -> Repeats {
+        match self.settings.bug {
+            Some(Bug::ApplyTwice) => Repeats::Again,
+            _ => Repeats::Once,
+        }
+    }
+
+    /// Faults that the simulation must catch; see [`Bug`].
+    #[cfg(feature = "bugs")]
+    fn misbehave(
+        &mut self,
+        ready: u64,
+        mut batch: Batch,
+        held: Vec<Message>,
+    ) -> (u64, Batch, Vec<Message>) {
+        match self.settings.bug {
+            Some(Bug::PersistedTooSoon) if ready > 0 && batch.install.is_none() => {
+                self.raw.on_persist_ready(ready);
+                self.send(held);
+                (0, batch, Vec::new())
+            }
+            Some(Bug::SpeakTooSoon) => {
+                self.send(held);
+                (ready, batch, Vec::new())
+            }
+            Some(Bug::ForgetVote) => {
+                batch.hard.vote = 0;
+                (ready, batch, held)
+            }
+            _ => (ready, batch, held),
+        }
+    }
+}
+
+fn is_member(image: &Image, node: NodeId) -> bool {
+    let conf = &image.conf;
+    [
+        conf.get_voters(),
+        conf.get_learners(),
+        conf.get_voters_outgoing(),
+        conf.get_learners_next(),
+    ]
+    .iter()
+    .any(|ids| ids.contains(&node.0))
+}
+
+/// Log entries per message, in bytes: enough to use a path of 100 ms, small enough to lose.
+const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+/// Appends on their way to one follower.
+const INFLIGHT_MAX: usize = 256;
+/// Beyond this, proposals are declined until some commit: a quorum is slow or away.
+const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Committed bytes applied at one go.
+const APPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;

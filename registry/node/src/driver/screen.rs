@@ -1,0 +1,232 @@
+//! Messages that no correct peer sends.
+//!
+//! The consensus library trusts its peers and panics where they break its
+//! rules. What comes over the network is data: here it is checked against this
+//! node's log first, and what could not come from a correct peer is dropped
+//! and reported. It does not make Raft Byzantine-proof: a voter can still lie
+//! about what it voted and stored, which is why voters are chosen.
+
+use std::collections::BTreeSet;
+
+use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
+use raft::{RawNode, StateRole};
+use weft_model::NodeId;
+
+use crate::replica::Replica;
+use crate::wire::{ENTRY_BYTES_MAX, WireError};
+
+/// Why a peer's message was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Suspicion {
+    /// It cannot be read.
+    #[error("unreadable: {0}")]
+    Unreadable(WireError),
+    /// It names another sender than the one it came from, or another receiver.
+    #[error("it says from {said} to {to}")]
+    Address {
+        /// The sender it names.
+        said: u64,
+        /// The receiver it names.
+        to: u64,
+    },
+    /// Its sender was removed from the federation; node ids are not used twice.
+    #[error("its sender was removed from the federation")]
+    RemovedSender,
+    /// A number is beyond what any federation reaches.
+    #[error("a term or position of {0}")]
+    Range(u64),
+    /// Its entries do not follow one another, or one is too large.
+    #[error("entry {0} is out of order or too large")]
+    Entry(u64),
+    /// It says that this node has stored what it has not: this node's state was lost or replaced.
+    #[error("the leader counts on entry {counted}, this node's log ends at {last}")]
+    LostLog {
+        /// What the leader takes this node to have.
+        counted: u64,
+        /// What it has.
+        last: u64,
+    },
+    /// It contradicts what is committed here.
+    #[error("it contradicts the committed log at {0}")]
+    Contradiction(u64),
+    /// A snapshot's configuration is impossible.
+    #[error("the snapshot's configuration is impossible")]
+    Configuration,
+    /// A read without exactly one short context.
+    #[error("a read without a context")]
+    Read,
+    /// Its kind needs a term and it has none.
+    #[error("it has no term")]
+    NoTerm,
+}
+
+/// Terms and positions stay below this, so that adding to them cannot overflow.
+const NUMBER_MAX: u64 = 1 << 60;
+/// A read's context, in bytes; weft's own have 24.
+const CONTEXT_BYTES_MAX: usize = 64;
+
+pub(super) fn screen(
+    raw: &RawNode<Replica>,
+    node: NodeId,
+    from: NodeId,
+    message: &Message,
+) -> Result<(), Suspicion> {
+    if message.from != from.0 || message.to != node.0 || from.0 == 0 || from == node {
+        return Err(Suspicion::Address {
+            said: message.from,
+            to: message.to,
+        });
+    }
+    if was_removed(raw.store(), from) {
+        return Err(Suspicion::RemovedSender);
+    }
+    numbers(message)?;
+    match message.get_msg_type() {
+        MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => read(message),
+        _ if message.term == 0 => Err(Suspicion::NoTerm),
+        MessageType::MsgAppend => append(raw, message),
+        MessageType::MsgHeartbeat => heartbeat(raw, message),
+        MessageType::MsgSnapshot => snapshot(message.get_snapshot()),
+        MessageType::MsgAppendResponse => append_response(raw, message),
+        _ => Ok(()),
+    }
+}
+
+/// A node that the log once named and no longer does. Ids are given out in
+/// order and never again, so one below a known one that is itself unknown is
+/// gone for good, however old this node's state is.
+fn was_removed(replica: &Replica, node: NodeId) -> bool {
+    let state = &replica.image().state;
+    let newest = state.nodes().map(|(id, _)| id).max();
+    state.node(node).is_none() && newest.is_some_and(|newest| node < newest)
+}
+
+fn numbers(message: &Message) -> Result<(), Suspicion> {
+    let metadata = message.get_snapshot().get_metadata();
+    let numbers = [
+        message.term,
+        message.log_term,
+        message.index,
+        message.commit,
+        message.commit_term,
+        message.request_snapshot,
+        message.reject_hint,
+        metadata.index,
+        metadata.term,
+    ];
+    match numbers.into_iter().find(|number| *number >= NUMBER_MAX) {
+        Some(number) => Err(Suspicion::Range(number)),
+        None => Ok(()),
+    }
+}
+
+fn read(message: &Message) -> Result<(), Suspicion> {
+    match message.get_entries() {
+        [entry] if !entry.data.is_empty() && entry.data.len() <= CONTEXT_BYTES_MAX => Ok(()),
+        _ => Err(Suspicion::Read),
+    }
+}
+
+/// Entries follow `index` one by one, terms never fall, and nothing disagrees with what is committed.
+fn append(raw: &RawNode<Replica>, message: &Message) -> Result<(), Suspicion> {
+    let (mut index, mut term) = (message.index, message.log_term);
+    for entry in message.get_entries() {
+        let follows = entry.index == index + 1 && entry.term >= term && entry.term <= message.term;
+        if !follows || entry.data.len() > ENTRY_BYTES_MAX || !entry.context.is_empty() {
+            return Err(Suspicion::Entry(entry.index));
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    let log = &raw.raft.raft_log;
+    if message.term < raw.raft.term || message.index < log.committed {
+        return Ok(());
+    }
+    let committed_term = log.term(log.committed).unwrap_or(0);
+    if message.log_term < committed_term
+        || (message.index == log.committed && message.log_term != committed_term)
+    {
+        return Err(Suspicion::Contradiction(message.index));
+    }
+    Ok(())
+}
+
+fn heartbeat(raw: &RawNode<Replica>, message: &Message) -> Result<(), Suspicion> {
+    let last = raw.raft.raft_log.last_index();
+    if message.term >= raw.raft.term && message.commit > last {
+        return Err(Suspicion::LostLog {
+            counted: message.commit,
+            last,
+        });
+    }
+    Ok(())
+}
+
+fn append_response(raw: &RawNode<Replica>, message: &Message) -> Result<(), Suspicion> {
+    let raft = &raw.raft;
+    let to_me = raft.state == StateRole::Leader && message.term == raft.term;
+    let last = raft.raft_log.last_index();
+    if to_me && !message.reject && message.index > last {
+        return Err(Suspicion::Contradiction(message.index));
+    }
+    Ok(())
+}
+
+fn snapshot(snapshot: &Snapshot) -> Result<(), Suspicion> {
+    let metadata = snapshot.get_metadata();
+    if metadata.index == 0 || metadata.term == 0 || !is_possible(metadata.get_conf_state()) {
+        return Err(Suspicion::Configuration);
+    }
+    Ok(())
+}
+
+/// The library's own rules for a configuration (raft-rs `confchange::restore`).
+pub(crate) fn is_possible(conf: &ConfState) -> bool {
+    let set = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
+    let lists = [
+        conf.get_voters(),
+        conf.get_learners(),
+        conf.get_voters_outgoing(),
+        conf.get_learners_next(),
+    ];
+    if lists
+        .iter()
+        .any(|ids| ids.contains(&0) || set(ids).len() != ids.len())
+    {
+        return false;
+    }
+    let [voters, learners, outgoing, next] = lists.map(set);
+    let joint = !outgoing.is_empty();
+    !voters.is_empty()
+        && learners.is_disjoint(&voters)
+        && learners.is_disjoint(&outgoing)
+        && next.is_subset(&outgoing)
+        && next.is_disjoint(&voters)
+        && (joint || (next.is_empty() && !conf.auto_leave))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_configurations_are_refused() {
+        let check = |voters: &[u64], learners: &[u64], outgoing: &[u64], next: &[u64], expect| {
+            let mut conf = ConfState::default();
+            conf.voters = voters.to_vec();
+            conf.learners = learners.to_vec();
+            conf.voters_outgoing = outgoing.to_vec();
+            conf.learners_next = next.to_vec();
+            assert_eq!(is_possible(&conf), expect, "{conf:?}");
+        };
+        check(&[1], &[], &[], &[], true);
+        check(&[1, 2, 3], &[4], &[], &[], true);
+        check(&[1, 4], &[5], &[1, 2], &[2], true);
+        check(&[], &[1], &[], &[], false);
+        check(&[0], &[], &[], &[], false);
+        check(&[1, 1], &[], &[], &[], false);
+        check(&[1], &[1], &[], &[], false);
+        check(&[1], &[2], &[2], &[], false);
+        check(&[1], &[], &[], &[2], false);
+        check(&[1], &[], &[2], &[3], false);
+    }
+}

@@ -1,0 +1,57 @@
+//! The applied state at an index: what a snapshot carries.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::ConfState;
+use weft_model::{Federation, Index};
+
+/// The federation's state and what the registry itself remembers, at one index.
+///
+/// Two nodes with the same index and equal logs have equal images. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    /// The last applied position; 0 before anything was applied.
+    pub index: Index,
+    /// The term of that entry.
+    pub(crate) term: u64,
+    /// The Raft group's configuration as of that position.
+    pub(crate) conf: ConfState,
+    /// The federation.
+    pub state: Federation,
+    /// The records that could not be read.
+    pub unreadable: Unreadable,
+}
+
+/// A committed record that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it stands.
+    pub index: Index,
+    /// Why.
+    pub reason: String,
+}
+
+/// The records that could not be read: all counted, the latest kept with their reasons.
+///
+/// An unreadable record changes nothing on a node that cannot read it. That
+/// all nodes agree on what can be read is the format level's work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many there were.
+    pub count: u64,
+    /// The latest, oldest first, at most [`QUARANTINED_MAX`].
+    pub latest: VecDeque<Quarantined>,
+}
+
+/// How many unreadable records are kept with their reasons.
+pub const QUARANTINED_MAX: usize = 64;
+
+impl Unreadable {
+    pub(crate) fn add(&mut self, record: Quarantined) {
+        self.count += 1;
+        self.latest.push_back(record);
+        while self.latest.len() > QUARANTINED_MAX {
+            self.latest.pop_front();
+        }
+    }
+}

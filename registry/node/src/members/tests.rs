@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+
+use raft::eraftpb::ConfState;
+use weft_model::fixture::{Log, name};
+use weft_model::{Author, ClusterRole, Command, NodeId};
+
+use super::*;
+
+fn conf(voters: &[u64], learners: &[u64]) -> ConfState {
+    ConfState::from((voters.to_vec(), learners.to_vec()))
+}
+
+fn near(nodes: &[u64]) -> BTreeMap<NodeId, Progress> {
+    let progress = |id: &u64| {
+        let progress = Progress {
+            behind: 0,
+            active: true,
+        };
+        (NodeId(*id), progress)
+    };
+    nodes.iter().map(progress).collect()
+}
+
+fn three_clusters() -> Log {
+    let mut log = Log::founded();
+    log.join(2, "eu-west-1");
+    log.join(3, "ap-south-1");
+    log
+}
+
+fn ids(nodes: &[u64]) -> Vec<NodeId> {
+    nodes.iter().copied().map(NodeId).collect()
+}
+
+fn check(
+    log: &Log,
+    conf: ConfState,
+    progress: &BTreeMap<NodeId, Progress>,
+    expect: Option<MemberChange>,
+) {
+    let planned = plan_members(&log.state, &conf, progress, NodeId(1));
+    assert_eq!(planned, expect, "{conf:?}");
+}
+
+#[test]
+fn newcomers_replicate_before_they_vote() {
+    let log = three_clusters();
+    let all = near(&[1, 2, 3]);
+    check(
+        &log,
+        conf(&[1], &[]),
+        &all,
+        Some(MemberChange::AddLearner(NodeId(2))),
+    );
+    check(
+        &log,
+        conf(&[1], &[2]),
+        &all,
+        Some(MemberChange::AddLearner(NodeId(3))),
+    );
+    let both = MemberChange::Voters {
+        promote: ids(&[2, 3]),
+        demote: ids(&[]),
+    };
+    check(&log, conf(&[1], &[2, 3]), &all, Some(both));
+    check(&log, conf(&[1, 2, 3], &[]), &all, None);
+}
+
+#[test]
+fn voters_are_odd_in_number_and_have_caught_up() {
+    let log = three_clusters();
+    // Two candidates would only add a way to fail.
+    check(&log, conf(&[1], &[2, 3]), &near(&[1, 2]), None);
+    let mut behind = near(&[1, 2, 3]);
+    behind.entry(NodeId(3)).and_modify(|p| p.behind = 1_000);
+    check(&log, conf(&[1], &[2, 3]), &behind, None);
+    // Who votes already goes on, near or not.
+    check(&log, conf(&[1, 2, 3], &[]), &near(&[1]), None);
+}
+
+#[test]
+fn a_cluster_without_the_role_gets_no_vote() {
+    let mut log = three_clusters();
+    let cluster = name("ap-south-1");
+    let mut spec = log.state.cluster(&cluster).unwrap().spec.clone();
+    spec.role = ClusterRole::Member;
+    log.accept(log.admin(), Command::PutCluster(cluster, Box::new(spec)));
+    check(&log, conf(&[1], &[2, 3]), &near(&[1, 2, 3]), None);
+    let demoted = MemberChange::Voters {
+        promote: ids(&[]),
+        demote: ids(&[2, 3]),
+    };
+    check(
+        &log,
+        conf(&[1, 2, 3], &[]),
+        &near(&[1, 2, 3]),
+        Some(demoted),
+    );
+}
+
+#[test]
+fn a_removed_gateway_goes_at_once_and_a_leader_hands_over_first() {
+    let mut log = three_clusters();
+    log.accept(log.admin(), Command::RemoveCluster(name("ap-south-1")));
+    let all = near(&[1, 2, 3]);
+    check(
+        &log,
+        conf(&[1, 2, 3], &[]),
+        &all,
+        Some(MemberChange::Remove(NodeId(3))),
+    );
+    let planned = plan_members(&log.state, &conf(&[1, 2, 3], &[]), &all, NodeId(3));
+    assert_eq!(planned, Some(MemberChange::Transfer(NodeId(1))));
+}
+
+#[test]
+fn a_vote_moves_from_a_lapsed_cluster_to_a_fresh_one_only() {
+    let mut log = three_clusters();
+    let lapse = Command::LapseLease(name("ap-south-1"));
+    log.accept(gateway(&log, 1), lapse);
+    // Nobody else is there: it keeps its vote.
+    check(&log, conf(&[1, 2, 3], &[]), &near(&[1, 2, 3]), None);
+}
+
+#[test]
+fn regions_come_before_clusters_and_clusters_before_gateways() {
+    let candidate = |node, region: &str, cluster: &str| Candidate {
+        node: NodeId(node),
+        region: name(region),
+        cluster: name(cluster),
+        votes_now: false,
+        lapsed: false,
+    };
+    let all = [
+        candidate(1, "us", "us-1"),
+        candidate(2, "us", "us-1"),
+        candidate(3, "us", "us-2"),
+        candidate(4, "eu", "eu-1"),
+        candidate(5, "ap", "ap-1"),
+    ];
+    let pick = |count: usize| {
+        choose_voters(&all[all.len() - count..])
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        choose_voters(&all[..4]),
+        ids(&[1, 3, 4]).into_iter().collect()
+    );
+    assert_eq!(pick(3), ids(&[3, 4, 5]));
+    assert_eq!(pick(5), ids(&[1, 2, 3, 4, 5]));
+    assert_eq!(pick(2), ids(&[4]));
+}
+
+fn gateway(log: &Log, node: u64) -> Author {
+    log.gateway(node)
+}

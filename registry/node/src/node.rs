@@ -1,0 +1,246 @@
+//! The shell around the driver: one task on the caller's runtime, one thread for the disk.
+
+mod call;
+mod config;
+mod disk_thread;
+mod error;
+pub(crate) mod open;
+mod proposals;
+mod reads;
+mod status;
+mod task;
+mod transport;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch as latest};
+use weft_model::{Federation, Index, NodeId};
+use weft_proto::peer::RaftBatch;
+
+pub use config::{RegistryConfig, Start};
+pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
+pub use status::{Counters, DiskStatus, Status};
+pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
+pub use watch::{Changes, Watch, WatchError};
+
+use crate::disk::{Folder, StoreId};
+use crate::proposal::Proposal;
+use task::Event;
+use watch::Ring;
+
+/// A running registry node. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Event>,
+}
+
+/// What handles read without asking the task.
+struct Shared {
+    folder: Folder,
+    store: StoreId,
+    state: ArcSwap<Federation>,
+    status: ArcSwap<Status>,
+    ring: Ring,
+    index: latest::Sender<Index>,
+    failure: latest::Sender<Option<Arc<Failure>>>,
+    /// Set when the task ends; watchers are woken after that.
+    stopped: AtomicBool,
+    clock: Clock,
+}
+
+/// When the leader was last heard, on the monotonic clock.
+struct Clock {
+    start: Instant,
+    heard_millis: AtomicU64,
+    tick_micros: AtomicU64,
+}
+
+/// How far this node is, and how old its knowledge may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedHere {
+    /// The last position applied here.
+    pub index: Index,
+    /// How long ago the leader was last heard; zero on the leader itself.
+    pub age: Duration,
+}
+
+impl Registry {
+    /// Opens or makes the state folder and starts to take part.
+    ///
+    /// Runs on the current tokio runtime. The state that the folder holds is
+    /// there when this returns, with nobody reachable.
+    pub fn start(
+        config: RegistryConfig,
+        transport: impl Transport,
+    ) -> Result<Self, StartError> {
+        task::start(config, transport)
+    }
+
+    /// The federation as applied here. Never waits.
+    pub fn state(&self) -> Arc<Federation> {
+        self.shared.state.load_full()
+    }
+
+    /// How far this node is, and how old that may be.
+    pub fn applied(&self) -> AppliedHere {
+        AppliedHere {
+            index: *self.shared.index.borrow(),
+            age: self.shared.clock.age(),
+        }
+    }
+
+    /// Proposes a signed entry: forwarded to the leader, retried under its request
+    /// id, answered once it is applied here.
+    pub async fn propose(&self, proposal: Proposal) -> Result<Index, ProposeError> {
+        if !proposal.fits() {
+            return Err(ProposeError::TooLarge {
+                bytes: proposal.bytes(),
+                max: crate::wire::ENTRY_BYTES_MAX,
+            });
+        }
+        let (reply, answer) = oneshot::channel();
+        let event = Event::Propose { proposal, reply };
+        let sent = self.events.send(event).await;
+        match sent {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone().into())),
+            Err(_) => Err(self.gone().into()),
+        }
+    }
+
+    /// What is committed now, once it is applied here: reads of [`Self::state`]
+    /// after this are linearizable.
+    pub async fn read_index(&self) -> Result<Index, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        match self.events.send(Event::Read { reply }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone().into())),
+            Err(_) => Err(self.gone().into()),
+        }
+    }
+
+    /// The changes after `from`, in order and without a gap.
+    pub fn watch(&self, from: Index) -> Watch {
+        Watch::new(self.shared.clone(), from)
+    }
+
+    /// The applied index, for those who only want to know that something changed.
+    pub fn changed(&self) -> latest::Receiver<Index> {
+        self.shared.index.subscribe()
+    }
+
+    /// Numbers for operators, at most a tick old.
+    pub fn status(&self) -> Arc<Status> {
+        self.shared.status.load_full()
+    }
+
+    /// What the transport received from a peer whose identity it has proved.
+    /// Never blocks; drops what comes faster than it can be taken.
+    pub fn deliver(&self, from: NodeId, batch: RaftBatch) {
+        // Raft sends again what is lost.
+        let _ = self.events.try_send(Event::Deliver { from, batch });
+    }
+
+    /// Answers a call that a peer's transport made.
+    pub async fn answer(&self, method: &str, body: Bytes) -> Result<Bytes, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let event = match method {
+            METHOD_PROPOSE => Event::Forwarded {
+                proposal: Proposal::decode(body)?,
+                reply,
+            },
+            METHOD_TRANSFER => Event::TransferCall {
+                to: call::read_transfer(body)?,
+                reply,
+            },
+            _ => return Err(CallError::Method(method.to_owned())),
+        };
+        self.events.send(event).await.map_err(|_| CallError::Stopped)?;
+        answer.await.map_err(|_| CallError::Stopped)
+    }
+
+    /// The longest round trip to another voter, as measured: ticks follow it.
+    pub fn set_rtt(&self, rtt: Duration) {
+        let micros = u64::try_from(config::tick_for(rtt).as_micros()).unwrap_or(u64::MAX);
+        self.shared.clock.tick_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// Hands leadership to a voter, and waits until it leads.
+    pub async fn transfer(&self, to: NodeId) -> Result<(), TransferError> {
+        let (reply, answer) = oneshot::channel();
+        match self.events.send(Event::Transfer { to, reply }).await {
+            Ok(()) => answer.await.unwrap_or(Err(TransferError::Stopped)),
+            Err(_) => Err(TransferError::Stopped),
+        }
+    }
+
+    /// Hands leadership over if it is here, writes what is under way, and stops.
+    pub async fn shutdown(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.events.send(Event::Shutdown { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Returns when the registry has stopped by itself, with the reason. The
+    /// process must end then: what it would say from there on could be untrue.
+    pub async fn failed(&self) -> Arc<Failure> {
+        let mut failure = self.shared.failure.subscribe();
+        loop {
+            if let Some(failure) = failure.borrow_and_update().clone() {
+                return failure;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Whose state folder it runs on.
+    pub fn folder(&self) -> &Folder {
+        &self.shared.folder
+    }
+
+    /// Which state folder it runs on.
+    pub fn store(&self) -> StoreId {
+        self.shared.store
+    }
+
+    fn gone(&self) -> error::Gone {
+        match self.shared.failure.borrow().clone() {
+            Some(failure) => error::Gone::Failed(failure),
+            None => error::Gone::Stopped,
+        }
+    }
+}
+
+impl Clock {
+    fn new(tick: Duration) -> Self {
+        Self {
+            start: Instant::now(),
+            heard_millis: AtomicU64::new(0),
+            tick_micros: AtomicU64::new(u64::try_from(tick.as_micros()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn hear(&self) {
+        self.heard_millis.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let heard = self.heard_millis.load(Ordering::Relaxed);
+        Duration::from_millis(self.millis().saturating_sub(heard))
+    }
+
+    fn tick(&self) -> Duration {
+        Duration::from_micros(self.tick_micros.load(Ordering::Relaxed))
+    }
+}

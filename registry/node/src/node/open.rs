@@ -1,0 +1,81 @@
+//! From nothing, or from a folder, to what a driver goes on from.
+
+use std::path::Path;
+
+use raft::eraftpb::{ConfState, Entry, HardState};
+use weft_model::{Author, Command, Index, NodeId, WallTime};
+
+use super::config::Start;
+use super::error::StartError;
+use crate::disk::{Folder, Store, StoreId, Stored};
+use crate::image::Image;
+use crate::proposal::Proposal;
+use crate::replica::{Answer, Repeats, Replica};
+
+/// The founder's node id, as the state gives it out.
+const FOUNDER: NodeId = NodeId(1);
+/// The term in which a federation is founded.
+const FIRST_TERM: u64 = 1;
+
+pub(super) fn open(
+    dir: &Path,
+    start: Start,
+    now: WallTime,
+) -> Result<(Store, Stored), StartError> {
+    let id = StoreId(rand::random());
+    let store = match start {
+        Start::Found(proposal) => {
+            let (folder, first) = found(&proposal, now)?;
+            Store::create(dir, folder, id, Some(&first))?
+        }
+        Start::Join { node, domain } => Store::create(dir, Folder { domain, node }, id, None)?,
+        Start::Resume(expected) => Store::open(dir, expected.as_ref())?,
+    };
+    let stored = store.load()?;
+    Ok((store, stored))
+}
+
+/// What a founder's disk holds first: a group of one voter, and the first entry,
+/// committed by that voter. One transaction, so a federation is founded or not.
+pub(crate) fn found(
+    proposal: &Proposal,
+    now: WallTime,
+) -> Result<(Folder, Stored), StartError> {
+    let entry = proposal
+        .entry()
+        .map_err(|error| StartError::NotAFounding(Some(error)))?;
+    let (Author::Founder, Command::Found(founding)) = (entry.author, entry.command) else {
+        return Err(StartError::NotAFounding(None));
+    };
+    let image = Image {
+        index: Index(1),
+        term: FIRST_TERM,
+        conf: ConfState::from((vec![FOUNDER.0], vec![])),
+        ..Image::default()
+    };
+    let mut first = Entry::default();
+    first.index = 2;
+    first.term = FIRST_TERM;
+    first.data = proposal.stamp(now);
+    let mut hard = HardState::default();
+    hard.term = FIRST_TERM;
+    hard.commit = first.index;
+    let stored = Stored {
+        before: (1, FIRST_TERM),
+        entries: vec![first.clone()],
+        hard,
+        image,
+    };
+    // Tried on a copy, so that a refused founding leaves no folder behind.
+    let tried = Replica::new(stored.clone()).apply(&first, Repeats::Once);
+    match tried.answer {
+        Some(Answer::Judged(Ok(_))) => {}
+        Some(Answer::Judged(Err(refusal))) => return Err(StartError::Founding(refusal)),
+        _ => return Err(StartError::NotAFounding(None)),
+    }
+    let folder = Folder {
+        domain: founding.domain,
+        node: FOUNDER,
+    };
+    Ok((folder, stored))
+}

@@ -1,0 +1,160 @@
+//! Proposals that wait for their answer, and when each is to be sent again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use weft_model::{Index, RequestId};
+
+use super::error::ProposeError;
+use crate::proposal::Proposal;
+use crate::replica::Answer;
+
+pub(super) type Reply = oneshot::Sender<Result<Index, ProposeError>>;
+
+/// The proposals made on this node that are not answered yet.
+pub(super) struct Proposals {
+    waiting: BTreeMap<RequestId, Waiting>,
+    timeout: Duration,
+}
+
+struct Waiting {
+    proposal: Proposal,
+    /// Several, if a request is proposed again while it waits.
+    replies: Vec<Reply>,
+    begun: Instant,
+    again: Instant,
+    pause: Duration,
+    reach: Reach,
+}
+
+/// How far a proposal may have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// No leader took it.
+    Here,
+    /// A leader may have it.
+    MaybeLeader,
+}
+
+/// How many may wait at once.
+const WAITING_MAX: usize = 4096;
+/// The pause after a first attempt that no leader took. It doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl Proposals {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            timeout,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes a proposal; it is due at once.
+    pub(super) fn add(&mut self, now: Instant, proposal: Proposal, reply: Reply) {
+        let waiting = self.waiting.len();
+        if waiting >= WAITING_MAX {
+            let _ = reply.send(Err(ProposeError::Overloaded { waiting }));
+            return;
+        }
+        let entry = self.waiting.entry(proposal.request());
+        let waiting = entry.or_insert_with(|| Waiting {
+            proposal,
+            replies: Vec::new(),
+            begun: now,
+            again: now,
+            pause: PAUSE_MIN,
+            reach: Reach::Here,
+        });
+        waiting.replies.push(reply);
+    }
+
+    /// What is to be sent now. Each comes again after `patience`, unless it is told otherwise.
+    pub(super) fn take_due(&mut self, now: Instant, patience: Duration) -> Vec<(Proposal, Reach)> {
+        let due = self.waiting.values_mut().filter(|w| w.again <= now);
+        due.map(|waiting| {
+            waiting.again = now + patience;
+            (waiting.proposal.clone(), waiting.reach)
+        })
+        .collect()
+    }
+
+    /// A leader took it, or may have.
+    pub(super) fn reached(&mut self, request: &RequestId) {
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            waiting.reach = Reach::MaybeLeader;
+        }
+    }
+
+    /// It was not taken, or not heard of: it comes again after a pause.
+    pub(super) fn declined(&mut self, now: Instant, request: &RequestId) {
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            waiting.again = now + waiting.pause;
+            waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Somebody new leads: everything is due again.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for waiting in self.waiting.values_mut() {
+            waiting.again = now;
+            waiting.pause = PAUSE_MIN;
+        }
+    }
+
+    /// It was applied here.
+    pub(super) fn answer(&mut self, index: Index, request: &RequestId, answer: &Answer) {
+        let Some(waiting) = self.waiting.remove(request) else {
+            return;
+        };
+        let result = match answer {
+            Answer::Judged(Ok(index)) => Ok(*index),
+            Answer::Judged(Err(refusal)) => Err(ProposeError::Refused(refusal.clone())),
+            Answer::Quarantined(reason) => Err(ProposeError::Unreadable {
+                index,
+                reason: reason.clone(),
+            }),
+        };
+        waiting.reply(&result);
+    }
+
+    /// Gives up on those that waited too long, and says how many.
+    pub(super) fn expire(&mut self, now: Instant) -> u64 {
+        let timeout = self.timeout;
+        let expired = self
+            .waiting
+            .extract_if(.., |_, waiting| now.duration_since(waiting.begun) >= timeout);
+        let mut count = 0;
+        for (request, waiting) in expired {
+            count += 1;
+            let waited = timeout;
+            let error = match waiting.reach {
+                Reach::Here => ProposeError::NoLeader { waited },
+                Reach::MaybeLeader => ProposeError::Timeout { request, waited },
+            };
+            waiting.reply(&Err(error));
+        }
+        count
+    }
+
+    /// Nobody will answer any more.
+    pub(super) fn fail(&mut self, error: &ProposeError) {
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            waiting.reply(&Err(error.clone()));
+        }
+    }
+}
+
+impl Waiting {
+    fn reply(self, result: &Result<Index, ProposeError>) {
+        for reply in self.replies {
+            // Who asked may have gone.
+            let _ = reply.send(result.clone());
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One node's log in memory and the state applied from it.
+//!
+//! What it is: the consensus library's view of storage, and `apply`. What it is
+//! not: durable. It runs ahead of the disk by the batches under way; the driver
+//! tells the library which of them are safe.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{Entry, HardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use weft_model::{Event, Index, Outcome, RequestId};
+
+use crate::image::{Image, Quarantined};
+use crate::wire;
+
+/// The log, the hard state and the applied state.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// Position and term of what stands before the first kept entry.
+    before: (u64, u64),
+    entries: VecDeque<Entry>,
+    hard: HardState,
+    image: Image,
+}
+
+/// What came of one committed record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It was applied, or refused. A retried request gets its first outcome.
+    Judged(Outcome),
+    /// It could not be read; nothing changed.
+    Quarantined(String),
+}
+
+/// One committed record, applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its position.
+    pub index: Index,
+    /// Whose proposal it was; none for the consensus's own records.
+    pub request: Option<RequestId>,
+    /// What came of it; none for the consensus's own records.
+    pub answer: Option<Answer>,
+    /// What changed.
+    pub events: Vec<Event>,
+}
+
+impl Replica {
+    /// Takes over what a disk held.
+    pub(crate) fn new(stored: crate::disk::Stored) -> Self {
+        let crate::disk::Stored {
+            before,
+            entries,
+            hard,
+            image,
+        } = stored;
+        Self {
+            before,
+            entries: entries.into(),
+            hard,
+            image,
+        }
+    }
+
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    pub(crate) fn hard(&self) -> &HardState {
+        &self.hard
+    }
+
+    pub(crate) fn set_hard(&mut self, hard: HardState) {
+        self.hard = hard;
+    }
+
+    pub(crate) fn set_conf(&mut self, conf: raft::eraftpb::ConfState) {
+        self.image.conf = conf;
+    }
+
+    /// Position and term of what stands before the first kept entry.
+    pub(crate) fn before(&self) -> (u64, u64) {
+        self.before
+    }
+
+    fn last(&self) -> u64 {
+        self.before.0 + self.entries.len() as u64
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        let offset = index.checked_sub(self.before.0 + 1)?;
+        usize::try_from(offset)
+            .ok()
+            .filter(|at| *at < self.entries.len())
+    }
+
+    /// Replaces the log from the first of `entries` on.
+    ///
+    /// The library never hands out a gap, nor a compacted position.
+    pub(crate) fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else {
+            return;
+        };
+        let keep = first.index.saturating_sub(self.before.0 + 1);
+        self.entries
+            .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        self.entries.extend(entries.iter().cloned());
+    }
+
+    /// A leader's snapshot takes the place of the log; its state comes with [`Self::install`].
+    pub(crate) fn restart_after(&mut self, index: u64, term: u64) {
+        self.before = (index, term);
+        self.entries.clear();
+    }
+
+    /// The snapshot is safe on disk: its state is the state now.
+    pub(crate) fn install(&mut self, image: Image) {
+        self.image = image;
+    }
+
+    /// Forgets the log up to `through`; the state was applied from it.
+    pub(crate) fn compact(&mut self, through: u64) {
+        let Some(at) = self.position(through) else {
+            return;
+        };
+        self.before = (through, self.entries[at].term);
+        self.entries.drain(..=at);
+    }
+
+    /// Applies one committed record that is none of the consensus's own.
+    pub(crate) fn apply(&mut self, entry: &Entry, repeats: Repeats) -> Record {
+        let index = Index(entry.index);
+        self.image.index = index;
+        self.image.term = entry.term;
+        let mut record = Record {
+            index,
+            request: None,
+            answer: None,
+            events: Vec::new(),
+        };
+        if entry.data.is_empty() {
+            return record;
+        }
+        match wire::decode(entry.data.clone()) {
+            Ok(decoded) => {
+                record.request = Some(decoded.entry.request);
+                let (answer, events) = self.apply_decoded(index, decoded, repeats);
+                record.answer = Some(answer);
+                record.events = events;
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                record.request = wire::entry_request(&entry.data);
+                record.answer = Some(Answer::Quarantined(reason.clone()));
+                self.image.unreadable.add(Quarantined { index, reason });
+            }
+        }
+        record
+    }
+
+    /// A record of the consensus's own: only the position moves.
+    pub(crate) fn pass(&mut self, entry: &Entry) -> Record {
+        self.image.index = Index(entry.index);
+        self.image.term = entry.term;
+        Record {
+            index: Index(entry.index),
+            request: None,
+            answer: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// Keeps a record of the consensus's own that could not be read.
+    pub(crate) fn quarantine(&mut self, entry: &Entry, reason: String) -> Record {
+        let record = Record {
+            answer: Some(Answer::Quarantined(reason.clone())),
+            ..self.pass(entry)
+        };
+        let index = record.index;
+        self.image.unreadable.add(Quarantined { index, reason });
+        record
+    }
+
+    fn apply_decoded(
+        &mut self,
+        index: Index,
+        decoded: wire::Decoded,
+        repeats: Repeats,
+    ) -> (Answer, Vec<Event>) {
+        let state = &mut self.image.state;
+        let key = state
+            .signing_key(&decoded.entry.author)
+            .or_else(|| decoded.founding_key());
+        let mut entry = decoded.entry;
+        entry.authentic = key.is_some_and(|key| {
+            let input = wire::signing_input(&decoded.signed);
+            weft_identity::verify(&key, &input, &decoded.signature)
+        });
+        match repeats {
+            Repeats::Once => {}
+            #[cfg(feature = "bugs")]
+            Repeats::Again => entry.request = RequestId(u128::from(index.0).to_be_bytes()),
+        }
+        let weft_model::Applied { outcome, events } = state.apply(index, &entry);
+        (Answer::Judged(outcome), events)
+    }
+}
+
+/// What a second record of the same request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Nothing: the state remembers the request.
+    Once,
+    /// It is applied again: a bug the simulation must catch.
+    #[cfg(feature = "bugs")]
+    Again,
+}
+
+impl Storage for Replica {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.hard.clone(), self.image.conf.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low <= self.before.0 {
+            return Err(StorageError::Compacted.into());
+        }
+        let (Some(from), Some(to)) = (
+            self.position(low),
+            high.checked_sub(1).and_then(|last| self.position(last)),
+        ) else {
+            return Err(StorageError::Unavailable.into());
+        };
+        let mut entries: Vec<Entry> = self.entries.range(from..=to).cloned().collect();
+        raft::util::limit_size(&mut entries, max_size.into());
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.before.0 {
+            return Ok(self.before.1);
+        }
+        if index < self.before.0 {
+            return Err(StorageError::Compacted.into());
+        }
+        match self.position(index) {
+            Some(at) => Ok(self.entries[at].term),
+            None => Err(StorageError::Unavailable.into()),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.before.0 + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    /// Always the newest: a newcomer takes only a snapshot whose configuration names it.
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let image = &self.image;
+        let data = wire::encode_image(image);
+        if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
+        let mut snapshot = Snapshot::default();
+        snapshot.data = data;
+        let metadata = snapshot.mut_metadata();
+        metadata.index = image.index.0;
+        metadata.term = image.term;
+        metadata.set_conf_state(image.conf.clone());
+        Ok(snapshot)
+    }
+}
