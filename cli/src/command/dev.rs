@@ -74,7 +74,12 @@ enum Break {
 impl Dev {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         let Some(command) = self.command else {
-            let Up { dir, keep, wan, dns_port } = self.up;
+            let Up {
+                dir,
+                keep,
+                wan,
+                dns_port,
+            } = self.up;
             return dev::up(&Home { dir, keep }, Options { wan, dns_port });
         };
         match command {

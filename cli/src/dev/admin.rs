@@ -12,8 +12,7 @@ use super::{contexts, sys};
 use crate::problem::Problem;
 
 /// What the user's own shell says that must not reach our children.
-pub(super) const FOREIGN_VARIABLES: &[&str] =
-    &["WEFT_CONTEXT", "WEFT_CLUSTER", "WEFT_JOIN_TOKEN"];
+pub(super) const FOREIGN_VARIABLES: &[&str] = &["WEFT_CONTEXT", "WEFT_CLUSTER", "WEFT_JOIN_TOKEN"];
 /// How long one command may wait for an answer: a join crosses the emulated network.
 const TIMEOUT: &str = "30s";
 
@@ -30,7 +29,11 @@ impl Admin {
     }
 
     /// Founds the federation with its first gateway, and makes the context.
-    pub(super) async fn found(&self, config: &Path, domain: &FederationDomain) -> Result<(), Problem> {
+    pub(super) async fn found(
+        &self,
+        config: &Path,
+        domain: &FederationDomain,
+    ) -> Result<(), Problem> {
         let mut command = self.command(["cluster", "init", "--admin", "you"]);
         command.args(["--domain", domain.as_str(), "--save-as", contexts::NAME]);
         run(command.arg("--config").arg(config)).await.map(drop)
@@ -47,9 +50,19 @@ impl Admin {
     }
 
     /// Makes a gateway a member. The token is not shown in the list of processes.
-    pub(super) async fn join(&self, address: &str, token: &str, config: &Path) -> Result<(), Problem> {
+    pub(super) async fn join(
+        &self,
+        address: &str,
+        token: &str,
+        config: &Path,
+    ) -> Result<(), Problem> {
         let mut command = self.command(["cluster", "join", address]);
-        run(command.arg("--config").arg(config).env("WEFT_JOIN_TOKEN", token)).await.map(drop)
+        run(command
+            .arg("--config")
+            .arg(config)
+            .env("WEFT_JOIN_TOKEN", token))
+        .await
+        .map(drop)
     }
 
     /// Makes a token that gives a sidecar its first identity.
@@ -58,21 +71,28 @@ impl Admin {
         cluster: &ClusterName,
         workload: &ServiceKey,
     ) -> Result<String, Problem> {
-        let mut command = self.command(["--context", contexts::NAME, "--cluster", cluster.as_str()]);
+        let mut command =
+            self.command(["--context", contexts::NAME, "--cluster", cluster.as_str()]);
         command.args(["identity", "token", "create", "--workload"]);
         run(command.arg(workload.to_string())).await
     }
 
     /// Applies a file of resources at a cluster.
     pub(super) async fn apply(&self, cluster: &ClusterName, file: &Path) -> Result<(), Problem> {
-        let mut command = self.command(["--context", contexts::NAME, "--cluster", cluster.as_str()]);
+        let mut command =
+            self.command(["--context", contexts::NAME, "--cluster", cluster.as_str()]);
         run(command.args(["apply", "-f"]).arg(file)).await.map(drop)
     }
 
     fn command<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = std::process::Command::new(&self.executable);
-        command.args(["--timeout", TIMEOUT]).args(args).stdin(Stdio::null());
-        FOREIGN_VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+        command
+            .args(["--timeout", TIMEOUT])
+            .args(args)
+            .stdin(Stdio::null());
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
         sys::die_with_parent(&mut command);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
@@ -87,22 +107,32 @@ async fn run(command: &mut Command) -> Result<String, Problem> {
         Problem::new(code::FILE_UNREADABLE, format!("cannot run {shown}")).detail(error)
     })?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        return Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Problem::new(code_in(&said).unwrap_or(code::UNREACHABLE), format!("{shown} failed"))
-        .detail(format!("{}\n{}", output.status, said.trim_end())))
+    Err(Problem::new(
+        code_in(&said).unwrap_or(code::PROCESS_FAILED),
+        format!("{shown} failed"),
+    )
+    .detail(format!("{}\n{}", output.status, said.trim_end())))
 }
 
 /// `weft cluster init …`, as it could be typed.
 fn shown(command: &Command) -> String {
     let args = command.as_std().get_args().map(OsStr::to_string_lossy);
-    std::iter::once("weft".into()).chain(args).collect::<Vec<_>>().join(" ")
+    std::iter::once("weft".into())
+        .chain(args)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The code of the last problem that a program printed.
 pub(super) fn code_in(text: &str) -> Option<Code> {
-    text.rmatch_indices("WEFT-").find_map(|(at, _)| text.get(at..at + 9).and_then(Code::find)).copied()
+    text.rmatch_indices("WEFT-")
+        .find_map(|(at, _)| text.get(at..at + 9).and_then(Code::find))
+        .copied()
 }
 
 #[cfg(test)]
@@ -120,7 +150,14 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_fails_says_what_it_was_and_said() {
         let admin = Admin::new("/bin/false".into());
-        let problem = admin.apply(&"us-east-1".parse().unwrap(), Path::new("x.yaml")).await.unwrap_err();
-        assert!(problem.what.contains("weft --timeout 30s --context dev --cluster us-east-1 apply -f x.yaml"));
+        let problem = admin
+            .apply(&"us-east-1".parse().unwrap(), Path::new("x.yaml"))
+            .await
+            .unwrap_err();
+        assert!(
+            problem
+                .what
+                .contains("weft --timeout 30s --context dev --cluster us-east-1 apply -f x.yaml")
+        );
     }
 }

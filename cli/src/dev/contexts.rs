@@ -16,13 +16,20 @@ pub(super) const NAME: &str = "dev";
 pub(super) fn prepare(domain: &FederationDomain) -> Result<Option<String>, Problem> {
     let mut contexts = Contexts::load()?;
     let before = contexts.current.take_if(|current| current != NAME);
-    let Some(found) = contexts.contexts.get(NAME) else { return Ok(before) };
+    let Some(found) = contexts.contexts.get(NAME) else {
+        return Ok(before);
+    };
     if found.domain != *domain {
         return Err(Problem::new(
             code::REFUSED,
-            format!("your context {NAME:?} belongs to the federation {}", found.domain),
+            format!(
+                "your context {NAME:?} belongs to the federation {}",
+                found.domain
+            ),
         )
-        .next(format!("Keep it under another name: weft dev needs {NAME:?} for its own.")));
+        .next(format!(
+            "Keep it under another name: weft dev needs {NAME:?} for its own."
+        )));
     }
     contexts.contexts.remove(NAME);
     contexts.current.clone_from(&before);
@@ -34,7 +41,10 @@ pub(super) fn prepare(domain: &FederationDomain) -> Result<Option<String>, Probl
 pub(super) fn select() -> Result<Option<String>, Problem> {
     let mut contexts = Contexts::load()?;
     contexts.pick(Some(NAME))?;
-    let before = contexts.current.replace(NAME.to_owned()).filter(|current| current != NAME);
+    let before = contexts
+        .current
+        .replace(NAME.to_owned())
+        .filter(|current| current != NAME);
     contexts.save()?;
     Ok(before)
 }
@@ -46,7 +56,10 @@ pub(super) fn restore(
     stays: bool,
 ) -> Result<(), Problem> {
     let mut contexts = Contexts::load()?;
-    let ours = contexts.contexts.get(NAME).is_some_and(|found| found.domain == *domain);
+    let ours = contexts
+        .contexts
+        .get(NAME)
+        .is_some_and(|found| found.domain == *domain);
     if ours && !stays {
         contexts.contexts.remove(NAME);
     }

@@ -49,16 +49,30 @@ pub(crate) enum Request {
 pub(super) enum Reply {
     Status(Box<DevStatus>),
     Done(String),
-    Problem { code: String, what: String, detail: Option<String>, next: Option<String> },
+    Problem {
+        code: String,
+        what: String,
+        detail: Option<String>,
+        next: Option<String>,
+    },
 }
 
 impl From<Result<String, Problem>> for Reply {
     fn from(result: Result<String, Problem>) -> Self {
         match result {
             Ok(text) => Self::Done(text),
-            Err(Problem { code, what, detail, next, exit: _ }) => {
-                Self::Problem { code: code.to_string(), what, detail, next }
-            }
+            Err(Problem {
+                code,
+                what,
+                detail,
+                next,
+                exit: _,
+            }) => Self::Problem {
+                code: code.to_string(),
+                what,
+                detail,
+                next,
+            },
         }
     }
 }
@@ -69,9 +83,18 @@ impl Reply {
         match self {
             Self::Done(text) => Ok(text),
             Self::Status(_) => Ok(String::new()),
-            Self::Problem { code, what, detail, next } => {
+            Self::Problem {
+                code,
+                what,
+                detail,
+                next,
+            } => {
                 let code = Code::find(&code).copied().unwrap_or(code::REFUSED);
-                Err(Problem { detail, next, ..Problem::new(code, what) })
+                Err(Problem {
+                    detail,
+                    next,
+                    ..Problem::new(code, what)
+                })
             }
         }
     }
@@ -93,8 +116,11 @@ pub(super) fn listen(place: &Place) -> Result<UnixListener, Problem> {
     let path = place.socket();
     let _none_was_there = fs::remove_file(&path);
     UnixListener::bind(&path).map_err(|error| {
-        Problem::new(code::FILE_UNREADABLE, format!("cannot listen on {}", path.display()))
-            .detail(error)
+        Problem::new(
+            code::FILE_UNREADABLE,
+            format!("cannot listen on {}", path.display()),
+        )
+        .detail(error)
     })
 }
 
@@ -124,7 +150,9 @@ async fn answer(
     downs: &mpsc::UnboundedSender<Waiting>,
 ) {
     let mut line = String::new();
-    let read = BufReader::new((&mut stream).take(REQUEST_MAX)).read_line(&mut line).await;
+    let read = BufReader::new((&mut stream).take(REQUEST_MAX))
+        .read_line(&mut line)
+        .await;
     let request = match read.map(|_| serde_json::from_str(&line)) {
         Ok(Ok(request)) => request,
         Ok(Err(error)) => {
@@ -170,14 +198,22 @@ mod tests {
         };
         check(r#"{"do":"status"}"#, Request::Status);
         let cluster = "us-east-1".parse().unwrap();
-        check(r#"{"do":"break-cluster","cluster":"us-east-1"}"#, Request::BreakCluster { cluster });
+        check(
+            r#"{"do":"break-cluster","cluster":"us-east-1"}"#,
+            Request::BreakCluster { cluster },
+        );
     }
 
     #[test]
     fn a_problem_arrives_as_it_was() {
-        let problem = Problem::new(code::USAGE, "what").detail("detail").next("next");
+        let problem = Problem::new(code::USAGE, "what")
+            .detail("detail")
+            .next("next");
         let line = serde_json::to_string(&Reply::from(Err(problem.clone()))).unwrap();
-        let arrived = serde_json::from_str::<Reply>(&line).unwrap().done().unwrap_err();
+        let arrived = serde_json::from_str::<Reply>(&line)
+            .unwrap()
+            .done()
+            .unwrap_err();
         assert_eq!(arrived.to_string(), problem.to_string());
         assert_eq!(arrived.exit, problem.exit);
     }

@@ -17,11 +17,17 @@ use crate::problem::{Exit, Problem};
 pub(crate) fn export(dir: &Path) -> Result<Exit, Problem> {
     let folder = Folder::named(dir)?;
     if folder.founded()?.is_some() {
-        return Err(Problem::new(code::USAGE, format!("{} is a folder of weft dev", dir.display()))
-            .next("Name an empty folder."));
+        return Err(Problem::new(
+            code::USAGE,
+            format!("{} is a folder of weft dev", dir.display()),
+        )
+        .next("Name an empty folder."));
     }
     // Without the emulated network: that is a part of `weft dev`, not of a federation.
-    let options = Options { wan: WanMode::Off, ..Options::default() };
+    let options = Options {
+        wan: WanMode::Off,
+        ..Options::default()
+    };
     let plan = Plan::new(&options);
     for cluster in &plan.clusters {
         folder.write(&folder.exports(&cluster.name), &files::exports(cluster))?;
@@ -32,8 +38,7 @@ pub(crate) fn export(dir: &Path) -> Result<Exit, Problem> {
         }
         for workload in &cluster.workloads {
             let path = folder.workload(workload);
-            let text =
-                files::sidecar(cluster, workload, &path.join("state"), &path.join("token"));
+            let text = files::sidecar(cluster, workload, &path.join("state"), &path.join("token"));
             folder.write(&path.join("sidecar.yaml"), &text)?;
         }
     }
@@ -54,7 +59,8 @@ interface: on hosts of your own, change every `bind` and `stateDir`, and add `ad
 where others reach a port at another address.
 
 Each gateway, sidecar and sample runs until it is stopped: give each a terminal, or a
-service of systemd. Run everything in this folder.
+service of systemd. Run everything in this folder, while no `weft dev` runs. As there,
+something is wrong in the sample shop on purpose: `weft check` finds it.
 ",
         clusters = plan.clusters.len()
     );
@@ -65,12 +71,26 @@ service of systemd. Run everything in this folder.
 }
 
 fn section(text: &mut String, plan: &Plan, cluster: &ClusterPlan) {
-    push(text, format_args!("\n## {} ({})\n\n```sh", cluster.name, cluster.region));
+    push(
+        text,
+        format_args!("\n## {} ({})\n\n```sh", cluster.name, cluster.region),
+    );
     for gateway in &cluster.gateways {
         membership(text, plan, cluster, gateway);
-        push(text, format_args!("weft gateway run --config {}/gateway.yaml &", gateway.id()));
+        push(
+            text,
+            format_args!(
+                "weft gateway run --config {}/gateway.yaml &\n\
+                 until curl --silent --fail http://{}/readyz; do sleep 1; done",
+                gateway.id(),
+                gateway.console
+            ),
+        );
     }
-    push(text, format_args!("weft --cluster {0} apply -f {0}/exports.yaml", cluster.name));
+    push(
+        text,
+        format_args!("weft --cluster {0} apply -f {0}/exports.yaml", cluster.name),
+    );
     push(text, format_args!("```\n\n```sh"));
     for workload in &cluster.workloads {
         beside(text, cluster, workload);
@@ -84,7 +104,10 @@ fn membership(text: &mut String, plan: &Plan, cluster: &ClusterPlan, gateway: &G
     if *gateway == *founder {
         return push(
             text,
-            format_args!("weft cluster init --domain {} --config {id}/gateway.yaml", plan.domain),
+            format_args!(
+                "weft cluster init --domain {} --config {id}/gateway.yaml",
+                plan.domain
+            ),
         );
     }
     push(
@@ -107,14 +130,24 @@ fn beside(text: &mut String, cluster: &ClusterPlan, workload: &WorkloadPlan) {
             cluster.name, workload.service
         ),
     );
-    push(text, format_args!("weft sidecar run --config {id}/sidecar.yaml &"));
-    let upstreams: String =
-        workload.upstreams.iter().map(|upstream| format!(" --upstream {upstream}")).collect();
+    push(
+        text,
+        format_args!("weft sidecar run --config {id}/sidecar.yaml &"),
+    );
+    let upstreams: String = workload
+        .upstreams
+        .iter()
+        .map(|upstream| format!(" --upstream {upstream}"))
+        .collect();
     push(
         text,
         format_args!(
             "weft sample --name {} --version {} --region {} --listen {} --proxy {}{upstreams} &",
-            workload.service.name, workload.version, cluster.region, workload.app, workload.outbound
+            workload.service.name,
+            workload.version,
+            cluster.region,
+            workload.app,
+            workload.outbound
         ),
     );
 }
@@ -134,8 +167,12 @@ mod tests {
         export(&dir).unwrap();
         let readme = std::fs::read_to_string(dir.join("README.md")).unwrap();
         let plan = Plan::new(&Options::default());
-        let gateways = plan.gateways().map(|gateway| format!("{}/gateway.yaml", gateway.id()));
-        let sidecars = plan.workloads().map(|workload| format!("{}/sidecar.yaml", workload.id()));
+        let gateways = plan
+            .gateways()
+            .map(|gateway| format!("{}/gateway.yaml", gateway.id()));
+        let sidecars = plan
+            .workloads()
+            .map(|workload| format!("{}/sidecar.yaml", workload.id()));
         for file in gateways.chain(sidecars) {
             assert!(dir.join(&file).exists(), "{file}");
             assert!(readme.contains(&format!("run --config {file} &")), "{file}");

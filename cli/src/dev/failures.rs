@@ -27,23 +27,38 @@ impl Federation {
         let moment = Instant::now();
         self.kill_cluster(cluster).await;
         let seen = self.settle(moment).await;
-        Ok(format!("{cluster} is off: every process of it was killed\n{seen}"))
+        Ok(format!(
+            "{cluster} is off: every process of it was killed\n{seen}"
+        ))
     }
 
     /// Cuts the network between two clusters.
-    pub(super) async fn break_link(&self, a: &ClusterName, b: &ClusterName) -> Result<String, Problem> {
+    pub(super) async fn break_link(
+        &self,
+        a: &ClusterName,
+        b: &ClusterName,
+    ) -> Result<String, Problem> {
         self.known(a)?;
         self.known(b)?;
         let Some(wide_area) = &self.wide_area else {
-            return Err(Problem::new(code::REFUSED, "there is no emulated network to cut")
-                .detail("this federation runs with --wan off"));
+            return Err(
+                Problem::new(code::REFUSED, "there is no emulated network to cut")
+                    .detail("this federation runs with --wan off"),
+            );
         };
         if a == b {
-            return Err(Problem::new(code::USAGE, format!("{a} has no link to itself")));
+            return Err(Problem::new(
+                code::USAGE,
+                format!("{a} has no link to itself"),
+            ));
         }
         let moment = Instant::now();
         wide_area.cut(&self.plan, a, b).await?;
-        let link = if a < b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) };
+        let link = if a < b {
+            (a.clone(), b.clone())
+        } else {
+            (b.clone(), a.clone())
+        };
         self.broken.borrow_mut().links.insert(link);
         let seen = self.settle(moment).await;
         Ok(format!("{a} and {b} cannot reach each other\n{seen}"))
@@ -62,15 +77,31 @@ impl Federation {
         let ended = self.ended();
         self.restart(&ended).await?;
         let clusters = std::mem::take(&mut self.broken.borrow_mut().clusters);
-        clusters.iter().for_each(|cluster| self.load.pause(cluster, false));
-        Ok(format!("{} links joined, {} processes started again", links.len(), ended.len()))
+        clusters
+            .iter()
+            .for_each(|cluster| self.load.pause(cluster, false));
+        Ok(format!(
+            "{} links joined, {} processes started again",
+            links.len(),
+            ended.len()
+        ))
     }
 
     async fn restart(&self, ended: &[String]) -> Result<(), Problem> {
         let has_ended = |id: &String| ended.contains(id);
-        let gateways = self.plan.gateways().filter(|gateway| has_ended(&gateway.id()));
-        let sidecars = self.plan.workloads().filter(|workload| has_ended(&sidecar_of(workload)));
-        for app in self.plan.workloads().filter(|workload| has_ended(&app_of(workload))) {
+        let gateways = self
+            .plan
+            .gateways()
+            .filter(|gateway| has_ended(&gateway.id()));
+        let sidecars = self
+            .plan
+            .workloads()
+            .filter(|workload| has_ended(&sidecar_of(workload)));
+        for app in self
+            .plan
+            .workloads()
+            .filter(|workload| has_ended(&app_of(workload)))
+        {
             self.start_app(app)?;
         }
         let gateways = try_join_all(gateways.map(|gateway| async move {
@@ -79,7 +110,8 @@ impl Federation {
         }));
         let sidecars = try_join_all(sidecars.map(|workload| async move {
             self.start_sidecar(workload)?;
-            self.until_ready(&sidecar_of(workload), workload.admin).await
+            self.until_ready(&sidecar_of(workload), workload.admin)
+                .await
         }));
         try_join(gateways, sidecars).await.map(drop)
     }
@@ -101,15 +133,26 @@ impl Federation {
         if self.plan.cluster(cluster).is_some() {
             return Ok(());
         }
-        let names: Vec<&str> = self.plan.clusters.iter().map(|known| known.name.as_str()).collect();
-        Err(Problem::new(code::USAGE, format!("there is no cluster {cluster}"))
-            .next(format!("Name one of {}.", names.join(", "))))
+        let names: Vec<&str> = self
+            .plan
+            .clusters
+            .iter()
+            .map(|known| known.name.as_str())
+            .collect();
+        Err(
+            Problem::new(code::USAGE, format!("there is no cluster {cluster}"))
+                .next(format!("Name one of {}.", names.join(", "))),
+        )
     }
 }
 
 /// `traffic elsewhere moved in 1.4 s: 3 of 41 requests failed`.
 fn describe(seen: &Since, settled: bool) -> String {
-    let Since { visits, failed, last_failure } = seen;
+    let Since {
+        visits,
+        failed,
+        last_failure,
+    } = seen;
     match last_failure {
         None => format!("traffic elsewhere went on: none of {visits} requests failed"),
         Some(last) if settled => format!(
@@ -126,14 +169,27 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_said_in_one_line() {
-        let seen = Since { visits: 41, failed: 3, last_failure: Some(Duration::from_millis(1440)) };
-        assert_eq!(describe(&seen, true), "traffic elsewhere moved in 1.4 s: 3 of 41 requests failed");
+        let seen = Since {
+            visits: 41,
+            failed: 3,
+            last_failure: Some(Duration::from_millis(1440)),
+        };
+        assert_eq!(
+            describe(&seen, true),
+            "traffic elsewhere moved in 1.4 s: 3 of 41 requests failed"
+        );
         assert_eq!(
             describe(&seen, false),
             "traffic elsewhere still fails: 3 of 41 requests so far"
         );
         assert_eq!(
-            describe(&Since { visits: 40, ..Since::default() }, true),
+            describe(
+                &Since {
+                    visits: 40,
+                    ..Since::default()
+                },
+                true
+            ),
             "traffic elsewhere went on: none of 40 requests failed"
         );
     }

@@ -13,12 +13,12 @@ use weft_model::{ClusterName, code};
 
 use super::admin::{self, Admin};
 use super::folder::Folder;
+use super::http;
 use super::load::Load;
 use super::options::Options;
 use super::plan::{GatewayPlan, Plan, WorkloadPlan};
 use super::process::{Process, Program, Stop};
 use super::wide_area::WideArea;
-use super::http;
 use crate::problem::Problem;
 
 /// How long a process may take to become ready; generous, since machines are busy.
@@ -88,7 +88,11 @@ impl Federation {
     pub(super) fn start_gateway(&self, gateway: &GatewayPlan) -> Result<(), Problem> {
         let folder = self.folder.gateway(gateway);
         let config = folder.join("gateway.yaml").into();
-        self.start(gateway.id(), &folder, ["gateway".into(), "run".into(), "--config".into(), config])
+        self.start(
+            gateway.id(),
+            &folder,
+            ["gateway".into(), "run".into(), "--config".into(), config],
+        )
     }
 
     /// Starts a sidecar.
@@ -102,7 +106,9 @@ impl Federation {
     /// Starts a sample service.
     pub(super) fn start_app(&self, workload: &WorkloadPlan) -> Result<(), Problem> {
         let cluster = self.plan.cluster(&workload.cluster);
-        let region = cluster.map(|cluster| cluster.region.to_string()).unwrap_or_default();
+        let region = cluster
+            .map(|cluster| cluster.region.to_string())
+            .unwrap_or_default();
         let flags = [
             ("--name", workload.service.name.to_string()),
             ("--version", workload.version.to_string()),
@@ -110,7 +116,10 @@ impl Federation {
             ("--listen", workload.app.to_string()),
             ("--proxy", workload.outbound.to_string()),
         ];
-        let upstreams = workload.upstreams.iter().map(|upstream| ("--upstream", (*upstream).to_owned()));
+        let upstreams = workload
+            .upstreams
+            .iter()
+            .map(|upstream| ("--upstream", (*upstream).to_owned()));
         let args = flags
             .into_iter()
             .chain(upstreams)
@@ -129,6 +138,8 @@ impl Federation {
         let program = Program {
             executable: self.executable.clone(),
             args: args.into_iter().collect(),
+            // Files that people read.
+            variables: vec![("WEFT_LOG_FORMAT", "text")],
             folder: folder.to_owned(),
             log: self.folder.log(&id),
         };
@@ -144,7 +155,8 @@ impl Federation {
     /// # Errors
     /// It ended, or a minute has passed: with the end of its log.
     pub(super) async fn until_ready(&self, id: &str, address: SocketAddr) -> Result<(), Problem> {
-        self.until(id, READY_WAIT, http::until_success(address, "/readyz")).await
+        self.until(id, READY_WAIT, http::until_success(address, "/readyz"))
+            .await
     }
 
     /// Waits for `ready` while a process runs.
@@ -168,9 +180,12 @@ impl Federation {
 
     fn not_ready(&self, id: &str, why: &str) -> Problem {
         let tail = tail(&self.folder.log(id));
-        Problem::new(admin::code_in(&tail).unwrap_or(code::UNREACHABLE), format!("{id} {why}"))
-            .detail(tail)
-            .next(format!("Its whole log: {}", self.folder.log(id).display()))
+        Problem::new(
+            admin::code_in(&tail).unwrap_or(code::PROCESS_FAILED),
+            format!("{id} {why}"),
+        )
+        .detail(tail)
+        .next(format!("Its whole log: {}", self.folder.log(id).display()))
     }
 
     /// `ended: exit status 1`.
@@ -182,13 +197,18 @@ impl Federation {
     /// The id of a process that runs.
     pub(super) fn pid(&self, id: &str) -> Option<u32> {
         let processes = self.processes.borrow();
-        processes.get(id).filter(|process| process.outcome().is_none()).map(Process::pid)
+        processes
+            .get(id)
+            .filter(|process| process.outcome().is_none())
+            .map(Process::pid)
     }
 
     /// Processes that have ended, by id.
     pub(super) fn ended(&self) -> Vec<String> {
         let processes = self.processes.borrow();
-        let ended = processes.iter().filter(|(_, process)| process.outcome().is_some());
+        let ended = processes
+            .iter()
+            .filter(|(_, process)| process.outcome().is_some());
         ended.map(|(id, _)| id.clone()).collect()
     }
 
@@ -198,7 +218,9 @@ impl Federation {
         let ends: Vec<_> = {
             let processes = self.processes.borrow();
             let of_it = processes.iter().filter(|(id, _)| id.starts_with(&prefix));
-            of_it.map(|(_, process)| stop(process, Stop::AtOnce)).collect()
+            of_it
+                .map(|(_, process)| stop(process, Stop::AtOnce))
+                .collect()
         };
         futures_util::future::join_all(ends).await;
     }
@@ -213,8 +235,12 @@ impl Federation {
     }
 
     fn stop_all(&self, how: Stop) -> impl Future<Output = ()> + use<> {
-        let ends: Vec<_> =
-            self.processes.borrow().values().map(|process| stop(process, how)).collect();
+        let ends: Vec<_> = self
+            .processes
+            .borrow()
+            .values()
+            .map(|process| stop(process, how))
+            .collect();
         async move {
             futures_util::future::join_all(ends).await;
         }

@@ -11,7 +11,17 @@ use super::plan::{ClusterPlan, GatewayPlan, WorkloadPlan};
 
 /// A gateway's `gateway.yaml`.
 pub(crate) fn gateway(cluster: &ClusterPlan, gateway: &GatewayPlan, state: &Path) -> String {
-    let GatewayPlan { name, tunnel, front, api, relay, stand_in, dns, console, .. } = gateway;
+    let GatewayPlan {
+        name,
+        tunnel,
+        front,
+        api,
+        relay,
+        stand_in,
+        dns,
+        console,
+        ..
+    } = gateway;
     let advertise = match front {
         Some(front) => format!("\n    advertise: {front}   # across the emulated network"),
         None => String::new(),
@@ -60,10 +70,21 @@ pub(crate) fn sidecar(
     state: &Path,
     token: &Path,
 ) -> String {
-    let WorkloadPlan { service, version, app, registered_port, outbound, inbound, admin, .. } =
-        workload;
-    let gateways: Vec<String> =
-        cluster.gateways.iter().map(|gateway| format!("{:?}", gateway.api.to_string())).collect();
+    let WorkloadPlan {
+        service,
+        version,
+        app,
+        registered_port,
+        outbound,
+        inbound,
+        admin,
+        ..
+    } = workload;
+    let gateways: Vec<String> = cluster
+        .gateways
+        .iter()
+        .map(|gateway| format!("{:?}", gateway.api.to_string()))
+        .collect();
     format!(
         "\
 # The sidecar of {id}. Every field: weft schema SidecarConfig
@@ -185,7 +206,9 @@ mod tests {
         let documents = read_resources(&path).expect("sound");
         assert_eq!(documents.len(), 4);
         for document in documents {
-            let Document::ServiceExport(export) = document else { panic!("{document:?}") };
+            let Document::ServiceExport(export) = document else {
+                panic!("{document:?}")
+            };
             assert_eq!(export.spec.export_to, weft_model::ExportTo::Everyone);
         }
     }

@@ -9,9 +9,9 @@
 //! ```
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use weft_model::{ClusterName, code};
@@ -37,24 +37,38 @@ impl Folder {
     pub(super) fn temporary() -> Result<Self, Problem> {
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|error| unwritable(&std::env::temp_dir(), error))?;
-        Ok(Self { root: folder.keep(), stays: Cell::new(false) })
+        Ok(Self {
+            root: folder.keep(),
+            stays: Cell::new(false),
+        })
     }
 
     /// Takes a folder that the user named: an empty one, or one that was kept.
     pub(super) fn named(path: &Path) -> Result<Self, Problem> {
         let failed = |error| unwritable(path, error);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed)?;
         let root = path.canonicalize().map_err(failed)?;
-        let folder = Self { root, stays: Cell::new(true) };
+        let folder = Self {
+            root,
+            stays: Cell::new(true),
+        };
         let empty = fs::read_dir(&folder.root).map_err(failed)?.next().is_none();
         if empty || folder.root.join(MARK).exists() {
             return Ok(folder);
         }
-        Err(Problem::new(code::USAGE, format!("{} holds other things", path.display()))
-            .detail("it is not empty, and weft dev did not finish making it")
-            .next("Name an empty folder, or one that `weft dev --keep` left."))
+        Err(Problem::new(
+            code::USAGE,
+            format!("{} holds other things", path.display()),
+        )
+        .detail("it is not empty, and weft dev did not finish making it")
+        .next("Name an empty folder, or one that `weft dev --keep` left."))
     }
 
     /// Lets the folder stay when this ends.
@@ -77,9 +91,12 @@ impl Folder {
         let path = self.root.join(MARK);
         match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| {
-                Problem::new(code::CORRUPT_STATE, format!("{} does not parse", path.display()))
-                    .detail(error)
-                    .next("Remove the folder, or name another one.")
+                Problem::new(
+                    code::CORRUPT_STATE,
+                    format!("{} does not parse", path.display()),
+                )
+                .detail(error)
+                .next("Remove the folder, or name another one.")
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unwritable(&path, error)),
@@ -94,12 +111,16 @@ impl Folder {
 
     /// A gateway's folder.
     pub(super) fn gateway(&self, gateway: &GatewayPlan) -> PathBuf {
-        self.root.join(gateway.cluster.as_str()).join(gateway.name.as_str())
+        self.root
+            .join(gateway.cluster.as_str())
+            .join(gateway.name.as_str())
     }
 
     /// A workload's folder.
     pub(super) fn workload(&self, workload: &WorkloadPlan) -> PathBuf {
-        self.root.join(workload.cluster.as_str()).join(workload.short_name())
+        self.root
+            .join(workload.cluster.as_str())
+            .join(workload.short_name())
     }
 
     /// A cluster's exports.
@@ -153,22 +174,30 @@ impl Drop for Folder {
 }
 
 fn unwritable(path: &Path, error: std::io::Error) -> Problem {
-    Problem::new(code::FILE_UNREADABLE, format!("cannot use {}", path.display())).detail(error)
+    Problem::new(
+        code::FILE_UNREADABLE,
+        format!("cannot use {}", path.display()),
+    )
+    .detail(error)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
     fn only_the_user_may_enter_and_nothing_stays() {
         let folder = Folder::temporary().unwrap();
         let root = folder.root().to_owned();
-        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&root).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         folder.write(&root.join("a/b"), "text").unwrap();
-        assert_eq!(fs::metadata(root.join("a/b")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(root.join("a/b")).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         drop(folder);
         assert!(!root.exists());
     }
@@ -182,6 +211,9 @@ mod tests {
         fs::write(path.join("letter"), "").unwrap();
         assert_eq!(Folder::named(&path).unwrap_err().code, code::USAGE);
         folder.mark(&Options::default()).unwrap();
-        assert_eq!(Folder::named(&path).unwrap().founded().unwrap(), Some(Options::default()));
+        assert_eq!(
+            Folder::named(&path).unwrap().founded().unwrap(),
+            Some(Options::default())
+        );
     }
 }

@@ -20,17 +20,24 @@ const LOOK_WAIT: Duration = Duration::from_secs(2);
 /// One GET, answered whole.
 pub(super) async fn get(address: SocketAddr, path: &str) -> io::Result<StatusCode> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let exchange = async {
         let request = Request::get(path)
             .header(header::HOST, address.to_string())
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
         let status = response.status();
-        Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(io::Error::other)?;
+        Limited::new(response.into_body(), ANSWER_MAX)
+            .collect()
+            .await
+            .map_err(io::Error::other)?;
         Ok(status)
     };
     tokio::pin!(exchange);

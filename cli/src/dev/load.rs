@@ -77,8 +77,11 @@ impl Load {
     /// Nobody yet; [`run`](Self::run) brings them.
     pub(super) fn new(plan: &Plan) -> Self {
         let web = |cluster: &super::plan::ClusterPlan| {
-            cluster.workloads.iter().find(|workload| workload.service.name.as_str() == "web").map(
-                |workload| {
+            cluster
+                .workloads
+                .iter()
+                .find(|workload| workload.service.name.as_str() == "web")
+                .map(|workload| {
                     Rc::new(Customers {
                         cluster: cluster.name.clone(),
                         region: cluster.region.clone(),
@@ -89,10 +92,11 @@ impl Load {
                         failed: Cell::new(0),
                         recent: RefCell::default(),
                     })
-                },
-            )
+                })
         };
-        Self { customers: plan.clusters.iter().filter_map(web).collect() }
+        Self {
+            customers: plan.clusters.iter().filter_map(web).collect(),
+        }
     }
 
     /// Sends requests until it is dropped. Runs inside a `LocalSet`.
@@ -101,7 +105,11 @@ impl Load {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for customers in self.customers.iter().filter(|customers| !customers.paused.get()) {
+            for customers in self
+                .customers
+                .iter()
+                .filter(|customers| !customers.paused.get())
+            {
                 customers.clone().visit();
             }
         }
@@ -116,20 +124,35 @@ impl Load {
 
     /// Stops or resumes the requests of one cluster's region.
     pub(super) fn pause(&self, cluster: &ClusterName, paused: bool) {
-        let named = self.customers.iter().filter(|customers| customers.cluster == *cluster);
+        let named = self
+            .customers
+            .iter()
+            .filter(|customers| customers.cluster == *cluster);
         named.for_each(|customers| customers.paused.set(paused));
     }
 
     /// Every region's figures.
     pub(super) fn recent(&self) -> Vec<Figures> {
-        self.customers.iter().map(|customers| customers.figures()).collect()
+        self.customers
+            .iter()
+            .map(|customers| customers.figures())
+            .collect()
     }
 
     /// What happened since a moment to the customers that are not paused.
     pub(super) fn since(&self, moment: Instant) -> Since {
         let mut since = Since::default();
-        for customers in self.customers.iter().filter(|customers| !customers.paused.get()) {
-            for visit in customers.recent.borrow().iter().filter(|visit| visit.ended >= moment) {
+        for customers in self
+            .customers
+            .iter()
+            .filter(|customers| !customers.paused.get())
+        {
+            for visit in customers
+                .recent
+                .borrow()
+                .iter()
+                .filter(|visit| visit.ended >= moment)
+            {
                 since.visits += 1;
                 if !visit.ok {
                     since.failed += 1;
@@ -151,7 +174,10 @@ impl Customers {
         tokio::task::spawn_local(async move {
             let answer = tokio::time::timeout(PATIENCE, http::get(self.web, "/")).await;
             self.under_way.set(self.under_way.get() - 1);
-            self.note(began, matches!(answer, Ok(Ok(status)) if status.is_success()));
+            self.note(
+                began,
+                matches!(answer, Ok(Ok(status)) if status.is_success()),
+            );
         });
     }
 
@@ -163,13 +189,20 @@ impl Customers {
             recent.pop_front();
         }
         let ended = Instant::now();
-        recent.push_back(Visit { ended, took: ended - began, ok });
+        recent.push_back(Visit {
+            ended,
+            took: ended - began,
+            ok,
+        });
     }
 
     fn figures(&self) -> Figures {
         let recent = self.recent.borrow();
-        let mut times: Vec<Duration> =
-            recent.iter().filter(|visit| visit.ok).map(|visit| visit.took).collect();
+        let mut times: Vec<Duration> = recent
+            .iter()
+            .filter(|visit| visit.ok)
+            .map(|visit| visit.took)
+            .collect();
         times.sort_unstable();
         Figures {
             cluster: self.cluster.clone(),

@@ -53,8 +53,11 @@ impl Place {
     /// is taken only if it is this user's and nobody else may enter.
     fn at(folder: PathBuf) -> Result<Self, Problem> {
         let failed = |why: String| {
-            Problem::new(code::FILE_UNREADABLE, format!("cannot use {}", folder.display()))
-                .detail(why)
+            Problem::new(
+                code::FILE_UNREADABLE,
+                format!("cannot use {}", folder.display()),
+            )
+            .detail(why)
         };
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -106,8 +109,11 @@ impl Place {
     }
 
     fn failed(&self, error: std::io::Error) -> Problem {
-        Problem::new(code::FILE_UNREADABLE, format!("cannot use {}", self.folder.display()))
-            .detail(error)
+        Problem::new(
+            code::FILE_UNREADABLE,
+            format!("cannot use {}", self.folder.display()),
+        )
+        .detail(error)
     }
 }
 
@@ -142,7 +148,9 @@ fn read_owner(file: &mut File) -> Option<Owner> {
 
 /// Removes the temporary folder of an owner that was killed.
 fn forget_leftovers(file: &mut File) {
-    let Some(owner) = read_owner(file).filter(|owner| owner.temporary) else { return };
+    let Some(owner) = read_owner(file).filter(|owner| owner.temporary) else {
+        return;
+    };
     let ours = owner.dir.parent() == Some(std::env::temp_dir().as_path())
         && owner
             .dir
@@ -170,7 +178,11 @@ mod tests {
     use super::*;
 
     fn owner(dir: &Path) -> Owner {
-        Owner { pid: 7, dir: dir.to_owned(), temporary: true }
+        Owner {
+            pid: 7,
+            dir: dir.to_owned(),
+            temporary: true,
+        }
     }
 
     #[test]
@@ -181,7 +193,11 @@ mod tests {
         first.sign(&owner(Path::new("/somewhere"))).unwrap();
         let refused = place.claim().unwrap_err();
         assert_eq!(refused.code, code::ALREADY_RUNNING);
-        assert!(refused.what.contains("process 7, in /somewhere"), "{}", refused.what);
+        assert!(
+            refused.what.contains("process 7, in /somewhere"),
+            "{}",
+            refused.what
+        );
         drop(first);
         place.claim().unwrap();
     }
@@ -190,7 +206,11 @@ mod tests {
     fn a_killed_owner_leaves_no_folder() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::at(folder.path().join("place")).unwrap();
-        let left = tempfile::Builder::new().prefix(folder::PREFIX).tempdir().unwrap().keep();
+        let left = tempfile::Builder::new()
+            .prefix(folder::PREFIX)
+            .tempdir()
+            .unwrap()
+            .keep();
         let text = serde_json::to_string(&owner(&left)).unwrap();
         fs::write(folder.path().join("place/lock"), text).unwrap();
         place.claim().unwrap();

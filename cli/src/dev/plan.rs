@@ -296,9 +296,13 @@ mod tests {
         let plan = Plan::new(&Options::default());
         let mut seen = BTreeSet::new();
         let gateways = plan.gateways().flat_map(|g| {
-            [g.tunnel, g.api, g.relay, g.stand_in, g.dns, g.console].into_iter().chain(g.front)
+            [g.tunnel, g.api, g.relay, g.stand_in, g.dns, g.console]
+                .into_iter()
+                .chain(g.front)
         });
-        let workloads = plan.workloads().flat_map(|w| [w.app, w.outbound, w.inbound, w.admin]);
+        let workloads = plan
+            .workloads()
+            .flat_map(|w| [w.app, w.outbound, w.inbound, w.admin]);
         for address in gateways.chain(workloads) {
             assert!(seen.insert(address), "{address} twice");
         }
@@ -327,7 +331,10 @@ mod tests {
 
     #[test]
     fn without_a_wan_nobody_has_a_front() {
-        let options = Options { wan: WanMode::Off, dns_port: 53 };
+        let options = Options {
+            wan: WanMode::Off,
+            dns_port: 53,
+        };
         let plan = Plan::new(&options);
         assert!(plan.gateways().all(|gateway| gateway.front.is_none()));
         assert!(plan.gateways().all(|gateway| gateway.dns.port() == 53));

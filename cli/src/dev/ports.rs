@@ -18,12 +18,23 @@ pub(super) fn check(plan: &Plan) -> Result<(), Problem> {
         udp(gateway.tunnel, &id)?;
         gateway.front.map_or(Ok(()), |front| udp(front, &id))?;
         udp(gateway.dns, &id)?;
-        for address in [gateway.dns, gateway.api, gateway.relay, gateway.stand_in, gateway.console] {
+        for address in [
+            gateway.dns,
+            gateway.api,
+            gateway.relay,
+            gateway.stand_in,
+            gateway.console,
+        ] {
             tcp(address, &id)?;
         }
     }
     for workload in plan.workloads() {
-        for address in [workload.app, workload.outbound, workload.inbound, workload.admin] {
+        for address in [
+            workload.app,
+            workload.outbound,
+            workload.inbound,
+            workload.admin,
+        ] {
             tcp(address, &workload.id())?;
         }
     }
@@ -31,18 +42,24 @@ pub(super) fn check(plan: &Plan) -> Result<(), Problem> {
 }
 
 fn tcp(address: SocketAddr, user: &str) -> Result<(), Problem> {
-    TcpListener::bind(address).map(drop).map_err(|error| taken(address, "TCP", user, &error))
+    TcpListener::bind(address)
+        .map(drop)
+        .map_err(|error| taken(address, "TCP", user, &error))
 }
 
 fn udp(address: SocketAddr, user: &str) -> Result<(), Problem> {
-    UdpSocket::bind(address).map(drop).map_err(|error| taken(address, "UDP", user, &error))
+    UdpSocket::bind(address)
+        .map(drop)
+        .map_err(|error| taken(address, "UDP", user, &error))
 }
 
 /// The problem of an address that could not be bound.
 pub(super) fn taken(address: SocketAddr, protocol: &str, user: &str, error: &io::Error) -> Problem {
-    let problem =
-        Problem::new(code::PORT_IN_USE, format!("{address} ({protocol}) is not free for {user}"))
-            .detail(error);
+    let problem = Problem::new(
+        code::PORT_IN_USE,
+        format!("{address} ({protocol}) is not free for {user}"),
+    )
+    .detail(error);
     match error.kind() {
         io::ErrorKind::PermissionDenied => problem.next("Choose a port of 1024 or more."),
         io::ErrorKind::AddrNotAvailable => problem.next(

@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
+use super::admin::FOREIGN_VARIABLES;
 use super::sys;
 
 /// What to start.
@@ -18,6 +19,7 @@ use super::sys;
 pub(super) struct Program {
     pub(super) executable: PathBuf,
     pub(super) args: Vec<OsString>,
+    pub(super) variables: Vec<(&'static str, &'static str)>,
     /// Where it works.
     pub(super) folder: PathBuf,
     /// Where its output goes, added to what is there.
@@ -45,7 +47,11 @@ pub(super) struct Process {
 impl Process {
     /// Starts a program on the current thread, which must be the main one.
     pub(super) fn start(program: &Program) -> io::Result<Self> {
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&program.log)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&program.log)?;
         let mut command = std::process::Command::new(&program.executable);
         command
             .args(&program.args)
@@ -53,15 +59,26 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            .envs(program.variables.iter().copied())
             // A group of its own: Ctrl-C is for us, and we tell the children in order.
             .process_group(0);
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
         sys::die_with_parent(&mut command);
         let child = Command::from(command).kill_on_drop(true).spawn()?;
-        let pid = child.id().expect("a child that was not waited for has an id");
+        let pid = child
+            .id()
+            .expect("a child that was not waited for has an id");
         let (stops, stops_in) = mpsc::unbounded_channel();
         let (ended_out, ended) = watch::channel(None);
         tokio::spawn(watch_over(child, stops_in, ended_out));
-        Ok(Self { pid, log: program.log.clone(), stops, ended })
+        Ok(Self {
+            pid,
+            log: program.log.clone(),
+            stops,
+            ended,
+        })
     }
 
     /// Its id; of another process, perhaps, once it has ended.
@@ -134,6 +151,7 @@ mod tests {
         Program {
             executable: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
+            variables: Vec::new(),
             folder: folder.into(),
             log: folder.join("log"),
         }
@@ -142,10 +160,14 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_ends_says_how_and_leaves_its_output() {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(&shell("echo out; echo err >&2; exit 3", folder.path())).unwrap();
+        let process =
+            Process::start(&shell("echo out; echo err >&2; exit 3", folder.path())).unwrap();
         process.end().await;
         assert_eq!(process.outcome().and_then(|status| status.code()), Some(3));
-        assert_eq!(std::fs::read_to_string(process.log()).unwrap(), "out\nerr\n");
+        assert_eq!(
+            std::fs::read_to_string(process.log()).unwrap(),
+            "out\nerr\n"
+        );
     }
 
     #[tokio::test]

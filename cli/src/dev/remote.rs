@@ -33,28 +33,52 @@ pub(crate) fn status(format: Format) -> Result<Exit, Problem> {
     };
     match format {
         Format::Json | Format::Yaml => output::value(format, &status),
-        Format::Name => status.clusters.iter().for_each(|cluster| output::data(&cluster.name)),
+        Format::Name => status
+            .clusters
+            .iter()
+            .for_each(|cluster| output::data(&cluster.name)),
         Format::Table | Format::Wide => print(&status),
     }
-    Ok(if status.ready { Exit::Done } else { Exit::Failed })
+    Ok(if status.ready {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn print(status: &DevStatus) {
     let state = if status.ready { "ready" } else { "starting" };
-    output::data(&format!("{state}   process {}   {}\n", status.pid, status.dir.display()));
+    output::data(&format!(
+        "{state}   process {}   {}\n",
+        status.pid,
+        status.dir.display()
+    ));
     let mut rows = Vec::new();
     for cluster in &status.clusters {
         let mut row = |what: &str, pid: Option<u32>, address: &str| {
             let pid = pid.map_or_else(|| "ended".to_owned(), |pid| pid.to_string());
-            rows.push(vec![cluster.name.clone(), what.to_owned(), pid, address.to_owned()]);
+            rows.push(vec![
+                cluster.name.clone(),
+                what.to_owned(),
+                pid,
+                address.to_owned(),
+            ]);
         };
         for gateway in &cluster.gateways {
-            row(&format!("gateway {}", gateway.name), gateway.pid, &format!("API {}", gateway.api));
+            row(
+                &format!("gateway {}", gateway.name),
+                gateway.pid,
+                &format!("API {}", gateway.api),
+            );
         }
         for workload in &cluster.workloads {
             let name = format!("{} {}", workload.service, workload.version);
             row(&name, workload.pid, &workload.address);
-            row("  its sidecar", workload.sidecar_pid, &format!("proxy {}", workload.outbound));
+            row(
+                "  its sidecar",
+                workload.sidecar_pid,
+                &format!("proxy {}", workload.outbound),
+            );
         }
     }
     output::table(&["CLUSTER", "PROCESS", "PID", "ADDRESS"], rows);
@@ -82,7 +106,9 @@ fn talk(stream: UnixStream, request: &Request) -> Result<Reply, Problem> {
     line.push('\n');
     (&stream).write_all(line.as_bytes()).map_err(lost)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(lost)?;
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(lost)?;
     serde_json::from_str(&answer).map_err(lost)
 }
 

@@ -28,7 +28,11 @@ pub(super) fn page(federation: &Federation, program: &Path) -> String {
         "weft {}   {} regions on this machine; Ctrl-C stops it{}\n\n",
         env!("CARGO_PKG_VERSION"),
         plan.clusters.len(),
-        if federation.folder.stays() { "" } else { " and removes it all" },
+        if federation.folder.stays() {
+            ""
+        } else {
+            " and removes it all"
+        },
     );
     for cluster in &plan.clusters {
         line(&mut text, &cluster_line(cluster));
@@ -38,13 +42,31 @@ pub(super) fn page(federation: &Federation, program: &Path) -> String {
     }
     let rate = RATE as usize * plan.clusters.len();
     let ready = format!("ready in {:.1} s", after.as_secs_f32());
-    line(&mut text, &format!("  ok  traffic     {rate} requests/s from customers of shop/web    {ready}\n"));
+    line(
+        &mut text,
+        &format!("  ok  traffic     {rate} requests/s from customers of shop/web    {ready}\n"),
+    );
     text.push_str(&addresses(plan));
     text.push_str(&things_to_try(plan, program));
-    line(&mut text, "  Something is wrong in the sample shop on purpose. Find it:  weft check\n");
-    line(&mut text, &format!("  Logs            {}", federation.folder.logs().display()));
-    line(&mut text, &format!("  Configuration   {}/*/*/*.yaml", federation.folder.root().display()));
-    line(&mut text, "                  weft dev export ./my-federation  writes it for you to go on with");
+    line(
+        &mut text,
+        "  Something is wrong in the sample shop on purpose. Find it:  weft check\n",
+    );
+    line(
+        &mut text,
+        &format!("  Logs            {}", federation.folder.logs().display()),
+    );
+    line(
+        &mut text,
+        &format!(
+            "  Configuration   {}/*/*/*.yaml",
+            federation.folder.root().display()
+        ),
+    );
+    line(
+        &mut text,
+        "                  weft dev export ./my-federation  writes it for you to go on with",
+    );
     text
 }
 
@@ -55,8 +77,15 @@ fn line(text: &mut String, line: &str) {
 
 /// `  ok  us-east-1   127.1.0.1   gw-1 gw-2   web, checkout v1 v2, payments, catalog`.
 fn cluster_line(cluster: &ClusterPlan) -> String {
-    let first = cluster.gateways.first().map(|gateway| gateway.tunnel.ip().to_string());
-    let gateways: Vec<&str> = cluster.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+    let first = cluster
+        .gateways
+        .first()
+        .map(|gateway| gateway.tunnel.ip().to_string());
+    let gateways: Vec<&str> = cluster
+        .gateways
+        .iter()
+        .map(|gateway| gateway.name.as_str())
+        .collect();
     let services = cluster.services().into_iter().map(|service| {
         let versions: Vec<&str> = cluster
             .workloads
@@ -81,12 +110,19 @@ fn cluster_line(cluster: &ClusterPlan) -> String {
 /// `us-east – eu-west 80 ms, …`: round trips.
 fn distances(plan: &Plan) -> String {
     let wan = Wan::default_regions();
-    let regions: Vec<&str> = plan.clusters.iter().map(|cluster| cluster.region.as_str()).collect();
+    let regions: Vec<&str> = plan
+        .clusters
+        .iter()
+        .map(|cluster| cluster.region.as_str())
+        .collect();
     let mut parts = Vec::new();
     for (at, a) in regions.iter().enumerate() {
         for b in &regions[at + 1..] {
             if let (Some(there), Some(back)) = (wan.spec(a, b), wan.spec(b, a)) {
-                parts.push(format!("{a} – {b} {} ms", (there.delay + back.delay).as_millis()));
+                parts.push(format!(
+                    "{a} – {b} {} ms",
+                    (there.delay + back.delay).as_millis()
+                ));
             }
         }
     }
@@ -109,7 +145,10 @@ fn addresses(plan: &Plan) -> String {
 /// Five things that work, with what they show.
 fn things_to_try(plan: &Plan, program: &Path) -> String {
     let (home, dns) = (&plan.founder().cluster, plan.founder().dns);
-    let far = plan.clusters.last().and_then(|far| far.workloads.first().map(|web| (far, web)));
+    let far = plan
+        .clusters
+        .last()
+        .and_then(|far| far.workloads.first().map(|web| (far, web)));
     let mut text = String::from("  Try, in another terminal:\n");
     let mut item = |number: u8, command: &str, shows: &str| {
         let written = write!(text, "   {number}  {command}\n        {shows}\n");
@@ -117,7 +156,11 @@ fn things_to_try(plan: &Plan, program: &Path) -> String {
     };
     item(
         1,
-        &format!("dig @{} -p {} +short checkout.shop.svc.clusterset.local", dns.ip(), dns.port()),
+        &format!(
+            "dig @{} -p {} +short checkout.shop.svc.clusterset.local",
+            dns.ip(),
+            dns.port()
+        ),
         "the name that works in every cluster",
     );
     if let Some((far, web)) = far {
@@ -128,14 +171,25 @@ fn things_to_try(plan: &Plan, program: &Path) -> String {
         );
         item(
             3,
-            &format!("weft --cluster {} route explain GET http://payments.shop/", far.name),
+            &format!(
+                "weft --cluster {} route explain GET http://payments.shop/",
+                far.name
+            ),
             "why it went where it went",
         );
     }
-    item(4, &format!("weft dev break cluster {home}"), "pull a plug and see traffic move; then: weft dev heal");
+    item(
+        4,
+        &format!("weft dev break cluster {home}"),
+        "pull a plug and see traffic move; then: weft dev heal",
+    );
     item(5, "weft status", "quorum, clusters, tunnels, services");
     if !on_path(program) {
-        let written = write!(text, "\n  Here, weft is  alias weft={}\n", program.display());
+        let written = write!(
+            text,
+            "\n  Here, weft is  alias weft={}\n",
+            program.display()
+        );
         written.expect("a string takes any text");
     }
     text.push('\n');
@@ -145,8 +199,12 @@ fn things_to_try(plan: &Plan, program: &Path) -> String {
 /// Whether a shell would find this very program as `weft`.
 fn on_path(program: &Path) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("weft")).find(|p| p.exists());
-    found.and_then(|found| found.canonicalize().ok()).is_some_and(|found| found == program)
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("weft"))
+        .find(|p| p.exists());
+    found
+        .and_then(|found| found.canonicalize().ok())
+        .is_some_and(|found| found == program)
 }
 
 /// The live line. Nothing where nobody looks.
@@ -158,7 +216,9 @@ pub(super) struct Live {
 impl Live {
     /// On a terminal, or not at all.
     pub(super) fn new() -> Self {
-        Self { shown: output::is_terminal() }
+        Self {
+            shown: output::is_terminal(),
+        }
     }
 
     /// Writes the line anew.
@@ -189,9 +249,12 @@ impl Live {
 
 /// `t+12 s   ok 100.0%   us-east 3 ms   eu-west 4 ms   ap-south 143 ms`.
 fn live_line(since: Duration, figures: &[Figures]) -> String {
-    let (ok, all) = figures.iter().filter(|region| !region.paused).fold((0, 0), |(ok, all), region| {
-        (ok + region.recent_ok, all + region.recent)
-    });
+    let (ok, all) = figures
+        .iter()
+        .filter(|region| !region.paused)
+        .fold((0, 0), |(ok, all), region| {
+            (ok + region.recent_ok, all + region.recent)
+        });
     let mut text = format!("t+{} s", since.as_secs());
     if all > 0 {
         let permille = ok * 1000 / all;

@@ -28,7 +28,9 @@ impl Federation {
     /// federation that was founded before.
     pub(super) async fn bring_up(&self, kept: bool) -> Result<(), Problem> {
         self.write_files()?;
-        self.plan.workloads().try_for_each(|workload| self.start_app(workload))?;
+        self.plan
+            .workloads()
+            .try_for_each(|workload| self.start_app(workload))?;
         if kept {
             self.resume().await?;
         } else {
@@ -37,15 +39,24 @@ impl Federation {
         }
         let served = tokio::time::timeout(SERVED_WAIT, self.load.until_served()).await;
         served.map_err(|_| {
-            Problem::new(code::TIMEOUT, "the sample shop does not answer in every region")
-                .detail(format!("every process is ready; logs: {}", self.folder.logs().display()))
+            Problem::new(
+                code::PROCESS_FAILED,
+                "the sample shop does not answer in every region",
+            )
+            .detail(format!(
+                "every process is ready; logs: {}",
+                self.folder.logs().display()
+            ))
         })
     }
 
     fn write_files(&self) -> Result<(), Problem> {
         self.folder.make(&self.folder.logs())?;
         for cluster in &self.plan.clusters {
-            self.folder.write(&self.folder.exports(&cluster.name), &files::exports(cluster))?;
+            self.folder.write(
+                &self.folder.exports(&cluster.name),
+                &files::exports(cluster),
+            )?;
             for gateway in &cluster.gateways {
                 let folder = self.folder.gateway(gateway);
                 let text = files::gateway(cluster, gateway, &folder.join("state"));
@@ -67,7 +78,13 @@ impl Federation {
         self.admin.found(&config, &self.plan.domain).await?;
         contexts::select()?;
         self.run_gateway(founder).await?;
-        try_join_all(self.plan.clusters.iter().map(|cluster| self.bring_up_cluster(cluster))).await?;
+        try_join_all(
+            self.plan
+                .clusters
+                .iter()
+                .map(|cluster| self.bring_up_cluster(cluster)),
+        )
+        .await?;
         Ok(())
     }
 
@@ -82,16 +99,26 @@ impl Federation {
         let further = try_join_all(gateways.map(|gateway| self.admit(cluster, gateway)));
         let exports = self.folder.exports(&cluster.name);
         let exports = self.admin.apply(&cluster.name, &exports);
-        let sidecars = try_join_all(cluster.workloads.iter().map(|workload| self.enrol(workload)));
+        let sidecars = try_join_all(
+            cluster
+                .workloads
+                .iter()
+                .map(|workload| self.enrol(workload)),
+        );
         try_join(try_join(further, sidecars), exports).await?;
         Ok(())
     }
 
     /// Makes a gateway a member, as its operator would, and starts it.
     async fn admit(&self, cluster: &ClusterPlan, gateway: &GatewayPlan) -> Result<(), Problem> {
-        let token = self.admin.join_token(&cluster.name, &cluster.region).await?;
+        let token = self
+            .admin
+            .join_token(&cluster.name, &cluster.region)
+            .await?;
         let config = self.folder.gateway(gateway).join("gateway.yaml");
-        self.admin.join(&self.plan.founder().api.to_string(), &token, &config).await?;
+        self.admin
+            .join(&self.plan.founder().api.to_string(), &token, &config)
+            .await?;
         self.run_gateway(gateway).await
     }
 
@@ -102,7 +129,10 @@ impl Federation {
 
     /// Gives a sidecar the token for its first identity, and starts it.
     async fn enrol(&self, workload: &WorkloadPlan) -> Result<(), Problem> {
-        let token = self.admin.workload_token(&workload.cluster, &workload.service).await?;
+        let token = self
+            .admin
+            .workload_token(&workload.cluster, &workload.service)
+            .await?;
         let path = self.folder.workload(workload).join("token");
         self.folder.write(&path, &(token + "\n"))?;
         self.run_sidecar(workload).await
@@ -110,14 +140,21 @@ impl Federation {
 
     async fn run_sidecar(&self, workload: &WorkloadPlan) -> Result<(), Problem> {
         self.start_sidecar(workload)?;
-        self.until_ready(&sidecar_of(workload), workload.admin).await
+        self.until_ready(&sidecar_of(workload), workload.admin)
+            .await
     }
 
     /// Starts what a kept folder holds: everyone is a member and has an identity.
     async fn resume(&self) -> Result<(), Problem> {
         contexts::select()?;
-        let gateways = self.plan.gateways().map(|gateway| self.run_gateway(gateway));
-        let sidecars = self.plan.workloads().map(|workload| self.run_sidecar(workload));
+        let gateways = self
+            .plan
+            .gateways()
+            .map(|gateway| self.run_gateway(gateway));
+        let sidecars = self
+            .plan
+            .workloads()
+            .map(|workload| self.run_sidecar(workload));
         try_join(try_join_all(gateways), try_join_all(sidecars)).await?;
         Ok(())
     }

@@ -97,7 +97,10 @@ impl Federation {
             Phase::Starting | Phase::Stopping => None,
         };
         let broken = self.broken.borrow();
-        let cut = broken.links.iter().map(|(a, b)| (a.to_string(), b.to_string()));
+        let cut = broken
+            .links
+            .iter()
+            .map(|(a, b)| (a.to_string(), b.to_string()));
         let load = self.load.recent().into_iter().map(|figures| LoadStatus {
             region: figures.region.to_string(),
             ok: figures.ok,
@@ -112,7 +115,12 @@ impl Federation {
             dir: self.folder.root().to_owned(),
             logs: self.folder.logs(),
             context: contexts::NAME.to_owned(),
-            clusters: self.plan.clusters.iter().map(|cluster| self.cluster_status(cluster)).collect(),
+            clusters: self
+                .plan
+                .clusters
+                .iter()
+                .map(|cluster| self.cluster_status(cluster))
+                .collect(),
             cut: cut.collect(),
             load: load.collect(),
         }
@@ -124,8 +132,16 @@ impl Federation {
             region: cluster.region.to_string(),
             broken: self.broken.borrow().clusters.contains(&cluster.name),
             virtual_ips: cluster.virtual_ips.to_string(),
-            gateways: cluster.gateways.iter().map(|gateway| self.gateway_status(gateway)).collect(),
-            workloads: cluster.workloads.iter().map(|workload| self.workload_status(workload)).collect(),
+            gateways: cluster
+                .gateways
+                .iter()
+                .map(|gateway| self.gateway_status(gateway))
+                .collect(),
+            workloads: cluster
+                .workloads
+                .iter()
+                .map(|workload| self.workload_status(workload))
+                .collect(),
         }
     }
 

@@ -56,14 +56,19 @@ pub(crate) fn up(home: &Home, options: Options) -> Result<Exit, Problem> {
         dir: folder.root().to_owned(),
         temporary: !folder.stays(),
     })?;
-    let before = if kept { contexts::select()? } else { contexts::prepare(&plan.domain)? };
+    let before = if kept {
+        contexts::select()?
+    } else {
+        contexts::prepare(&plan.domain)?
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Problem::new(code::FILE_UNREADABLE, "cannot start a runtime").detail(error))?;
+        .map_err(|error| {
+            Problem::new(code::FILE_UNREADABLE, "cannot start a runtime").detail(error)
+        })?;
     let session = Session { kept, begun };
-    let (stays, outcome) = LocalSet::new()
-        .block_on(&runtime, session.run(&place, options, folder));
+    let (stays, outcome) = LocalSet::new().block_on(&runtime, session.run(&place, options, folder));
     contexts::restore(&plan.domain, before.as_deref(), stays)?;
     outcome
 }
@@ -197,7 +202,9 @@ impl Session {
     }
 
     fn announce(self, federation: &Rc<Federation>) {
-        federation.phase.set(Phase::Ready { after: self.begun.elapsed() });
+        federation.phase.set(Phase::Ready {
+            after: self.begun.elapsed(),
+        });
         let load = federation.load.clone();
         spawn_local(async move { load.run().await });
         let program = std::env::current_exe().unwrap_or_default();
@@ -211,7 +218,10 @@ fn tell_of_ended(federation: &Federation, known: &mut BTreeSet<String>, live: &L
     let broken = federation.broken.borrow();
     let unplugged = |id: &str| {
         id.split_once('/').is_some_and(|(cluster, _)| {
-            broken.clusters.iter().any(|broken| broken.as_str() == cluster)
+            broken
+                .clusters
+                .iter()
+                .any(|broken| broken.as_str() == cluster)
         })
     };
     for id in ended.difference(known).filter(|id| !unplugged(id)) {

@@ -41,7 +41,12 @@ impl WideArea {
     }
 
     /// Cuts both directions between two clusters.
-    pub(super) async fn cut(&self, plan: &Plan, a: &ClusterName, b: &ClusterName) -> Result<(), Problem> {
+    pub(super) async fn cut(
+        &self,
+        plan: &Plan,
+        a: &ClusterName,
+        b: &ClusterName,
+    ) -> Result<(), Problem> {
         for pair in pairs(plan, a, b) {
             self.relay.cut_link(&pair).await.map_err(refused)?;
         }
@@ -49,7 +54,12 @@ impl WideArea {
     }
 
     /// Ends every cut between two clusters.
-    pub(super) async fn heal(&self, plan: &Plan, a: &ClusterName, b: &ClusterName) -> Result<(), Problem> {
+    pub(super) async fn heal(
+        &self,
+        plan: &Plan,
+        a: &ClusterName,
+        b: &ClusterName,
+    ) -> Result<(), Problem> {
         for pair in pairs(plan, a, b) {
             self.relay.heal_link(&pair).await.map_err(refused)?;
         }
@@ -63,7 +73,10 @@ impl WideArea {
 }
 
 fn serve(config: RelayConfig, bound: oneshot::Sender<Result<RelayHandle, Problem>>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return drop(bound.send(Err(failed("its runtime", &error)))),
     };
@@ -94,7 +107,9 @@ fn config(plan: &Plan) -> RelayConfig {
     }
     for from in &plan.clusters {
         for to in &plan.clusters {
-            let Some(spec) = wan.spec(from.region.as_str(), to.region.as_str()) else { continue };
+            let Some(spec) = wan.spec(from.region.as_str(), to.region.as_str()) else {
+                continue;
+            };
             for pair in pairs_between(from, to) {
                 config.links.insert(pair, spec);
             }
@@ -105,12 +120,20 @@ fn config(plan: &Plan) -> RelayConfig {
 
 /// Every ordered pair of gateways, one of each cluster.
 fn pairs(plan: &Plan, a: &ClusterName, b: &ClusterName) -> Vec<Pair> {
-    let (Some(a), Some(b)) = (plan.cluster(a), plan.cluster(b)) else { return Vec::new() };
-    pairs_between(a, b).into_iter().flat_map(|pair| [pair.reverse(), pair]).collect()
+    let (Some(a), Some(b)) = (plan.cluster(a), plan.cluster(b)) else {
+        return Vec::new();
+    };
+    pairs_between(a, b)
+        .into_iter()
+        .flat_map(|pair| [pair.reverse(), pair])
+        .collect()
 }
 
 fn pairs_between(from: &super::plan::ClusterPlan, to: &super::plan::ClusterPlan) -> Vec<Pair> {
-    let ends = from.gateways.iter().flat_map(|a| to.gateways.iter().map(move |b| (a.id(), b.id())));
+    let ends = from
+        .gateways
+        .iter()
+        .flat_map(|a| to.gateways.iter().map(move |b| (a.id(), b.id())));
     ends.filter(|(a, b)| a != b)
         .map(|(a, b)| Pair::new(SiteId::from(a.as_str()), SiteId::from(b.as_str())))
         .collect()
@@ -126,9 +149,12 @@ fn unbound(error: BindError) -> Problem {
 }
 
 fn failed(part: &str, error: &dyn std::error::Error) -> Problem {
-    Problem::new(code::UNREACHABLE, format!("the emulated network cannot start: {part}"))
-        .detail(error)
-        .next("Go on without it: weft dev --wan off.")
+    Problem::new(
+        code::PROCESS_FAILED,
+        format!("the emulated network cannot start: {part}"),
+    )
+    .detail(error)
+    .next("Go on without it: weft dev --wan off.")
 }
 
 fn refused(error: ControlError) -> Problem {
@@ -149,8 +175,14 @@ mod tests {
         assert_eq!(config.fronts.len(), 4);
         assert_eq!(config.links.len(), 12);
         let delay = |a: &str, b: &str| config.links[&Pair::new(a, b)].delay;
-        assert_eq!(delay("us-east-1/gw-2", "eu-west-1/gw-1"), Duration::from_millis(40));
-        assert_eq!(delay("ap-south-1/gw-1", "us-east-1/gw-1"), Duration::from_millis(90));
+        assert_eq!(
+            delay("us-east-1/gw-2", "eu-west-1/gw-1"),
+            Duration::from_millis(40)
+        );
+        assert_eq!(
+            delay("ap-south-1/gw-1", "us-east-1/gw-1"),
+            Duration::from_millis(90)
+        );
         assert_eq!(delay("us-east-1/gw-1", "us-east-1/gw-2"), Duration::ZERO);
     }
 
