@@ -99,6 +99,9 @@ codes! {
     DIFFERENT_FEDERATION = 1017, "the resource names another federation",
         "It was written for other clusters than this federation has.",
         "Check the context with `weft context current`.";
+    PROCESS_FAILED = 1018, "a process did not come up",
+        "It ended, or it did not say in time that it is ready.",
+        "Its output is shown above; its log has the rest.";
 
     EXPIRED = 2001, "a certificate has expired, or is not valid yet",
         "The other side's clock or ours is wrong, or renewal has failed for half a lifetime.",
