@@ -17,7 +17,6 @@ pub(crate) mod route;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod service;
-pub(crate) mod sidecar;
 pub(crate) mod status;
 pub(crate) mod wait;
 
@@ -65,7 +64,6 @@ pub(crate) fn run(args: Args) -> Outcome {
             Ok(Exit::Done)
         }
         Command::Gateway(command) => command.run(),
-        Command::Sidecar(command) => command.run(),
         Command::Sample(command) => command.run(),
     }
 }

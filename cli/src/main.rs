@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod command;
 mod context;
+mod dev;
 mod document;
 mod membership;
 mod output;

@@ -35,7 +35,7 @@ impl SchemaKind {
             Self::WorkloadEntry => schema_for!(WorkloadEntry),
             Self::RoleBinding => schema_for!(RoleBinding),
             Self::GatewayConfig => schema_for!(weft_gateway::config::GatewayConfigFile),
-            Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfigFile),
+            Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfig),
         }
     }
 }
