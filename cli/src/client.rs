@@ -29,7 +29,7 @@ use weft_proto::api::{
 
 use crate::args::Global;
 use crate::command::apply::command_of;
-use crate::context::{Context, Contexts};
+use crate::context::{Context, Contexts, Member};
 use crate::document::Document;
 use crate::problem::Problem;
 
@@ -58,15 +58,30 @@ impl Client {
     /// Connects to a gateway of the asked cluster, trying each of its addresses.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Problem> {
         let contexts = Contexts::load()?;
-        let (_, context) = contexts.pick(global.context.as_deref())?;
+        let (name, context) = contexts.pick(global.context.as_deref())?;
         let cluster = global.cluster.as_ref().unwrap_or(&context.home);
-        let channel = connect::channel(context, cluster, global.timeout).await?;
-        Ok(Self {
-            admin: AdminClient::new(channel).max_decoding_message_size(FETCH_MAX),
-            context: context.clone(),
-            applied: 0,
-            timeout: global.timeout,
-        })
+        if context.clusters.contains_key(cluster) {
+            return Self::to(context.clone(), cluster, global.timeout).await;
+        }
+        let context = refresh(&contexts, name, global.timeout).await?;
+        Self::to(context, cluster, global.timeout).await
+    }
+
+    /// Connects to the cluster that a join token for `joining` must come from: its own if it is a
+    /// member already, since only its own CA makes it a further gateway; otherwise the home.
+    pub(crate) async fn connect_for(global: &Global, joining: &ClusterName) -> Result<Self, Problem> {
+        let mut client = Self::connect(&Global { cluster: None, ..global.clone() }).await?;
+        let members = client.status(false).await?.clusters;
+        match members.iter().any(|member| member.name == joining.as_str()) {
+            true => Self::connect(&Global { cluster: Some(joining.clone()), ..global.clone() }).await,
+            false => Ok(client),
+        }
+    }
+
+    async fn to(context: Context, cluster: &ClusterName, timeout: Duration) -> Result<Self, Problem> {
+        let channel = connect::channel(&context, cluster, timeout).await?;
+        let admin = AdminClient::new(channel).max_decoding_message_size(FETCH_MAX);
+        Ok(Self { admin, context, applied: 0, timeout })
     }
 
     /// The log position of the last answer.
@@ -272,6 +287,22 @@ impl Client {
             Problem::new(code::KEY_UNREADABLE, "the context's signing seed is damaged")
         })
     }
+}
+
+/// Learns the members that the context does not know yet from its home, and keeps them.
+async fn refresh(contexts: &Contexts, name: &str, timeout: Duration) -> Result<Context, Problem> {
+    let (_, context) = contexts.pick(Some(name))?;
+    let mut client = Client::to(context.clone(), &context.home, timeout).await?;
+    let status = client.status(false).await?;
+    let mut context = context.clone();
+    for member in status.clusters {
+        let Ok(cluster) = ClusterName::new(&member.name) else { continue };
+        context.clusters.insert(cluster, Member { api: member.api, bundle: member.bundle });
+    }
+    let mut contexts = contexts.clone();
+    contexts.contexts.insert(name.to_owned(), context.clone());
+    contexts.save()?;
+    Ok(context)
 }
 
 fn applied(answer: SubmitResponse) -> Result<u64, Problem> {

@@ -25,8 +25,8 @@ pub(super) async fn channel(
 ) -> Result<Channel, Problem> {
     let member = context.clusters.get(cluster).ok_or_else(|| {
         let known: Vec<&str> = context.clusters.keys().map(ClusterName::as_str).collect();
-        Problem::new(code::NO_CONTEXT, format!("the context has no cluster {cluster}"))
-            .next(format!("Name one of {}; `weft context refresh` learns of new ones.", known.join(", ")))
+        Problem::new(code::NO_CONTEXT, format!("the federation has no cluster {cluster}"))
+            .next(format!("Name one of {}.", known.join(", ")))
     })?;
     let domain = TrustDomain::of_cluster(cluster, &context.domain);
     let bundle = bundle(&domain, member)?;

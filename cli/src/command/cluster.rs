@@ -150,24 +150,26 @@ impl Cluster {
 
 impl Token {
     async fn run(self, global: &Global) -> Outcome {
-        let mut client = Client::connect(global).await?;
         match self {
             Self::Create { cluster, region, role, ttl } => {
+                let mut client = Client::connect_for(global, &cluster).await?;
                 let token = client.grant_token(cluster, region, role.into(), ttl).await?;
                 output::data(&token.text);
                 output::narrate(&format!(
-                    "works once, until {} from now; on the joining host:\n  weft cluster join {} --config gateway.yaml --token {}",
+                    "works once, within {}; on the joining host:\n  weft cluster join {} --config gateway.yaml --token {}",
                     weft_model::duration::format(ttl),
                     token.address,
                     "TOKEN"
                 ));
             }
             Self::List => {
+                let mut client = Client::connect(global).await?;
                 let list: serde_json::Value = client.ask("tokens", serde_json::json!({})).await?;
                 tokens(&list, global.output);
             }
             Self::Revoke { id } => {
                 let id = parse_token_id(&id)?;
+                let mut client = Client::connect(global).await?;
                 let index = client.submit(Command::RevokeToken(id), None, false).await?;
                 output::narrate(&format!("token {id} revoked at index {index}"));
             }
