@@ -10,6 +10,7 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+pub mod catalog;
 pub mod config;
 mod relay;
 mod snapshot;
