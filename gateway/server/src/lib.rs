@@ -1,1 +1,6 @@
 //! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.
+
+pub mod catalog;
+mod peer;
+
+pub use peer::PeerIdentity;
