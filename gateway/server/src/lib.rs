@@ -13,12 +13,14 @@
 
 pub mod admin;
 pub mod api;
+pub mod catalog;
 pub mod config;
 mod control;
 mod gateway;
 mod hub;
 pub mod membership;
 mod outlook;
+mod peer;
 pub mod relay;
 mod sys;
 #[cfg(test)]
@@ -26,4 +28,5 @@ mod testing;
 pub mod tunnel;
 pub mod workers;
 
+pub use peer::PeerIdentity;
 pub use gateway::{Gateway, GatewayError};

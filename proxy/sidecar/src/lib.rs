@@ -11,6 +11,7 @@
 //! ```
 
 mod clock;
+pub mod catalog;
 pub mod config;
 mod data_plane;
 pub mod enrolment;
