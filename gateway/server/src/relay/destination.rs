@@ -42,10 +42,10 @@ async fn serve(relay: Arc<Relay>, incoming: IncomingRelay) {
             return;
         }
     };
+    let _open = relay.metrics.opened();
     if send.write_all(&[CONNECTED]).await.is_err() {
         return;
     }
-    let _open = relay.metrics.opened();
     let stream = PeerStream { send, recv, hold };
     if let Err(error) = pump(tcp, stream, relay.idle, &relay.metrics).await {
         tracing::debug!(%peer, %error, "a relayed connection was cut");
