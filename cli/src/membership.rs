@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use weft_gateway::config::GatewayConfigFile;
-use weft_gateway::membership::{Administrator, JoinError, Membership, MembershipError, found, join as redeem};
+use weft_gateway::membership::{
+    Administrator, JoinError, Membership, MembershipError, found, join as redeem,
+};
 use weft_identity::{JoinToken, KeyStoreError};
 use weft_model::{SignerEpoch, code};
 
@@ -23,32 +25,64 @@ pub(crate) fn init(init: Init) -> Outcome {
     let name = init.save_as.unwrap_or_else(|| init.domain.to_string());
     let (membership, administrator) = found(&config, init.domain, init.admin, clock::now())
         .map_err(|error| membership_problem(&error))?;
-    contexts.contexts.insert(name.clone(), context(&config, &membership, &administrator));
+    contexts
+        .contexts
+        .insert(name.clone(), context(&config, &membership, &administrator));
     contexts.current = Some(name.clone());
     contexts.save()?;
     output::narrate(&format!("  ok  federation {}", membership.domain));
-    output::narrate(&format!("  ok  cluster    {}, its CA made", membership.cluster));
-    output::narrate(&format!("  ok  gateway    {}, node {}", membership.gateway, membership.node));
-    output::narrate(&format!("  ok  operators  {} is admin; context {name} is selected", administrator.user));
-    output::narrate(&format!("next: weft gateway run --config {}", init.config.display()));
+    output::narrate(&format!(
+        "  ok  cluster    {}, its CA made",
+        membership.cluster
+    ));
+    output::narrate(&format!(
+        "  ok  gateway    {}, node {}",
+        membership.gateway, membership.node
+    ));
+    output::narrate(&format!(
+        "  ok  operators  {} is admin; context {name} is selected",
+        administrator.user
+    ));
+    output::narrate(&format!(
+        "next: weft gateway run --config {}",
+        init.config.display()
+    ));
     Ok(Exit::Done)
 }
 
 fn context(config: &GatewayConfigFile, membership: &Membership, admin: &Administrator) -> Context {
     let certificate = |der: &[u8]| pem::encode(&pem::Pem::new("CERTIFICATE", der));
-    let api = config.spec.api.advertised().map(|address| address.to_string());
+    let api = config
+        .spec
+        .api
+        .advertised()
+        .map(|address| address.to_string());
     let home = Member {
         api: api.into_iter().collect(),
-        bundle: membership.bundle.certificates().map(|der| certificate(der)).collect(),
+        bundle: membership
+            .bundle
+            .certificates()
+            .map(|der| certificate(der))
+            .collect(),
     };
     Context {
         domain: membership.domain.clone(),
         clusters: BTreeMap::from([(membership.cluster.clone(), home)]),
         home: membership.cluster.clone(),
         user: admin.user.clone(),
-        certificate: admin.svid.chain().iter().map(|der| certificate(der)).collect(),
+        certificate: admin
+            .svid
+            .chain()
+            .iter()
+            .map(|der| certificate(der))
+            .collect(),
         key: pem::encode(&pem::Pem::new("PRIVATE KEY", admin.svid.key().to_vec())),
-        signing_seed: admin.signing.seed().iter().map(|byte| format!("{byte:02x}")).collect(),
+        signing_seed: admin
+            .signing
+            .seed()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
         signing_epoch: SignerEpoch::FIRST,
     }
 }
@@ -56,16 +90,22 @@ fn context(config: &GatewayConfigFile, membership: &Membership, admin: &Administ
 /// Joins a federation, one line a stage.
 pub(crate) async fn join(join: Join) -> Outcome {
     let config: GatewayConfigFile = read_config(&join.config, "GatewayConfig")?;
-    let token: JoinToken = join.token.parse().map_err(|error: weft_identity::TokenError| {
-        Problem::new(code::TOKEN_MALFORMED, "the token does not read").detail(error)
-    })?;
+    let token: JoinToken = join
+        .token
+        .parse()
+        .map_err(|error: weft_identity::TokenError| {
+            Problem::new(code::TOKEN_MALFORMED, "the token does not read").detail(error)
+        })?;
     let stages = |stage: weft_gateway::membership::Stage| {
         output::narrate(&format!("  ok  {:11}{}", stage.name, stage.found));
     };
     redeem(&config, &token, join.address.as_deref(), clock::now, stages)
         .await
         .map_err(|error| join_problem(&error))?;
-    output::narrate(&format!("next: weft gateway run --config {}", join.config.display()));
+    output::narrate(&format!(
+        "next: weft gateway run --config {}",
+        join.config.display()
+    ));
     Ok(Exit::Done)
 }
 

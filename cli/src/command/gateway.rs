@@ -29,7 +29,10 @@ pub(crate) enum Gateway {
 
 impl Gateway {
     pub(crate) fn run(self) -> Outcome {
-        let Self::Run { config, check_config } = self;
+        let Self::Run {
+            config,
+            check_config,
+        } = self;
         let file: GatewayConfigFile = read_config(&config, "GatewayConfig")?;
         if check_config {
             output::narrate(&format!("{} is sound", config.display()));
@@ -40,7 +43,9 @@ impl Gateway {
 }
 
 async fn run(file: GatewayConfigFile) -> Outcome {
-    let gateway = Process::start(file).await.map_err(|error| problem(&error))?;
+    let gateway = Process::start(file)
+        .await
+        .map_err(|error| problem(&error))?;
     tracing::info!("the gateway serves");
     tokio::select! {
         signal = super::stop_signal() => {
@@ -59,7 +64,9 @@ fn problem(error: &GatewayError) -> Problem {
         GatewayError::Registry(weft_registry::StartError::Disk(error)) => disk_code(error),
         GatewayError::Registry(_) | GatewayError::Founding(_) => code::CORRUPT_STATE,
         GatewayError::Disk(_) => code::DISK,
-        GatewayError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => code::NO_SPACE,
+        GatewayError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            code::NO_SPACE
+        }
         GatewayError::Io { .. } => code::FILE_UNREADABLE,
         GatewayError::Tunnels(_) | GatewayError::Api(_) => code::PORT_IN_USE,
     };

@@ -45,8 +45,10 @@ impl Schema {
         let schema = match self.kind {
             Some(kind) => serde_json::json!(kind.schema()),
             None => {
-                let kinds: Vec<_> =
-                    <SchemaKind as clap::ValueEnum>::value_variants().iter().map(|k| k.schema()).collect();
+                let kinds: Vec<_> = <SchemaKind as clap::ValueEnum>::value_variants()
+                    .iter()
+                    .map(|k| k.schema())
+                    .collect();
                 serde_json::json!({
                     "$schema": "https://json-schema.org/draft/2020-12/schema",
                     "oneOf": kinds,

@@ -23,7 +23,12 @@ impl Transport for TunnelTransport {
         self.0.send_raft(to, batch);
     }
 
-    async fn call(&self, to: NodeId, method: &'static str, body: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        to: NodeId,
+        method: &'static str,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
         let deadline = Instant::now() + CALL;
         let answer = self.0.call(to, method, body, deadline).await;
         answer.map_err(|error| CallError::Peer(error.to_string()))
@@ -48,17 +53,25 @@ pub(crate) async fn serve(
         match &stream.header.kind {
             Some(Kind::Raft(_)) => drop(tokio::spawn(raft(registry.clone(), stream))),
             Some(Kind::Rpc(_)) => {
-                drop(tokio::spawn(question(registry.clone(), Arc::clone(&questions), stream)));
+                drop(tokio::spawn(question(
+                    registry.clone(),
+                    Arc::clone(&questions),
+                    stream,
+                )));
             }
             // A full queue means that the catalog is behind: the peer opens another stream later.
             Some(Kind::Catalog(_)) => drop(catalog.try_send(stream)),
-            Some(Kind::Relay(_)) | None => tracing::debug!(peer = %stream.peer, "a stream of no kind we take"),
+            Some(Kind::Relay(_)) | None => {
+                tracing::debug!(peer = %stream.peer, "a stream of no kind we take")
+            }
         }
     }
 }
 
 async fn raft(registry: Registry, stream: IncomingStream) {
-    let Some(mut receiver) = RaftReceiver::new(stream) else { return };
+    let Some(mut receiver) = RaftReceiver::new(stream) else {
+        return;
+    };
     loop {
         match receiver.next().await {
             Ok(Some(batch)) => registry.deliver(receiver.node, batch),
@@ -81,7 +94,9 @@ async fn question(registry: Registry, questions: Arc<dyn Questions>, stream: Inc
         }
     };
     let answered = if question.method.starts_with("registry.") {
-        let answer = registry.answer(&question.method, question.body.clone()).await;
+        let answer = registry
+            .answer(&question.method, question.body.clone())
+            .await;
         answer.map_err(|error| error.to_string())
     } else {
         questions.answer(&question)

@@ -28,5 +28,5 @@ mod testing;
 pub mod tunnel;
 pub mod workers;
 
-pub use peer::PeerIdentity;
 pub use gateway::{Gateway, GatewayError};
+pub use peer::PeerIdentity;

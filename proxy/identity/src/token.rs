@@ -78,7 +78,14 @@ impl JoinToken {
         bundle_hash: [u8; 32],
         addresses: Vec<ApiAddress>,
     ) -> Self {
-        Self::with_key(&SigningKey::generate(), cluster, region, domain, bundle_hash, addresses)
+        Self::with_key(
+            &SigningKey::generate(),
+            cluster,
+            region,
+            domain,
+            bundle_hash,
+            addresses,
+        )
     }
 
     /// A token whose key was made, and granted, before.
@@ -90,7 +97,14 @@ impl JoinToken {
         bundle_hash: [u8; 32],
         addresses: Vec<ApiAddress>,
     ) -> Self {
-        Self { seed: key.seed(), cluster, region, domain, bundle_hash, addresses }
+        Self {
+            seed: key.seed(),
+            cluster,
+            region,
+            domain,
+            bundle_hash,
+            addresses,
+        }
     }
 
     /// The key to sign the redemption with.

@@ -10,8 +10,8 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
-mod clock;
 pub mod catalog;
+mod clock;
 pub mod config;
 mod data_plane;
 pub mod enrolment;

@@ -175,7 +175,11 @@ impl Driver {
     /// The voter that could lead soonest after this leader; none if it is alone, or no leader.
     pub fn successor(&self) -> Option<NodeId> {
         let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
-        members::successor(&voters.collect(), &output::progress(&self.raw), self.settings.node)
+        members::successor(
+            &voters.collect(),
+            &output::progress(&self.raw),
+            self.settings.node,
+        )
     }
 
     fn is_leader(&self) -> bool {

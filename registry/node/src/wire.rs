@@ -25,7 +25,6 @@ pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::F
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 
-
 /// The largest encoded snapshot, in bytes. It travels as one message.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -36,7 +36,11 @@ pub(super) async fn renew(hub: Arc<Hub>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = error.message(), until = hub.svid().expires().0, "identity not renewed");
+                tracing::warn!(
+                    error = error.message(),
+                    until = hub.svid().expires().0,
+                    "identity not renewed"
+                );
                 tokio::time::sleep(RETRY.min(svid.left(hub.now()) / 4).max(PAUSE)).await;
             }
         }
@@ -52,16 +56,24 @@ async fn next(hub: &Hub) -> Result<Svid, Status> {
     } else {
         from_sibling(hub, csr).await?
     };
-    let chain = chain.iter().map(|der| rustls_pki_types::CertificateDer::from(der.to_vec())).collect();
+    let chain = chain
+        .iter()
+        .map(|der| rustls_pki_types::CertificateDer::from(der.to_vec()))
+        .collect();
     Svid::from_der(chain, key).map_err(|error| refusal(code::NOT_AN_SVID, error.to_string()))
 }
 
 async fn from_sibling(hub: &Hub, csr: Vec<u8>) -> Result<Vec<bytes::Bytes>, Status> {
     let state = hub.registry().state();
-    let siblings = state.nodes().filter(|(id, node)| *id != hub.node() && node.cluster == *hub.cluster());
+    let siblings = state
+        .nodes()
+        .filter(|(id, node)| *id != hub.node() && node.cluster == *hub.cluster());
     let rule = PeerRule::GatewayOf(hub.trust_domain().clone());
     let tls = client_config(hub.svid(), hub.bundles(), rule, &[ALPN_GRPC]);
-    let mut last = refusal(code::NOT_ISSUER, "no other gateway of this cluster is known");
+    let mut last = refusal(
+        code::NOT_ISSUER,
+        "no other gateway of this cluster is known",
+    );
     for address in siblings.filter_map(|(_, node)| node.gateway.api) {
         let channel = match rpc::dial(address, Arc::clone(&tls), STEP).await {
             Ok(channel) => channel,
@@ -70,7 +82,9 @@ async fn from_sibling(hub: &Hub, csr: Vec<u8>) -> Result<Vec<bytes::Bytes>, Stat
                 continue;
             }
         };
-        let request = RenewRequest { csr: csr.clone().into() };
+        let request = RenewRequest {
+            csr: csr.clone().into(),
+        };
         match RenewalClient::new(channel).renew(request).await {
             Ok(answer) => return Ok(answer.into_inner().chain),
             Err(status) => last = status,

@@ -17,11 +17,7 @@ const FOUNDER: NodeId = NodeId(1);
 /// The term in which a federation is founded.
 const FIRST_TERM: u64 = 1;
 
-pub(super) fn open(
-    dir: &Path,
-    start: Start,
-    now: WallTime,
-) -> Result<(Store, Stored), StartError> {
+pub(super) fn open(dir: &Path, start: Start, now: WallTime) -> Result<(Store, Stored), StartError> {
     let id = StoreId(rand::random());
     let store = match start {
         Start::Found(proposal) => {
@@ -37,10 +33,7 @@ pub(super) fn open(
 
 /// What a founder's disk holds first: a group of one voter, and the first entry,
 /// committed by that voter. One transaction, so a federation is founded or not.
-pub fn found(
-    proposal: &Proposal,
-    now: WallTime,
-) -> Result<(Folder, Stored), StartError> {
+pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), StartError> {
     let entry = proposal
         .entry()
         .map_err(|error| StartError::NotAFounding(Some(error)))?;
