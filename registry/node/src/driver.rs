@@ -98,7 +98,7 @@ impl Driver {
             ..raft::Config::default()
         };
         let quiet = slog::Logger::root(slog::Discard, slog::o!());
-        let was_member = is_member(replica.image(), settings.node);
+        let was_member = replica.image().counts(settings.node);
         let raw = RawNode::new(&config, replica, &quiet)
             .map_err(|error| OpenError(Box::new(error)))?;
         let mut driver = Self {
@@ -389,6 +389,7 @@ impl Driver {
                 let store = self.raw.mut_store();
                 store.set_conf(conf);
                 let record = store.pass(entry);
+                self.step_down_if_voteless();
                 self.note_membership();
                 record
             }
@@ -396,8 +397,20 @@ impl Driver {
         }
     }
 
+    /// A leader that its own log has just taken the vote from leads no more. It
+    /// is no plan's doing (a leader hands over first), but it may have become
+    /// leader with that entry under way, and the library would go on, and panic
+    /// for want of its own progress.
+    fn step_down_if_voteless(&mut self) {
+        let votes = self.raw.raft.prs().conf().voters().contains(self.settings.node.0);
+        if self.is_leader() && !votes {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
     fn note_membership(&mut self) {
-        let member = is_member(self.image(), self.settings.node);
+        let member = self.image().counts(self.settings.node);
         if self.was_member && !member {
             self.outputs.push(Output::Removed);
         }
@@ -537,18 +550,6 @@ impl Driver {
             _ => (ready, batch, held),
         }
     }
-}
-
-fn is_member(image: &Image, node: NodeId) -> bool {
-    let conf = &image.conf;
-    [
-        conf.get_voters(),
-        conf.get_learners(),
-        conf.get_voters_outgoing(),
-        conf.get_learners_next(),
-    ]
-    .iter()
-    .any(|ids| ids.contains(&node.0))
 }
 
 /// Log entries per message, in bytes: enough to use a path of 100 ms, small enough to lose.

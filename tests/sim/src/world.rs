@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weft_model::{Index, NodeId, WallTime};
-use weft_registry::driver::{Input, Output, ReadId};
+use weft_registry::driver::{Input, Output, ReadId, Suspicion};
 use weft_registry::{Answer, Record, found};
 
 use crate::client::{self, Acknowledged, Admin, Aim, Writer};
@@ -299,6 +299,11 @@ impl World {
                 });
                 self.invariants.leaders.check(node, leadership)?;
             }
+            // It goes on for a while, not knowing.
+            Output::Suspect {
+                suspicion: Suspicion::RemovedSender,
+                ..
+            } => {}
             Output::Suspect { from, suspicion } => {
                 return Err(format!("node {node} suspects {from}: {suspicion}"));
             }
