@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use weft_model::{Author, Command, Generation, RequestId, UserName, WallTime};
 
-use weft_identity::SigningKey;
 use crate::wire::{self, ENTRY_BYTES_MAX, WireError};
+use weft_identity::SigningKey;
 
 /// What an author says, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,8 @@ impl Proposal {
             generation,
             command,
         } = draft;
-        let signed = wire::encode_signed(
-            *request,
-            author,
-            by_order_of.as_ref(),
-            *generation,
-            command,
-        );
+        let signed =
+            wire::encode_signed(*request, author, by_order_of.as_ref(), *generation, command);
         let signature = key.sign(&wire::signing_input(&signed));
         Self {
             request: *request,
@@ -97,4 +92,3 @@ impl Proposal {
         wire::decode(self.encode()).map(|decoded| decoded.entry)
     }
 }
-

@@ -91,7 +91,9 @@ impl Replica {
 
     fn position(&self, index: u64) -> Option<usize> {
         let offset = index.checked_sub(self.before.0 + 1)?;
-        usize::try_from(offset).ok().filter(|at| *at < self.entries.len())
+        usize::try_from(offset)
+            .ok()
+            .filter(|at| *at < self.entries.len())
     }
 
     /// Replaces the log from the first of `entries` on.
@@ -272,8 +274,10 @@ impl Storage for Replica {
         if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let mut snapshot = Snapshot::default();
-        snapshot.data = data;
+        let mut snapshot = Snapshot {
+            data,
+            ..Snapshot::default()
+        };
         let metadata = snapshot.mut_metadata();
         metadata.index = image.index.0;
         metadata.term = image.term;

@@ -15,13 +15,12 @@ mod state;
 mod workload;
 
 pub use entry::{Decoded, SIGNATURE_CONTEXT, decode, encode_signed, signing_input};
-pub use field::WireError;
 pub(crate) use entry::{encode_entry, entry_request};
+pub use field::WireError;
 pub(crate) use state::{decode_image, encode_image};
 
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
-
 
 /// The largest encoded snapshot, in bytes. It travels as one message.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;

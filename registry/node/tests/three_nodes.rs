@@ -59,7 +59,9 @@ async fn a_leader_lost_under_load_costs_no_acknowledged_write() {
     for node in &survivors {
         let number = *node as u8 + 1;
         until("both survivors have all", || {
-            survivors.iter().all(|n| newest(&nodes[*n], number) == Generation(60))
+            survivors
+                .iter()
+                .all(|n| newest(&nodes[*n], number) == Generation(60))
         })
         .await;
     }
@@ -114,7 +116,10 @@ async fn a_retried_request_gets_its_first_answer() {
     };
     if let Ok(forged) = forged {
         let refused = node.propose(forged).await.unwrap_err();
-        assert!(matches!(refused, ProposeError::Refused(Refusal::Signature)), "{refused}");
+        assert!(
+            matches!(refused, ProposeError::Refused(Refusal::Signature)),
+            "{refused}"
+        );
     }
 }
 
@@ -142,7 +147,10 @@ async fn a_watch_resumes_by_index_without_a_gap_or_says_that_it_cannot() {
         assert!(changes.events.contains(&Event::Put(key)), "{changes:?}");
     }
     let mut late = node.watch(Index(0));
-    assert!(matches!(late.next().await, Err(WatchError::Compacted { .. })));
+    assert!(matches!(
+        late.next().await,
+        Err(WatchError::Compacted { .. })
+    ));
     // Nothing new: it waits, and ends with the registry.
     let waiting = tokio::spawn(async move { resumed.next().await });
     node.shutdown().await;
@@ -164,7 +172,11 @@ async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
         ..weft_registry::RegistryConfig::new(dir.path().join("1"), Start::Resume(None))
     };
     let alone = Registry::start(config, Switch::default().port(NodeId(1))).unwrap();
-    assert_eq!(alone.state().clusters().count(), 3, "the disk's state is there at once");
+    assert_eq!(
+        alone.state().clusters().count(),
+        3,
+        "the disk's state is there at once"
+    );
     let error = alone.propose(write(1, 1)).await.unwrap_err();
     assert!(matches!(error, ProposeError::NoLeader { .. }), "{error}");
 }
@@ -177,9 +189,14 @@ async fn leadership_moves_on_request_and_on_shutdown() {
     let old = leader(&nodes).await;
     let new = (old + 1) % 3;
     // Asked of one that does not lead itself.
-    nodes[(old + 2) % 3].transfer(NodeId(new as u64 + 1)).await.unwrap();
+    nodes[(old + 2) % 3]
+        .transfer(NodeId(new as u64 + 1))
+        .await
+        .unwrap();
     until("it leads", || {
-        nodes.iter().all(|n| n.status().raft.leadership.leader == Some(NodeId(new as u64 + 1)))
+        nodes
+            .iter()
+            .all(|n| n.status().raft.leadership.leader == Some(NodeId(new as u64 + 1)))
     })
     .await;
     nodes[new].shutdown().await;

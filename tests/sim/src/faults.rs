@@ -16,9 +16,14 @@ pub(crate) enum Fault {
     Mend,
     Weather(Weather),
     /// A node loses power for a while.
-    Crash { node: NodeId, down: u64 },
+    Crash {
+        node: NodeId,
+        down: u64,
+    },
     /// All nodes lose power for a while.
-    Blackout { down: u64 },
+    Blackout {
+        down: u64,
+    },
 }
 
 /// Draws what happens in this unit of time, if anything does.
@@ -56,7 +61,11 @@ fn cut(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>) -> Vec<(Nod
     let alone = leader.filter(|_| rng.random_bool(0.5));
     let side: Vec<NodeId> = match alone {
         Some(leader) => vec![leader],
-        None => nodes.iter().copied().filter(|_| rng.random_bool(0.4)).collect(),
+        None => nodes
+            .iter()
+            .copied()
+            .filter(|_| rng.random_bool(0.4))
+            .collect(),
     };
     let (out, back) = match rng.random_range(0..3) {
         0 => (true, false),

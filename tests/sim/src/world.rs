@@ -156,7 +156,10 @@ impl World {
         while let Some(lack) = self.lack() {
             self.step(Phase::Healing)?;
             if self.now > healed + self.plan.fair {
-                return Err(format!("without faults for {} it lacks: {lack}", self.plan.fair));
+                return Err(format!(
+                    "without faults for {} it lacks: {lack}",
+                    self.plan.fair
+                ));
             }
         }
         self.check_final()?;
@@ -184,11 +187,17 @@ impl World {
     }
 
     fn start(&mut self, node: NodeId) -> Result<(), String> {
-        self.trace.note(&[1, self.now, node.0], || format!("{} node {node} starts", self.now));
+        self.trace.note(&[1, self.now, node.0], || {
+            format!("{} node {node} starts", self.now)
+        });
         let Some(member) = self.members.get_mut(&node) else {
             return Ok(());
         };
-        let from = member.disk.load().map_err(|damage| damage.to_string())?.applied();
+        let from = member
+            .disk
+            .load()
+            .map_err(|damage| damage.to_string())?
+            .applied();
         member.start(&self.plan)?;
         self.invariants.order.restart(node, from);
         self.drain(node)
@@ -213,7 +222,10 @@ impl World {
             return Ok(());
         };
         member.handle(match letter {
-            Letter::Raft(message) => Input::Message { from, message },
+            Letter::Raft(message) => Input::Message {
+                from,
+                message: *message,
+            },
             Letter::Forward(proposal) => Input::Propose { proposal, now },
         });
         self.drain(to)
@@ -262,17 +274,22 @@ impl World {
         let now = self.now;
         match output {
             Output::Send(to, messages) => {
-                self.trace.note(&[2, now, node.0, to.0, messages.len() as u64], || {
-                    format!("{now} {node} -> {to}: {messages:?}")
-                });
+                self.trace
+                    .note(&[2, now, node.0, to.0, messages.len() as u64], || {
+                        format!("{now} {node} -> {to}: {messages:?}")
+                    });
                 for message in messages {
-                    let letter = Letter::Raft(message);
+                    let letter = Letter::Raft(Box::new(message));
                     self.network.send(now, &mut self.rng, node, to, letter);
                 }
             }
             Output::Persist(batch) => {
                 self.trace.note(&[3, now, node.0, batch.number], || {
-                    format!("{now} {node} writes batch {} of {}", batch.number, batch.entries())
+                    format!(
+                        "{now} {node} writes batch {} of {}",
+                        batch.number,
+                        batch.entries()
+                    )
                 });
                 let soon = now + self.rng.random_range(1..=4);
                 if let Some(member) = self.members.get_mut(&node) {
@@ -294,9 +311,10 @@ impl World {
             }
             Output::Leadership(leadership) => {
                 let leader = leadership.leader.map_or(0, |leader| leader.0);
-                self.trace.note(&[6, now, node.0, leader, leadership.term], || {
-                    format!("{now} {node} sees {leadership:?}")
-                });
+                self.trace
+                    .note(&[6, now, node.0, leader, leadership.term], || {
+                        format!("{now} {node} sees {leadership:?}")
+                    });
                 self.invariants.leaders.check(node, leadership)?;
             }
             // It goes on for a while, not knowing.
@@ -314,11 +332,15 @@ impl World {
 
     fn note_applied(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
         let now = self.now;
-        self.trace.note(&[4, now, node.0, record.index.0, record.checksum.into()], || {
-            format!("{now} {node} applies {record:?}")
-        });
+        self.trace.note(
+            &[4, now, node.0, record.index.0, record.checksum.into()],
+            || format!("{now} {node} applies {record:?}"),
+        );
         if let Some(Answer::Quarantined(reason)) = &record.answer {
-            return Err(format!("node {node} cannot read {}: {reason}", record.index));
+            return Err(format!(
+                "node {node} cannot read {}: {reason}",
+                record.index
+            ));
         }
         self.invariants.order.check(node, record.index)?;
         self.invariants.agreement.check(node, record)?;
@@ -338,7 +360,10 @@ impl World {
             let mine = writer.pending.take_if(|p| p.proposal.request() == request);
             answers.extend(mine.map(|pending| (Some(writer.number), pending.what)));
         }
-        let admin = self.admin.pending.take_if(|p| p.proposal.request() == request);
+        let admin = self
+            .admin
+            .pending
+            .take_if(|p| p.proposal.request() == request);
         answers.extend(admin.map(|pending| (None, pending.what)));
         for (cluster, what) in answers {
             self.note_membership(&what, record)?;
@@ -378,7 +403,10 @@ impl World {
         let name = client::cluster(number);
         let node = self.members.values().find_map(|member| {
             let state = &member.driver.as_ref()?.image().state;
-            state.nodes().find(|(_, node)| node.cluster == name).map(|(id, _)| id)
+            state
+                .nodes()
+                .find(|(_, node)| node.cluster == name)
+                .map(|(id, _)| id)
         });
         let node = node.ok_or("a redeemed token made no gateway")?;
         self.granted.retain(|granted| *granted != number);
@@ -462,11 +490,7 @@ impl World {
     }
 
     /// As a gateway does: to the driver itself if it leads, otherwise over the network to who does.
-    fn propose(
-        &mut self,
-        home: NodeId,
-        proposal: weft_registry::Proposal,
-    ) -> Result<(), String> {
+    fn propose(&mut self, home: NodeId, proposal: weft_registry::Proposal) -> Result<(), String> {
         let time = self.wall();
         let Some(member) = self.members.get_mut(&home) else {
             return Ok(());
@@ -482,7 +506,8 @@ impl World {
             }
             Some(leader) => {
                 let letter = Letter::Forward(proposal);
-                self.network.send(self.now, &mut self.rng, home, leader, letter);
+                self.network
+                    .send(self.now, &mut self.rng, home, leader, letter);
                 Ok(())
             }
             None => Ok(()),
@@ -507,7 +532,8 @@ impl World {
         let Some(fault) = faults::draw(&mut self.rng, &nodes, leader) else {
             return Ok(());
         };
-        self.trace.note(&[7, self.now], || format!("{} {fault:?}", self.now));
+        self.trace
+            .note(&[7, self.now], || format!("{} {fault:?}", self.now));
         match fault {
             Fault::Cut(cuts) => self.network.cuts.extend(cuts),
             Fault::Mend => self.network.cuts.clear(),
@@ -552,7 +578,12 @@ impl World {
             return Some("a leader".into());
         };
         let (status, state) = (leader.status(), &leader.image().state);
-        let group: Vec<NodeId> = status.voters.iter().chain(&status.learners).copied().collect();
+        let group: Vec<NodeId> = status
+            .voters
+            .iter()
+            .chain(&status.learners)
+            .copied()
+            .collect();
         for (node, _) in state.nodes() {
             if !group.contains(&node) {
                 return Some(format!("node {node} in the group"));
@@ -582,7 +613,9 @@ impl World {
                 return Err(format!("node {node} is down"));
             };
             let image = driver.image();
-            self.invariants.states.compare(node, image.index, &image.state)?;
+            self.invariants
+                .states
+                .compare(node, image.index, &image.state)?;
             self.invariants.durable.check_final(&image.state)?;
             digests.push(image.state.digest());
         }
@@ -600,7 +633,9 @@ impl World {
                 continue;
             };
             let image = driver.image();
-            self.invariants.states.check(member.node, image.index, &image.state)?;
+            self.invariants
+                .states
+                .check(member.node, image.index, &image.state)?;
             if self.now.is_multiple_of(TICK) {
                 self.invariants.removed.check(&driver.status())?;
             }
@@ -624,11 +659,16 @@ impl World {
             let here = leadership.leader == Some(member.node);
             here.then_some((leadership.term, member.node))
         };
-        self.members.values().filter_map(leads).max().map(|(_, node)| node)
+        self.members
+            .values()
+            .filter_map(leads)
+            .max()
+            .map(|(_, node)| node)
     }
 
     fn applied(&self, node: NodeId) -> Index {
-        self.driver(node).map_or(Index(0), |driver| driver.image().index)
+        self.driver(node)
+            .map_or(Index(0), |driver| driver.image().index)
     }
 
     /// Ten milliseconds a unit, from some day in 2025 on.

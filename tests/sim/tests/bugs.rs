@@ -8,7 +8,7 @@ use weft_registry::driver::Bug;
 use weft_sim::{Plan, run};
 
 /// Seeds within which each fault must show.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 300;
 
 fn check(bug: Bug) {
     let caught = (1..=SEEDS).find_map(|seed| {

@@ -12,7 +12,9 @@ fn seeds() -> std::ops::Range<u64> {
     let Ok(range) = std::env::var("WEFT_SIM_SEEDS") else {
         return SEEDS;
     };
-    let (first, end) = range.split_once("..").expect("WEFT_SIM_SEEDS is first..end");
+    let (first, end) = range
+        .split_once("..")
+        .expect("WEFT_SIM_SEEDS is first..end");
     let number = |text: &str| text.parse().expect("WEFT_SIM_SEEDS has numbers");
     number(first)..number(end)
 }

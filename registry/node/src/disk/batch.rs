@@ -13,10 +13,10 @@ pub struct Batch {
     pub number: u64,
     pub(crate) hard: HardState,
     /// Replaces the log and the snapshot: a leader's snapshot came in.
-    pub(crate) install: Option<Image>,
+    pub(crate) install: Option<Box<Image>>,
     /// Replaces the log from the first of them on.
     pub(crate) entries: Vec<Entry>,
-    pub(crate) compaction: Option<Compaction>,
+    pub(crate) compaction: Option<Box<Compaction>>,
 }
 
 /// A new snapshot, and how much of the log it makes superfluous.
@@ -54,7 +54,10 @@ impl Batch {
         let mut changes = Vec::with_capacity(self.entries.len() + 3);
         if let Some(image) = &self.install {
             changes.push(Change::DropFrom(0));
-            changes.push(Change::Meta(Meta::Start, record::start(image.index.0, image.term)));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(image.index.0, image.term),
+            ));
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
         }
         if let Some(first) = self.entries.first() {
@@ -63,9 +66,13 @@ impl Batch {
         for entry in &self.entries {
             changes.push(Change::Put(entry.index, record::entry(entry)));
         }
-        if let Some(Compaction { image, through }) = &self.compaction {
+        if let Some(compaction) = &self.compaction {
+            let Compaction { image, through } = &**compaction;
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
-            changes.push(Change::Meta(Meta::Start, record::start(through.0, through.1)));
+            changes.push(Change::Meta(
+                Meta::Start,
+                record::start(through.0, through.1),
+            ));
             changes.push(Change::DropThrough(through.0));
         }
         changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));

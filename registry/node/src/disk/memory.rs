@@ -60,7 +60,9 @@ impl MemoryDisk {
     /// What is durable.
     pub fn load(&self) -> Result<Stored, Damage> {
         record::read(
-            self.log.iter().map(|(index, value)| Ok((*index, value.clone()))),
+            self.log
+                .iter()
+                .map(|(index, value)| Ok((*index, value.clone()))),
             |meta| Ok(self.meta.get(&meta).cloned()),
         )
     }
@@ -85,7 +87,7 @@ pub(super) fn founding_batch(stored: &Stored) -> Batch {
     Batch {
         number: 0,
         hard: stored.hard.clone(),
-        install: Some(stored.image.clone()),
+        install: Some(Box::new(stored.image.clone())),
         entries: stored.entries.clone(),
         compaction: None,
     }

@@ -116,11 +116,14 @@ fn read_image(value: &Bytes) -> Result<Image, Damage> {
 fn read_entry(index: u64, value: &Bytes) -> Result<Entry, Damage> {
     let what = format!("entry {index}");
     unseal(&what, value)?;
-    let wire = peer::RaftEntry::decode(value.slice(CRC_BYTES..))
-        .map_err(|error| damage(&what, error))?;
+    let wire =
+        peer::RaftEntry::decode(value.slice(CRC_BYTES..)).map_err(|error| damage(&what, error))?;
     let entry = wire::raft::read_entry(wire).map_err(|error| damage(&what, error))?;
     if entry.index != index {
-        return Err(damage(&what, format!("it says that it is entry {}", entry.index)));
+        return Err(damage(
+            &what,
+            format!("it says that it is entry {}", entry.index),
+        ));
     }
     Ok(entry)
 }

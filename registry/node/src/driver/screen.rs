@@ -217,11 +217,13 @@ mod tests {
     #[test]
     fn impossible_configurations_are_refused() {
         let check = |voters: &[u64], learners: &[u64], outgoing: &[u64], next: &[u64], expect| {
-            let mut conf = ConfState::default();
-            conf.voters = voters.to_vec();
-            conf.learners = learners.to_vec();
-            conf.voters_outgoing = outgoing.to_vec();
-            conf.learners_next = next.to_vec();
+            let conf = ConfState {
+                voters: voters.to_vec(),
+                learners: learners.to_vec(),
+                voters_outgoing: outgoing.to_vec(),
+                learners_next: next.to_vec(),
+                ..ConfState::default()
+            };
             assert_eq!(is_possible(&conf), expect, "{conf:?}");
         };
         check(&[1], &[], &[], &[], true);

@@ -46,8 +46,18 @@ fn check(
 fn newcomers_replicate_before_they_vote() {
     let log = three_clusters();
     let all = near(&[1, 2, 3]);
-    check(&log, conf(&[1], &[]), &all, Some(MemberChange::AddLearner(NodeId(2))));
-    check(&log, conf(&[1], &[2]), &all, Some(MemberChange::AddLearner(NodeId(3))));
+    check(
+        &log,
+        conf(&[1], &[]),
+        &all,
+        Some(MemberChange::AddLearner(NodeId(2))),
+    );
+    check(
+        &log,
+        conf(&[1], &[2]),
+        &all,
+        Some(MemberChange::AddLearner(NodeId(3))),
+    );
     let both = MemberChange::Voters {
         promote: ids(&[2, 3]),
         demote: ids(&[]),
@@ -80,7 +90,12 @@ fn a_cluster_without_the_role_gets_no_vote() {
         promote: ids(&[]),
         demote: ids(&[2, 3]),
     };
-    check(&log, conf(&[1, 2, 3], &[]), &near(&[1, 2, 3]), Some(demoted));
+    check(
+        &log,
+        conf(&[1, 2, 3], &[]),
+        &near(&[1, 2, 3]),
+        Some(demoted),
+    );
 }
 
 #[test]
@@ -88,7 +103,12 @@ fn a_removed_gateway_goes_at_once_and_a_leader_hands_over_first() {
     let mut log = three_clusters();
     log.accept(log.admin(), Command::RemoveCluster(name("ap-south-1")));
     let all = near(&[1, 2, 3]);
-    check(&log, conf(&[1, 2, 3], &[]), &all, Some(MemberChange::Remove(NodeId(3))));
+    check(
+        &log,
+        conf(&[1, 2, 3], &[]),
+        &all,
+        Some(MemberChange::Remove(NodeId(3))),
+    );
     let planned = plan_members(&log.state, &conf(&[1, 2, 3], &[]), &all, NodeId(3));
     assert_eq!(planned, Some(MemberChange::Transfer(NodeId(1))));
 }
@@ -118,8 +138,15 @@ fn regions_come_before_clusters_and_clusters_before_gateways() {
         candidate(4, "eu", "eu-1"),
         candidate(5, "ap", "ap-1"),
     ];
-    let pick = |count: usize| choose_voters(&all[all.len() - count..]).into_iter().collect::<Vec<_>>();
-    assert_eq!(choose_voters(&all[..4]), ids(&[1, 3, 4]).into_iter().collect());
+    let pick = |count: usize| {
+        choose_voters(&all[all.len() - count..])
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        choose_voters(&all[..4]),
+        ids(&[1, 3, 4]).into_iter().collect()
+    );
     assert_eq!(pick(3), ids(&[3, 4, 5]));
     assert_eq!(pick(5), ids(&[1, 2, 3, 4, 5]));
     assert_eq!(pick(2), ids(&[4]));

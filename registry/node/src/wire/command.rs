@@ -67,9 +67,7 @@ pub(super) fn read(command: Option<&log::Command>) -> Result<Command, WireError>
         Wire::RemoveCluster(cluster) => Command::RemoveCluster(name("cluster", cluster)?),
         Wire::GrantToken(grant) => Command::GrantToken(cluster::read_grant(grant)?),
         Wire::RevokeToken(bytes) => Command::RevokeToken(token("token", bytes)?),
-        Wire::RedeemToken(wire) => {
-            Command::RedeemToken(Box::new(cluster::read_redemption(wire)?))
-        }
+        Wire::RedeemToken(wire) => Command::RedeemToken(Box::new(cluster::read_redemption(wire)?)),
         Wire::PutGateway(gateway) => Command::PutGateway(cluster::read_gateway(gateway)?),
         Wire::RemoveGateway(node) => Command::RemoveGateway(NodeId(*node)),
         Wire::RecordSigner(signer) => Command::RecordSigner(cluster::read_signer(signer)?),

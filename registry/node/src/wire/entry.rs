@@ -8,9 +8,7 @@ use weft_model::{
 };
 use weft_proto::log;
 
-use super::field::{
-    WireError, id_bytes, malformed, name, optional, present, request, text, token,
-};
+use super::field::{WireError, id_bytes, malformed, name, optional, present, request, text, token};
 use super::{ENTRY_BYTES_MAX, command};
 
 /// Comes before the signed bytes, so that a signature over them is good for nothing else.
@@ -129,9 +127,7 @@ fn read_author(author: Option<&log::Author>) -> Result<Author, WireError> {
     let wire = author.and_then(|author| author.author.as_ref());
     Ok(match present("author", wire)? {
         Wire::Founder(_) => Author::Founder,
-        Wire::Gateway(gateway) => {
-            Author::Gateway(NodeId(gateway.node), SignerEpoch(gateway.epoch))
-        }
+        Wire::Gateway(gateway) => Author::Gateway(NodeId(gateway.node), SignerEpoch(gateway.epoch)),
         Wire::Operator(operator) => Author::Operator(
             name("author.user", &operator.user)?,
             SignerEpoch(operator.epoch),

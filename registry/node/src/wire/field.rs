@@ -80,10 +80,7 @@ where
     texts.iter().map(|text| name(field, text)).collect()
 }
 
-pub(super) fn address(
-    field: &'static str,
-    text: &str,
-) -> Result<Option<SocketAddr>, WireError> {
+pub(super) fn address(field: &'static str, text: &str) -> Result<Option<SocketAddr>, WireError> {
     optional(field, text)
 }
 

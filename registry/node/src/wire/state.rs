@@ -134,7 +134,10 @@ fn write(parts: FederationParts) -> log::Federation {
                 generation: generation.0,
             })
             .collect(),
-        requests: requests.iter().map(outcome::write_chunk).collect(),
+        requests: requests
+            .iter()
+            .map(|chunk| outcome::write_chunk(chunk))
+            .collect(),
     }
 }
 
@@ -191,10 +194,7 @@ fn read(wire: &log::Federation) -> Result<FederationParts, WireError> {
     })
 }
 
-fn all<W, T>(
-    rows: &[W],
-    read: impl Fn(&W) -> Result<T, WireError>,
-) -> Result<Vec<T>, WireError> {
+fn all<W, T>(rows: &[W], read: impl Fn(&W) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
     rows.iter().map(read).collect()
 }
 
@@ -289,7 +289,10 @@ fn read_token(wire: &log::Token) -> Result<TokenRow, WireError> {
     Ok((token("tokens.id", &wire.id)?, (grant, state)))
 }
 
-type ExportRow = ((weft_model::ServiceKey, weft_model::ClusterName), ExportRecord);
+type ExportRow = (
+    (weft_model::ServiceKey, weft_model::ClusterName),
+    ExportRecord,
+);
 
 fn write_export(((key, cluster), record): &ExportRow) -> log::Export {
     let ExportRecord {

@@ -19,32 +19,32 @@ use weft_proto::peer::RaftBatch;
 use weft_registry::{CallError, Draft, Proposal, Registry, RegistryConfig, Start, Transport};
 
 /// Longer than anything takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Carries everything between registries of one process, except to and from those cut off.
 #[derive(Clone, Default)]
-pub struct Switch(Arc<Mutex<BTreeMap<NodeId, Registry>>>);
+pub(crate) struct Switch(Arc<Mutex<BTreeMap<NodeId, Registry>>>);
 
 /// One node's end of it.
-pub struct Port {
+pub(crate) struct Port {
     me: NodeId,
     switch: Switch,
 }
 
 impl Switch {
-    pub fn port(&self, me: NodeId) -> Port {
+    pub(crate) fn port(&self, me: NodeId) -> Port {
         Port {
             me,
             switch: self.clone(),
         }
     }
 
-    pub fn plug(&self, node: NodeId, registry: Registry) {
+    pub(crate) fn plug(&self, node: NodeId, registry: Registry) {
         self.0.lock().unwrap().insert(node, registry);
     }
 
     /// Nothing reaches the node any more, and nothing it says reaches anybody.
-    pub fn unplug(&self, node: NodeId) {
+    pub(crate) fn unplug(&self, node: NodeId) {
         self.0.lock().unwrap().remove(&node);
     }
 
@@ -78,11 +78,11 @@ impl Transport for Port {
     }
 }
 
-pub fn cluster(number: u8) -> ClusterName {
+pub(crate) fn cluster(number: u8) -> ClusterName {
     name(&format!("c{number}"))
 }
 
-pub fn gateway_key(number: u8) -> SigningKey {
+pub(crate) fn gateway_key(number: u8) -> SigningKey {
     SigningKey::from_seed([number; 32])
 }
 
@@ -100,7 +100,7 @@ fn request(number: u64) -> RequestId {
     RequestId(u128::from(number).to_be_bytes())
 }
 
-pub fn founding() -> Proposal {
+pub(crate) fn founding() -> Proposal {
     let admin = SigningKey::from_seed([250; 32]).public();
     let founding = Founding {
         domain: name("fed.example.org"),
@@ -121,7 +121,7 @@ pub fn founding() -> Proposal {
     Proposal::sign(&gateway_key(1), &draft)
 }
 
-pub fn grant(number: u8) -> Proposal {
+pub(crate) fn grant(number: u8) -> Proposal {
     let token = SigningKey::from_seed([100 + number; 32]);
     let grant = TokenGrant {
         key: token.public(),
@@ -140,7 +140,7 @@ pub fn grant(number: u8) -> Proposal {
     Proposal::sign(&SigningKey::from_seed([250; 32]), &draft)
 }
 
-pub fn redemption(number: u8) -> Proposal {
+pub(crate) fn redemption(number: u8) -> Proposal {
     let key = SigningKey::from_seed([100 + number; 32]);
     let token = TokenId::of(&key.public());
     let redemption = Redemption {
@@ -160,7 +160,7 @@ pub fn redemption(number: u8) -> Proposal {
 }
 
 /// Write number `generation` of a cluster: one of its exports.
-pub fn write(number: u8, generation: u64) -> Proposal {
+pub(crate) fn write(number: u8, generation: u64) -> Proposal {
     let key = name(&format!("shop/s{}", generation % 50));
     let port = u16::try_from(generation % 60_000 + 1).unwrap();
     let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, port);
@@ -174,12 +174,12 @@ pub fn write(number: u8, generation: u64) -> Proposal {
     Proposal::sign(&gateway_key(number), &draft)
 }
 
-pub fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     WallTime(u64::try_from(since.as_millis()).unwrap())
 }
 
-pub fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
+pub(crate) fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
     let node = NodeId(node.into());
     let config = RegistryConfig {
         snapshot_entries: 100,
@@ -194,7 +194,7 @@ pub fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
 }
 
 /// Founds with node 1 and lets 2 and 3 join; all three vote when this returns.
-pub async fn three(dir: &Path, switch: &Switch) -> Vec<Registry> {
+pub(crate) async fn three(dir: &Path, switch: &Switch) -> Vec<Registry> {
     let mut nodes = vec![start(dir, switch, 1, Start::Found(founding()))];
     for number in [2, 3] {
         nodes[0].propose(grant(number)).await.unwrap();
@@ -212,7 +212,7 @@ pub async fn three(dir: &Path, switch: &Switch) -> Vec<Registry> {
 }
 
 /// Waits for a level, not for an event.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < DEADLINE, "still waiting for: {what}");
@@ -220,13 +220,13 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-pub async fn applied(registry: &Registry, index: Index) {
+pub(crate) async fn applied(registry: &Registry, index: Index) {
     let mut changed = registry.changed();
     let wait = timeout(DEADLINE, changed.wait_for(|applied| *applied >= index));
     wait.await.expect("the index is applied in time").unwrap();
 }
 
-pub async fn leader(nodes: &[Registry]) -> usize {
+pub(crate) async fn leader(nodes: &[Registry]) -> usize {
     let lead = |node: &Registry| {
         let raft = &node.status().raft;
         raft.leadership.leader == Some(raft.node)

@@ -33,6 +33,8 @@ impl Agreement {
 
     /// The last position applied anywhere.
     pub(crate) fn last(&self) -> Index {
-        self.log.last_key_value().map_or(Index(0), |(index, _)| *index)
+        self.log
+            .last_key_value()
+            .map_or(Index(0), |(index, _)| *index)
     }
 }

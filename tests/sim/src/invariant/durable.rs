@@ -23,7 +23,9 @@ impl Durable {
             && log.at(index).and_then(|record| record.request) != Some(answer.request)
         {
             let request = answer.request;
-            return Err(format!("request {request} was acknowledged at {index}, where it is not"));
+            return Err(format!(
+                "request {request} was acknowledged at {index}, where it is not"
+            ));
         }
         self.acknowledged.push(answer);
         Ok(())
