@@ -14,3 +14,6 @@ pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
 pub use memory::MemoryDisk;
 pub use store::{DiskError, Folder, Store, StoreId, exists};
+
+#[cfg(test)]
+mod tests;

@@ -274,8 +274,10 @@ impl Storage for Replica {
         if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let mut snapshot = Snapshot::default();
-        snapshot.data = data;
+        let mut snapshot = Snapshot {
+            data,
+            ..Snapshot::default()
+        };
         let metadata = snapshot.mut_metadata();
         metadata.index = image.index.0;
         metadata.term = image.term;

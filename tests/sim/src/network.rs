@@ -11,7 +11,7 @@ use weft_registry::Proposal;
 /// What travels.
 #[derive(Debug, Clone)]
 pub(crate) enum Letter {
-    Raft(RaftMessage),
+    Raft(Box<RaftMessage>),
     /// A proposal that a client's node forwards to the leader.
     Forward(Proposal),
 }

@@ -4,9 +4,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use weft_sim::{Outcome, Plan, run};
 
-/// The first seed; a longer campaign starts elsewhere.
-const FIRST: u64 = 1;
-const SEEDS: u64 = 100;
+/// The seeds that continuous integration runs. A longer campaign:
+/// `WEFT_SIM_SEEDS=100..10000 cargo test -p weft-sim -- break_nothing`.
+const SEEDS: std::ops::Range<u64> = 1..101;
+
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(range) = std::env::var("WEFT_SIM_SEEDS") else {
+        return SEEDS;
+    };
+    let (first, end) = range
+        .split_once("..")
+        .expect("WEFT_SIM_SEEDS is first..end");
+    let number = |text: &str| text.parse().expect("WEFT_SIM_SEEDS has numbers");
+    number(first)..number(end)
+}
 
 fn play(plan: Plan) -> Outcome {
     let seed = plan.seed;
@@ -24,7 +35,9 @@ fn play(plan: Plan) -> Outcome {
 #[test]
 fn a_hundred_seeds_break_nothing() {
     let mut total = (0, 0, 0, 0, 0);
-    for seed in FIRST..FIRST + SEEDS {
+    let seeds = seeds();
+    let count = seeds.clone().count();
+    for seed in seeds {
         let outcome = play(Plan::new(seed));
         total.0 += outcome.answered;
         total.1 += outcome.reads;
@@ -33,15 +46,15 @@ fn a_hundred_seeds_break_nothing() {
         total.4 += outcome.leaders;
     }
     println!(
-        "{SEEDS} seeds: {} answers, {} reads, {} crashes, {} snapshots installed, {} terms with a leader",
+        "{count} seeds: {} answers, {} reads, {} crashes, {} snapshots installed, {} terms with a leader",
         total.0, total.1, total.2, total.3, total.4
     );
     // A simulation in which nothing happens proves nothing.
-    assert!(total.0 > 20 * SEEDS as usize, "answers: {}", total.0);
-    assert!(total.1 > 5 * SEEDS as usize, "reads: {}", total.1);
-    assert!(total.2 > 5 * SEEDS as usize, "crashes: {}", total.2);
-    assert!(total.3 > SEEDS as usize, "snapshots: {}", total.3);
-    assert!(total.4 > 2 * SEEDS as usize, "terms: {}", total.4);
+    assert!(total.0 > 20 * count, "answers: {}", total.0);
+    assert!(total.1 > 5 * count, "reads: {}", total.1);
+    assert!(total.2 > 5 * count, "crashes: {}", total.2);
+    assert!(total.3 > count, "snapshots: {}", total.3);
+    assert!(total.4 > 2 * count, "terms: {}", total.4);
 }
 
 #[test]

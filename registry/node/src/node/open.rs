@@ -46,13 +46,17 @@ pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), Sta
         conf: ConfState::from((vec![FOUNDER.0], vec![])),
         ..Image::default()
     };
-    let mut first = Entry::default();
-    first.index = 2;
-    first.term = FIRST_TERM;
-    first.data = proposal.stamp(now);
-    let mut hard = HardState::default();
-    hard.term = FIRST_TERM;
-    hard.commit = first.index;
+    let first = Entry {
+        index: 2,
+        term: FIRST_TERM,
+        data: proposal.stamp(now),
+        ..Entry::default()
+    };
+    let hard = HardState {
+        term: FIRST_TERM,
+        commit: first.index,
+        ..HardState::default()
+    };
     let stored = Stored {
         before: (1, FIRST_TERM),
         entries: vec![first.clone()],

@@ -207,8 +207,10 @@ fn a_snapshot_comes_back_as_it_went() {
         index: Index(5),
         reason: "odd".into(),
     });
-    let mut snapshot = Snapshot::default();
-    snapshot.data = encode_image(&image);
+    let mut snapshot = Snapshot {
+        data: encode_image(&image),
+        ..Snapshot::default()
+    };
     snapshot.mut_metadata().index = 12;
     snapshot.mut_metadata().term = 3;
     snapshot.mut_metadata().set_conf_state(image.conf.clone());

@@ -23,14 +23,13 @@ impl Removed {
                 Event::Deleted(Key::Node(node)) => {
                     self.from_state.entry(*node).or_insert(record.index);
                 }
-                Event::Put(Key::Node(node)) => {
+                Event::Put(Key::Node(node))
                     if self
                         .from_state
                         .get(node)
-                        .is_some_and(|at| *at < record.index)
-                    {
-                        return Err(format!("node id {node} was used again at {}", record.index));
-                    }
+                        .is_some_and(|at| *at < record.index) =>
+                {
+                    return Err(format!("node id {node} was used again at {}", record.index));
                 }
                 _ => {}
             }
