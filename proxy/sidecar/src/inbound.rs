@@ -15,22 +15,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use weft_decide::Reason;
 use weft_identity::{BundleSource, SvidSource, peer_id};
-use weft_model::{AppProtocol, EndpointId, ServiceKey, SpiffeId};
+use weft_model::{AppProtocol, ServiceKey, SpiffeId};
 
 use crate::config::LocalService;
 use crate::http::HEAD_TIMEOUT;
 use crate::inner::{ALPN_H2, ALPN_TCP, Identities, Target};
+use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
 use app::AppPool;
-
-/// A service of this workload under the endpoint id that it registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalEndpoint {
-    /// Random per process start.
-    pub id: EndpointId,
-    /// The service.
-    pub service: LocalService,
-}
 
 /// Ends inner connections and hands their requests to the app.
 #[derive(Clone)]

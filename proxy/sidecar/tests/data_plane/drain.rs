@@ -36,8 +36,8 @@ async fn a_running_request_finishes_on_both_sides() {
     within("the request's arrival", arrived.notified()).await;
     let drains = tokio::spawn(async move {
         tokio::join!(
-            client.plane.shutdown(DEADLINE),
-            server.plane.shutdown(DEADLINE)
+            client.sidecar.shutdown(DEADLINE),
+            server.sidecar.shutdown(DEADLINE)
         );
     });
     until("the listener's end", || {
@@ -76,6 +76,10 @@ async fn a_deadline_cuts_what_does_not_end() {
             .contains("weft_tcp_connections_opened_total{")
     })
     .await;
-    within("the cut", client.plane.shutdown(Duration::from_millis(100))).await;
+    within(
+        "the cut",
+        client.sidecar.shutdown(Duration::from_millis(100)),
+    )
+    .await;
     drop(stream);
 }
