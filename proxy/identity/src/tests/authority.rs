@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use crate::fixture::{DAY, authority, bundles, svid};
+use crate::{
+    Authority, Bundle, BundleError, Direction, IssueError, PeerRule, PeerVerifier, Svid, SvidError,
+    new_csr,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::UnixTime;
-use weft_identity::fixture::{DAY, authority, bundles, svid};
-use weft_identity::{
-    Authority, Bundle, BundleError, Direction, IssueError, PeerRule, PeerVerifier, Svid, SvidError,
-    new_csr,
-};
 use weft_model::{SpiffeId, WallTime};
 
 const NOW: WallTime = WallTime(1_767_225_600_000);
@@ -156,4 +156,15 @@ fn a_bundle_takes_authorities_of_its_own_domain_only() {
         bundle(b"garbage"),
         Err(BundleError::Malformed { .. })
     ));
+}
+
+#[test]
+fn the_hash_of_a_bundle_does_not_depend_on_order_or_repetition() {
+    let roots: Vec<_> = (0..3)
+        .map(|_| authority(HOME, NOW).root().clone())
+        .collect();
+    let hash = crate::bundle_hash(&roots);
+    let backwards = roots.iter().rev().chain(&roots[..1]);
+    assert_eq!(crate::bundle_hash(backwards), hash);
+    assert_ne!(crate::bundle_hash(&roots[1..]), hash);
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::{KeyStore, KeyStoreError, Sealing};
 use tempfile::TempDir;
-use weft_identity::{KeyStore, KeyStoreError, Sealing};
 
 const SECRET: &[u8] = b"a private key of no particular kind";
 
