@@ -19,7 +19,7 @@ use weft_model::{AppProtocol, ServiceKey, SpiffeId};
 
 use crate::config::LocalService;
 use crate::http::HEAD_TIMEOUT;
-use crate::inner::{ALPN_H2, ALPN_TCP, Identities, Target};
+use crate::inner::{Identities, Protocol, Target};
 use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
 use app::AppPool;
@@ -99,10 +99,10 @@ impl Inbound {
             return;
         };
         let peer = Rc::new(shared.introduce(peer));
-        match session.alpn_protocol() {
-            Some(protocol) if protocol == ALPN_H2 => self.serve_http(tls, peer).await,
-            Some(protocol) if protocol == ALPN_TCP => self.serve_tcp(tls, peer).await,
-            _ => tracing::debug!(peer = %peer.id, "inner connection without a protocol"),
+        match Protocol::of(session.alpn_protocol()) {
+            Some(Protocol::H2) => self.serve_http(tls, peer).await,
+            Some(Protocol::Tcp) => self.serve_tcp(tls, peer).await,
+            None => tracing::debug!(peer = %peer.id, "inner connection without a protocol"),
         }
     }
 }

@@ -10,7 +10,7 @@ use weft_model::ServiceKey;
 use super::attempts::Attempts;
 use super::flight::Flight;
 use super::{Chosen, Outbound, Shared, blame};
-use crate::inner::{ALPN_TCP, InnerStream, Target};
+use crate::inner::{InnerStream, Protocol, Target};
 use crate::metrics::{Labels, Reporter};
 use crate::pipe::pipe;
 use crate::stream::Stream;
@@ -77,7 +77,7 @@ impl Shared {
         };
         let mut stream = self
             .dialer
-            .dial(&flight.view, chosen.port, ALPN_TCP)
+            .dial(&flight.view, chosen.port, Protocol::Tcp)
             .await?;
         stream
             .write_all(&target.to_frame())

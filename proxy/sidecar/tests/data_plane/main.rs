@@ -1,6 +1,11 @@
 //! The data plane on loopback: real sidecars' workers, static tables, test
 //! authorities. Waits are on levels with a deadline, never on time alone.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may panic anywhere in this crate"
+)]
+
 mod admin;
 mod app;
 mod client;
