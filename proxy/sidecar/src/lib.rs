@@ -11,6 +11,7 @@
 //! ```
 
 pub mod catalog;
+mod admin;
 mod clock;
 pub mod config;
 mod data_plane;
@@ -19,22 +20,25 @@ mod http;
 mod inbound;
 mod inner;
 mod listen;
+mod local;
 mod metrics;
 mod outbound;
 mod pipe;
 mod pool;
 mod relay;
 pub mod rpc;
+mod sidecar;
 mod snapshot;
 mod stream;
 mod worker;
 
 pub use config::{Config, SidecarConfig};
 pub use data_plane::{Addresses, DataPlane, Sources, StartError};
-pub use inbound::LocalEndpoint;
 pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use local::{LocalEndpoint, NoRandom};
 pub use metrics::Metrics;
 pub use outbound::{Hint, Outbound, OutboundParts};
 pub use relay::{RelaySession, RelaySessions, SessionId};
+pub use sidecar::Sidecar;
 pub use snapshot::TableSource;
 pub use stream::{BoxStream, Stream};
