@@ -12,7 +12,9 @@
 
 pub mod catalog;
 pub mod config;
+pub mod health;
 mod relay;
+pub mod renewal;
 mod snapshot;
 
 pub use config::{Config, SidecarConfig};
