@@ -10,13 +10,35 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+mod admin;
 pub mod catalog;
+mod clock;
 pub mod config;
+mod data_plane;
 pub mod health;
+mod http;
+mod inbound;
+mod inner;
+mod listen;
+mod local;
+mod metrics;
+mod outbound;
+mod pipe;
+mod pool;
 mod relay;
 pub mod renewal;
+mod sidecar;
 mod snapshot;
+mod stream;
+mod worker;
 
 pub use config::{Config, SidecarConfig};
+pub use data_plane::{Addresses, DataPlane, Sources, StartError};
+pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use local::{LocalEndpoint, NoRandom};
+pub use metrics::Metrics;
+pub use outbound::{Hint, Outbound, OutboundParts};
 pub use relay::{RelaySession, RelaySessions, SessionId};
+pub use sidecar::Sidecar;
 pub use snapshot::TableSource;
+pub use stream::{BoxStream, Stream};

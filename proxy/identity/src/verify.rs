@@ -1,0 +1,417 @@
+//! The one verifier of peers, for both directions of a handshake.
+//!
+//! Order matters: the leaf's own rules, then the bundle of the trust domain it
+//! names, then the chain against that bundle alone, then whether this peer is
+//! wanted here.
+
+use std::collections::BTreeSet;
+
+use rustls::CertificateError;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use weft_model::{SpiffeId, SpiffePath, TrustDomain};
+
+use crate::bundle::{Bundle, Bundles, Root, signs};
+use crate::leaf::{Leaf, SvidError, parse};
+use crate::source::BundleSource;
+use crate::tls::provider;
+
+/// Whom a configuration wants to talk to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerRule {
+    /// Any gateway of a known trust domain.
+    Gateway,
+    /// Any gateway of one trust domain.
+    GatewayOf(TrustDomain),
+    /// Any workload, or a stand-in for one, of one trust domain.
+    Workloads {
+        /// Whose workloads.
+        trust_domain: TrustDomain,
+    },
+    /// Any workload, or a stand-in for one, of any known trust domain.
+    AnyWorkload,
+    /// Any operator of a known trust domain.
+    User,
+    /// These and no other.
+    Exactly(BTreeSet<SpiffeId>),
+    /// Whoever has an identity of a known trust domain: what they may do is decided per call.
+    AnyKnown,
+    /// Whoever one of these admits.
+    AnyOf(Vec<PeerRule>),
+}
+
+impl PeerRule {
+    /// Whether `id`, already authenticated, is wanted.
+    pub fn admits(&self, id: &SpiffeId) -> bool {
+        use SpiffePath::{Gateway, StandIn, User, Workload};
+        let workload = matches!(id.path, Workload { .. } | StandIn { .. });
+        match self {
+            Self::Gateway => matches!(id.path, Gateway(_)),
+            Self::GatewayOf(domain) => matches!(id.path, Gateway(_)) && id.trust_domain == *domain,
+            Self::Workloads { trust_domain } => workload && id.trust_domain == *trust_domain,
+            Self::AnyWorkload => workload,
+            Self::User => matches!(id.path, User(_)),
+            Self::Exactly(ids) => ids.contains(id),
+            Self::AnyKnown => true,
+            Self::AnyOf(rules) => rules.iter().any(|rule| rule.admits(id)),
+        }
+    }
+}
+
+/// Why a peer was refused, with the values compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The leaf breaks a rule for SVIDs.
+    #[error("not an SVID: {0}")]
+    Leaf(#[from] SvidError),
+    /// No bundle is known for the trust domain.
+    #[error("no bundle is known for trust domain {0}")]
+    UnknownTrustDomain(TrustDomain),
+    /// The trust domain's bundle is empty: all its identities are revoked.
+    #[error("the bundle of trust domain {0} is empty")]
+    EmptyBundle(TrustDomain),
+    /// No CA certificate of the bundle is valid now.
+    #[error("no CA certificate of trust domain {0} is valid now")]
+    RootExpired(TrustDomain),
+    /// The chain does not lead to the bundle.
+    #[error("the chain does not lead to the bundle of {trust_domain}: {error}")]
+    Chain {
+        /// Whose bundle was tried.
+        trust_domain: TrustDomain,
+        /// What went wrong on the way.
+        error: webpki::Error,
+    },
+    /// An intermediate certificate may not sign others.
+    #[error("an intermediate certificate may not sign certificates")]
+    Intermediate,
+    /// More intermediates than the root allows.
+    #[error("{found} intermediate certificates, the root allows {max}")]
+    PathLength {
+        /// How many there are.
+        found: usize,
+        /// How many the root allows.
+        max: u32,
+    },
+    /// A good identity, but not one wanted here.
+    #[error("{0} is not wanted here")]
+    NotAdmitted(SpiffeId),
+    /// The presented bundle is not the one that the token pins.
+    #[error("the server's CA bundle is not the one in the token")]
+    Pin,
+}
+
+/// The name of the rule that refused: for log fields, metric labels and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Not well-formed.
+    Malformed,
+    /// Not exactly one URI name, or names of other types.
+    Names,
+    /// The URI is no SPIFFE id of ours.
+    Id,
+    /// A CA certificate as leaf.
+    Ca,
+    /// `keyUsage` missing, not critical, or with the wrong bits.
+    KeyUsage,
+    /// `extendedKeyUsage` incomplete.
+    ExtendedKeyUsage,
+    /// A public key too weak to prove anything.
+    WeakKey,
+    /// No bundle, or an empty one.
+    Bundle,
+    /// No way to the bundle's roots: unknown issuer, wrong signature, unsupported algorithm.
+    Issuer,
+    /// Expired or not yet valid.
+    Validity,
+    /// A critical extension that is not understood.
+    Extension,
+    /// A path longer than allowed, or through a certificate that may not sign.
+    Path,
+    /// A good identity that is not wanted here.
+    NotAdmitted,
+    /// Not the bundle that the token pins.
+    Pin,
+}
+
+impl Refusal {
+    /// The rule that refused.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Leaf(error) => leaf_reason(error),
+            Self::UnknownTrustDomain(_) | Self::EmptyBundle(_) => Reason::Bundle,
+            Self::RootExpired(_) => Reason::Validity,
+            Self::Chain { error, .. } => chain_reason(error),
+            Self::Intermediate | Self::PathLength { .. } => Reason::Path,
+            Self::NotAdmitted(_) => Reason::NotAdmitted,
+            Self::Pin => Reason::Pin,
+        }
+    }
+}
+
+fn leaf_reason(error: &SvidError) -> Reason {
+    match error {
+        SvidError::Missing | SvidError::Malformed(_) | SvidError::Key => Reason::Malformed,
+        SvidError::Uris(_) | SvidError::OtherName(_) => Reason::Names,
+        SvidError::Id { .. } => Reason::Id,
+        SvidError::Ca => Reason::Ca,
+        SvidError::WeakKey(_) => Reason::WeakKey,
+        SvidError::KeyUsageMissing
+        | SvidError::KeyUsageNotCritical
+        | SvidError::NoDigitalSignature
+        | SvidError::SigningUsage(_) => Reason::KeyUsage,
+        SvidError::ExtendedKeyUsage(_) => Reason::ExtendedKeyUsage,
+    }
+}
+
+fn chain_reason(error: &webpki::Error) -> Reason {
+    use webpki::Error;
+    match error {
+        Error::CertExpired { .. } | Error::CertNotValidYet { .. } | Error::InvalidCertValidity => {
+            Reason::Validity
+        }
+        Error::UnsupportedCriticalExtension => Reason::Extension,
+        Error::PathLenConstraintViolated
+        | Error::EndEntityUsedAsCa
+        | Error::MaximumPathDepthExceeded => Reason::Path,
+        Error::CaUsedAsEndEntity => Reason::Ca,
+        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => Reason::ExtendedKeyUsage,
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) | Error::MalformedExtensions => {
+            Reason::Malformed
+        }
+        _ => Reason::Issuer,
+    }
+}
+
+/// The refusal inside an error that rustls reports, if one of our rules refused.
+pub fn refusal(error: &rustls::Error) -> Option<&Refusal> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+            inner.downcast_ref()
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn to_rustls(refusal: Refusal) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(std::sync::Arc::new(
+        refusal,
+    ))))
+}
+
+/// Which end of the connection the peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer is the client.
+    Client,
+    /// The peer is the server.
+    Server,
+}
+
+/// Verifies peers by SVID rules, bundles and a [`PeerRule`].
+#[derive(Debug, Clone)]
+pub struct PeerVerifier {
+    bundles: BundleSource,
+    rule: PeerRule,
+    mandatory: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl PeerVerifier {
+    /// Peers must present an identity that `rule` admits.
+    pub fn new(bundles: BundleSource, rule: PeerRule) -> Self {
+        Self {
+            bundles,
+            rule,
+            mandatory: true,
+            algorithms: provider().signature_verification_algorithms,
+        }
+    }
+
+    /// As [`Self::new`], but clients may also present none.
+    pub fn optional(bundles: BundleSource, rule: PeerRule) -> Self {
+        Self {
+            mandatory: false,
+            ..Self::new(bundles, rule)
+        }
+    }
+
+    /// Who the peer is, or why it is refused.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        direction: Direction,
+        now: UnixTime,
+    ) -> Result<SpiffeId, Refusal> {
+        let id = verify_chain(&self.bundles.current(), leaf, intermediates, direction, now)?;
+        if !self.rule.admits(&id) {
+            return Err(Refusal::NotAdmitted(id));
+        }
+        Ok(id)
+    }
+}
+
+pub(crate) fn verify_chain(
+    bundles: &Bundles,
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    direction: Direction,
+    now: UnixTime,
+) -> Result<SpiffeId, Refusal> {
+    let id = Leaf::check(leaf)?.id;
+    let domain = &id.trust_domain;
+    let bundle = bundles
+        .of(domain)
+        .ok_or_else(|| Refusal::UnknownTrustDomain(domain.clone()))?;
+    let roots = valid_roots(bundle, now)?;
+    let anchors: Vec<TrustAnchor<'_>> = roots.iter().map(|root| root.anchor.clone()).collect();
+    let usage = match direction {
+        Direction::Client => webpki::KeyUsage::client_auth(),
+        Direction::Server => webpki::KeyUsage::server_auth(),
+    };
+    let refuse = |error| Refusal::Chain {
+        trust_domain: domain.clone(),
+        error,
+    };
+    let certificate = webpki::EndEntityCert::try_from(leaf).map_err(refuse)?;
+    let path = certificate
+        .verify_for_usage(
+            provider().signature_verification_algorithms.all,
+            &anchors,
+            intermediates,
+            now,
+            usage,
+            None,
+            None,
+        )
+        .map_err(refuse)?;
+    check_path(&path, &roots)?;
+    Ok(id)
+}
+
+/// rustls-webpki takes name and key from an anchor and nothing else: its validity is ours to check.
+fn valid_roots(bundle: &Bundle, now: UnixTime) -> Result<Vec<&Root>, Refusal> {
+    let domain = bundle.trust_domain();
+    if bundle.roots().is_empty() {
+        return Err(Refusal::EmptyBundle(domain.clone()));
+    }
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let valid: Vec<&Root> = bundle
+        .roots()
+        .iter()
+        .filter(|root| (root.not_before..=root.not_after).contains(&now))
+        .collect();
+    if valid.is_empty() {
+        return Err(Refusal::RootExpired(domain.clone()));
+    }
+    Ok(valid)
+}
+
+/// rustls-webpki also leaves `keyUsage` of intermediates and the anchor's path length to us.
+fn check_path(path: &webpki::VerifiedPath<'_>, roots: &[&Root]) -> Result<(), Refusal> {
+    let mut found = 0;
+    for intermediate in path.intermediate_certificates() {
+        found += 1;
+        let der = intermediate.der();
+        let parsed = parse(&der).map_err(|_| Refusal::Intermediate)?;
+        signs(&parsed).ok_or(Refusal::Intermediate)?;
+    }
+    let max = roots
+        .iter()
+        .filter(|root| root.anchor == *path.anchor())
+        .map(|root| root.path_length.unwrap_or(u32::MAX))
+        .min()
+        .unwrap_or(0);
+    if u32::try_from(found).unwrap_or(u32::MAX) > max {
+        return Err(Refusal::PathLength { found, max });
+    }
+    Ok(())
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verify(leaf, intermediates, Direction::Server, now)
+            .map(|_| ServerCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // No hints: they would tell every stranger which clusters are members.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify(leaf, intermediates, Direction::Client, now)
+            .map(|_| ClientCertVerified::assertion())
+            .map_err(to_rustls)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+pub(crate) fn no_tls12() -> rustls::Error {
+    rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered)
+}

@@ -1,0 +1,143 @@
+//! Headers that must not pass: those of one hop, and those that claim an identity.
+
+use http::HeaderValue;
+use http::header::{
+    CONNECTION, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Who the caller proved to be (Envoy's XFCC form).
+pub(crate) const FORWARDED_CLIENT_CERT: HeaderName =
+    HeaderName::from_static("x-forwarded-client-cert");
+/// One id for a request on its whole way.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Removes the fields that RFC 9110 §7.6.1 gives to one connection, and those
+/// that `Connection` names. `TE: trailers` stays: gRPC needs it.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let trailers = headers
+        .get_all(TE)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    // Hop-by-hop status is no way to have end-to-end framing removed.
+    for name in named
+        .iter()
+        .filter(|name| **name != http::header::CONTENT_LENGTH)
+    {
+        headers.remove(name);
+    }
+    for name in [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        // Answered here: hyper says 100 once the body is wanted.
+        EXPECT,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("http2-settings"),
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes every field that claims who or where the caller is, in any spelling
+/// that a server may fold into the real one (`_` for `-`). Used on requests from
+/// an app and again where a request enters the destination, and on trailers.
+pub(crate) fn sanitize(headers: &mut HeaderMap) {
+    let spoofed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| claims_identity(name.as_str()))
+        .cloned()
+        .collect();
+    for name in spoofed {
+        headers.remove(name);
+    }
+}
+
+/// `name` is lower case: HTTP libraries fold it.
+fn claims_identity(name: &str) -> bool {
+    const PREFIXES: [&[u8]; 4] = [b"weft-", b"x-weft-", b"x-forwarded-", b"l5d-"];
+    const NAMES: [&[u8]; 3] = [b"forwarded", b"x-real-ip", b"x-envoy-external-address"];
+    let folded = |pattern: &[u8]| {
+        name.len() >= pattern.len()
+            && name
+                .bytes()
+                .zip(pattern)
+                .all(|(byte, expect)| byte == *expect || (byte == b'_' && *expect == b'-'))
+    };
+    PREFIXES.iter().any(|prefix| folded(prefix))
+        || NAMES
+            .iter()
+            .any(|whole| name.len() == whole.len() && folded(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn claims_go_in_every_spelling() {
+        let mut headers = map(&[
+            ("X-Forwarded-Client-Cert", "URI=spiffe://evil"),
+            ("x_forwarded_client_cert", "URI=spiffe://evil"),
+            ("x-forwarded_client-cert", "URI=spiffe://evil"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("Forwarded", "for=1.2.3.4"),
+            ("weft-service", "shop/payments"),
+            ("WEFT_endpoint", "00"),
+            ("x-weft-reason", "no_route"),
+            ("l5d-client-id", "evil"),
+            ("x-real-ip", "1.2.3.4"),
+            ("forwarded-note", "kept"),
+            ("x-user", "kept"),
+        ]);
+        sanitize(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["forwarded-note", "x-user"]);
+    }
+
+    #[test]
+    fn fields_of_one_hop_go() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, x-private"),
+            ("connection", "content-length"),
+            ("content-length", "3"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic eA=="),
+            ("accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept", "content-length", "te"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! The inner connection: mutual TLS from sidecar to sidecar, whatever is between.
+
+mod dial;
+mod target;
+mod tls;
+
+pub use dial::{Connector, NoRemote, RemoteTarget};
+pub(crate) use dial::{Dialer, connect_tcp};
+pub(crate) use target::Target;
+pub(crate) use tls::{ALPN_H2, ALPN_TCP, Identities, InnerStream};
