@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde::Serialize;
+
 use crate::sha256;
 use crate::{
     ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PublicKey(pub [u8; 32]);
 
 impl TokenId {
@@ -88,7 +90,7 @@ pub struct Founding {
 }
 
 /// What a gateway says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GatewayRecord {
     /// Its name within its cluster.
     pub name: GatewayName,
@@ -103,7 +105,7 @@ pub struct GatewayRecord {
 }
 
 /// What a token lets its holder do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenGrant {
     /// The token's public key.
     pub key: PublicKey,
@@ -131,7 +133,7 @@ pub struct Redemption {
 }
 
 /// A signer's next key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SignerRecord {
     /// Whose key: an operator's. A gateway's key travels in its record.
     pub user: UserName,

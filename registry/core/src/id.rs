@@ -61,7 +61,7 @@ impl SignerEpoch {
 macro_rules! opaque {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $type(pub [u8; 16]);
 
         impl $type {

@@ -12,6 +12,9 @@
 //!                                 exports ─> Service (derived, MCS rules, virtual-IP index)
 //! ```
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod code;
 mod command;
 pub mod duration;
@@ -46,9 +49,9 @@ pub use name::{
 pub use refusal::Refusal;
 pub use resource::{
     ApiVersion, Cluster, ClusterRole, ClusterSpec, DnsSpec, ExportSpec, ExportTo, GatewayAddress,
-    GrpcProbe, HealthCheck, HttpProbe, Kind, Metadata, OnStale, Probe, RelayConsent, Resource,
-    Role, RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe, VirtualIpRanges,
-    WorkloadEntry, WorkloadEntrySpec,
+    GrpcProbe, HealthCheck, HttpProbe, Kind, KindName, Metadata, OnStale, Probe, RelayConsent,
+    Resource, Role, RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe,
+    VirtualIpRanges, WorkloadEntry, WorkloadEntrySpec,
 };
 pub use service::{
     AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,
@@ -56,6 +59,7 @@ pub use service::{
 };
 pub use spiffe::{SpiffeError, SpiffeId, SpiffePath, TrustDomain};
 pub use state::{
-    Applied, ExportRecord, Federation, Member, Node, Quarantine, TokenState, WorkloadRecord,
+    Applied, ExportRecord, Federation, FederationParts, Member, Node, PartsError, Quarantine,
+    TokenState, WorkloadRecord,
 };
 pub use time::WallTime;

@@ -1,9 +1,11 @@
 //! Why an entry changed nothing.
 
+use serde::Serialize;
+
 use crate::{ClusterName, FormatLevel, Generation, Kind, Namespace};
 
 /// Why an entry changed nothing. Every replica comes to the same one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 pub enum Refusal {
     /// The federation has no first entry yet, or has one already.
     #[error("the federation is already founded, or not yet")]
@@ -74,7 +76,24 @@ pub enum Refusal {
     LastAdmin,
 }
 
+/// What a token can be that makes it useless: all that [`Refusal::Token`] ever says.
+pub(crate) mod token {
+    pub(crate) const EXPIRED: &str = "expired";
+    pub(crate) const REVOKED: &str = "revoked";
+    pub(crate) const USED: &str = "used already";
+    pub(crate) const TOO_LONG: &str = "valid for more than 24h: ask for less";
+    pub(crate) const TOO_MANY: &str = "one too many: wait until some have expired";
+    pub(crate) const OTHER: &str = "not usable";
+    pub(crate) const ALL: [&str; 6] = [EXPIRED, REVOKED, USED, TOO_LONG, TOO_MANY, OTHER];
+}
+
 impl Refusal {
+    /// The refusal of a token, from what another build wrote of it.
+    pub fn token(what: &str) -> Self {
+        let known = token::ALL.into_iter().find(|known| *known == what);
+        Self::Token(known.unwrap_or(token::OTHER))
+    }
+
     /// The refusal of a value that breaks a rule of its kind.
     pub(crate) fn invalid(kind: Kind, name: impl ToString, problem: impl Into<String>) -> Self {
         Self::Invalid {

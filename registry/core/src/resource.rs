@@ -59,6 +59,49 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What a word in the place of a kind means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindName {
+    /// A kind that is enforced.
+    Enforced(Kind),
+    /// A kind that weft will have: refused as not enforced yet, never ignored.
+    NotYet(&'static str),
+    /// No kind of weft's.
+    Unknown,
+}
+
+impl KindName {
+    const ENFORCED: [(&str, Kind); 4] = [
+        ("Cluster", Kind::Cluster),
+        ("ServiceExport", Kind::ServiceExport),
+        ("WorkloadEntry", Kind::WorkloadEntry),
+        ("RoleBinding", Kind::RoleBinding),
+    ];
+    const NOT_YET: [&str; 6] = [
+        "Release",
+        "Route",
+        "TrafficPolicy",
+        "AccessPolicy",
+        "RedundancyPolicy",
+        "ConcurrencyLimit",
+    ];
+
+    /// Reads a kind as it stands in a resource, to the letter.
+    pub fn parse(word: &str) -> Self {
+        if let Some((_, kind)) = Self::ENFORCED.iter().find(|(name, _)| *name == word) {
+            return Self::Enforced(*kind);
+        }
+        let later = Self::NOT_YET.into_iter().find(|name| *name == word);
+        later.map_or(Self::Unknown, Self::NotYet)
+    }
+
+    /// Every name, the enforced ones first, for suggestions.
+    pub fn all() -> impl Iterator<Item = &'static str> {
+        let enforced = Self::ENFORCED.into_iter().map(|(name, _)| name);
+        enforced.chain(Self::NOT_YET)
+    }
+}
+
 /// Name, namespace and labels of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

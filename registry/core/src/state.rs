@@ -12,6 +12,7 @@ mod gateways;
 mod leases;
 mod membership;
 mod merge;
+mod parts;
 mod requests;
 mod roles;
 mod tokens;
@@ -21,15 +22,17 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{
-    Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayRecord,
-    Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service, ServiceKey,
-    ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
+    Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
+    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service,
+    ServiceKey, ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
     VirtualIpRanges, WallTime, WorkloadEntrySpec,
 };
 
 /// A member cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// What administrators say of it.
     pub spec: ClusterSpec,
@@ -51,7 +54,7 @@ pub struct Member {
 }
 
 /// A gateway of a member cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Node {
     /// Its cluster.
     pub cluster: ClusterName,
@@ -64,7 +67,7 @@ pub struct Node {
 }
 
 /// What became of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum TokenState {
     /// Nobody has used it.
     Open,
@@ -75,7 +78,7 @@ pub enum TokenState {
 }
 
 /// One cluster's offer, as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExportRecord {
     /// The offer.
     pub spec: ExportSpec,
@@ -86,7 +89,7 @@ pub struct ExportRecord {
 }
 
 /// A server without a sidecar, as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WorkloadRecord {
     /// The server.
     pub spec: WorkloadEntrySpec,
@@ -95,6 +98,7 @@ pub struct WorkloadRecord {
 }
 
 pub use apply::Applied;
+pub use parts::{FederationParts, PartsError};
 use requests::Requests;
 pub use virtual_ip::Quarantine;
 
@@ -187,6 +191,13 @@ impl Federation {
     /// All gateways, by id.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Arc<Node>)> {
         self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// Whether a cluster has a gateway of this name.
+    pub fn has_gateway(&self, cluster: &ClusterName, name: &GatewayName) -> bool {
+        self.nodes
+            .values()
+            .any(|node| node.cluster == *cluster && node.gateway.name == *name)
     }
 
     /// A derived service.
@@ -311,3 +322,8 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

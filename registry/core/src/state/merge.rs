@@ -115,3 +115,77 @@ fn identities(key: &ServiceKey, spec: &ExportSpec) -> BTreeSet<(crate::Namespace
     let pair = |id: &ServingIdentity| (id.namespace.clone(), id.account.clone());
     spec.identities.iter().map(pair).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    use super::super::properties::exports;
+    use super::*;
+    use crate::Generation;
+    use crate::fixture::name;
+
+    type Offers = BTreeMap<ClusterName, ExportRecord>;
+
+    fn offers() -> impl Strategy<Value = Offers> {
+        let valid = exports().prop_filter("a form that apply accepts", |spec| spec.check().is_ok());
+        let record = (valid, 1u64..4).prop_map(|(spec, precedence)| ExportRecord {
+            spec,
+            generation: Generation(1),
+            precedence: Index(precedence),
+        });
+        btree_map("[a-d]".prop_map(|text| name(&text)), record, 1..5)
+    }
+
+    fn merged<'a>(offers: impl Iterator<Item = (&'a ClusterName, &'a ExportRecord)>) -> Service {
+        let key = name("shop/checkout");
+        merge(&key, offers, VirtualIpIndex(1), Index(9)).expect("there is an offer")
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_offers_does_not_matter(offers in offers(), turn in 0usize..4) {
+            let mut rows: Vec<_> = offers.iter().collect();
+            rows.reverse();
+            let turn = turn % rows.len();
+            rows.rotate_left(turn);
+            prop_assert_eq!(merged(rows.into_iter()), merged(offers.iter()));
+        }
+
+        #[test]
+        fn ports_are_the_union_without_doubles(offers in offers()) {
+            let service = merged(offers.iter());
+            for (at, port) in service.ports.iter().enumerate() {
+                prop_assert!(service.ports[..at].iter().all(|other| !clash(other, port)));
+            }
+            for port in offers.values().flat_map(|offer| &offer.spec.ports) {
+                prop_assert!(service.ports.iter().any(|standing| clash(standing, port)));
+            }
+            let oldest = offers.iter().min_by_key(|(cluster, offer)| (offer.precedence, *cluster));
+            let (_, oldest) = oldest.unwrap();
+            prop_assert!(oldest.spec.ports.iter().all(|port| service.ports.contains(port)));
+            prop_assert_eq!(service.service_type, oldest.spec.service_type);
+            prop_assert_eq!(service.ttl, oldest.spec.dns.ttl);
+        }
+
+        #[test]
+        fn a_port_goes_only_where_it_means_what_was_merged(offers in offers()) {
+            let service = merged(offers.iter());
+            for (cluster, exporter) in &service.exporters {
+                for number in &exporter.ports {
+                    let own = &offers[cluster].spec.ports;
+                    prop_assert!(own.contains(service.port(*number).unwrap()));
+                }
+                if exporter.conflicts.is_empty() {
+                    prop_assert_eq!(exporter.ports.len(), offers[cluster].spec.ports.len());
+                }
+            }
+            let in_conflict = |e: &&Exporter| e.conflicts.contains(&Conflict::PortConflict);
+            let disagree = service.exporters.values().filter(in_conflict).count();
+            prop_assert!(disagree != 1, "nobody disagrees alone");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::author::{Cause, Standing};
 use super::gateways::check_bundle;
 use super::{Federation, Member, TokenState};
+use crate::refusal::token;
 use crate::{
     ClusterName, Event, Generation, Key, Kind, Redemption, Refusal, TokenGrant, TokenId,
     TrustDomain, quota,
@@ -25,16 +26,16 @@ impl Federation {
             return Err(Refusal::Taken(format!("cluster {}", grant.cluster)));
         }
         if grant.expires <= cause.time {
-            return Err(Refusal::Token("expired"));
+            return Err(Refusal::Token(token::EXPIRED));
         }
         if grant.expires > cause.time.after(quota::TOKEN_LIFE_MAX) {
-            return Err(Refusal::Token("valid for more than 24h: ask for less"));
+            return Err(Refusal::Token(token::TOO_LONG));
         }
         let remembered =
             |grant: &TokenGrant| grant.expires.after(quota::TOKEN_MEMORY) >= cause.time;
         let kept = self.tokens.values().filter(|(grant, _)| remembered(grant));
         if kept.count() >= quota::TOKENS_MAX {
-            return Err(Refusal::Token("one too many: wait until some have expired"));
+            return Err(Refusal::Token(token::TOO_MANY));
         }
         let tokens = Arc::make_mut(&mut self.tokens);
         tokens.retain(|_, (grant, _)| remembered(grant));
@@ -50,8 +51,8 @@ impl Federation {
         cause.needs_admin("join tokens")?;
         match self.tokens.get(&id) {
             None => Err(Refusal::Unknown(format!("token {id}"))),
-            Some((_, TokenState::Redeemed(_))) => Err(Refusal::Token("used already")),
-            Some((_, TokenState::Revoked)) => Err(Refusal::Token("revoked already")),
+            Some((_, TokenState::Redeemed(_))) => Err(Refusal::Token(token::USED)),
+            Some((_, TokenState::Revoked)) => Err(Refusal::Token(token::REVOKED)),
             Some((_, TokenState::Open)) => {
                 self.set_token(id, TokenState::Revoked);
                 Ok(vec![Event::Put(Key::Token(id))])
@@ -96,9 +97,9 @@ impl Federation {
     fn open_token(&self, cause: &Cause<'_>, id: TokenId) -> Result<&TokenGrant, Refusal> {
         match self.tokens.get(&id) {
             None => Err(Refusal::Unknown(format!("token {id}"))),
-            Some((_, TokenState::Redeemed(_))) => Err(Refusal::Token("used already")),
-            Some((_, TokenState::Revoked)) => Err(Refusal::Token("revoked")),
-            Some((grant, _)) if cause.time > grant.expires => Err(Refusal::Token("expired")),
+            Some((_, TokenState::Redeemed(_))) => Err(Refusal::Token(token::USED)),
+            Some((_, TokenState::Revoked)) => Err(Refusal::Token(token::REVOKED)),
+            Some((grant, _)) if cause.time > grant.expires => Err(Refusal::Token(token::EXPIRED)),
             Some((grant, TokenState::Open)) => Ok(grant),
         }
     }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::Federation;
 use super::author::Cause;
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// The index of a service that is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quarantine {
     /// Its index.
     pub index: VirtualIpIndex,
