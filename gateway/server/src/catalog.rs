@@ -12,12 +12,15 @@
 //! shared journal, so a slow one costs nobody anything.
 
 mod disk;
+mod entries;
 mod feed;
 mod handle;
 mod items;
 mod lease;
 mod link;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{CatalogConfig, CatalogHandle, PathReport, RelayGrant, RelayGrants, Surroundings};
 pub use lease::{Lead, LeaseKeeper, Propose, Renew};

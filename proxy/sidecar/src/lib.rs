@@ -10,12 +10,13 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
-pub mod catalog;
 mod admin;
+pub mod catalog;
 mod clock;
 pub mod config;
 mod data_plane;
 pub mod enrolment;
+pub mod health;
 mod http;
 mod inbound;
 mod inner;
@@ -27,6 +28,7 @@ mod pipe;
 mod pool;
 mod relay;
 pub mod rpc;
+pub mod renewal;
 mod sidecar;
 mod snapshot;
 mod stream;

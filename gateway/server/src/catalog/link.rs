@@ -109,18 +109,30 @@ impl CatalogHandle {
         };
         let peer = greet(cluster, gateway, &hello)?;
         inner.meet(&peer, hello.recovering);
+        let _linked = Linked { inner, peer: &peer };
         let (wish, wishes) = watch::channel(Wish::default());
-        let ended = tokio::select! {
+        tokio::select! {
             ended = read(inner, &peer, &mut reader, &wish) => ended,
             ended = write(inner, &peer, &mut writer, wishes) => ended,
-        };
-        let now = inner.now();
-        inner
-            .state()
+        }
+    }
+}
+
+/// The peer can be heard; no longer when dropped, however the stream ends.
+struct Linked<'a> {
+    inner: &'a Inner,
+    peer: &'a Peer,
+}
+
+impl Drop for Linked<'_> {
+    fn drop(&mut self) {
+        let now = self.inner.now();
+        let mut state = self.inner.state();
+        state
             .catalog
-            .lose_peer(&peer.cluster, peer.epoch, now);
-        inner.nudge();
-        ended
+            .lose_peer(&self.peer.cluster, self.peer.epoch, now);
+        drop(state);
+        self.inner.nudge();
     }
 }
 
@@ -460,7 +472,6 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         Ok(cursor)
     }
 
-    #[expect(clippy::type_complexity, reason = "a triple for one caller")]
     fn batch(
         &self,
         mut cursor: Cursor,
