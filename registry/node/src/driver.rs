@@ -17,6 +17,7 @@
 mod input;
 mod output;
 mod screen;
+mod snapshots;
 mod timeouts;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub use input::Bug;
 pub use input::{Input, ReadId, Settings};
 pub use output::{Leadership, Output, RaftStatus, Role};
 pub use screen::Suspicion;
+use snapshots::Snapshots;
 use timeouts::Timeouts;
 
 /// One node's part in the registry.
@@ -45,6 +47,7 @@ pub struct Driver {
     settings: Settings,
     raw: RawNode<Replica>,
     timeouts: Timeouts,
+    snapshots: Snapshots,
     outputs: Vec<Output>,
     /// Batches that are not on the disk yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
@@ -103,6 +106,7 @@ impl Driver {
             RawNode::new(&config, replica, &quiet).map_err(|error| OpenError(Box::new(error)))?;
         let mut driver = Self {
             timeouts: Timeouts::new(&settings),
+            snapshots: Snapshots::new(settings.election_ticks),
             settings,
             raw,
             outputs: Vec::new(),
@@ -138,10 +142,6 @@ impl Driver {
             Input::Read { read } => self.handle_read(read),
             Input::Persisted { batch } => self.handle_persisted(batch),
             Input::Transfer { to } => self.raw.transfer_leader(to.0),
-            Input::SnapshotLost { to } => self
-                .raw
-                .report_snapshot(to.0, raft::SnapshotStatus::Failure),
-            Input::Unreachable { node } => self.raw.report_unreachable(node.0),
         }
         self.timeouts.settle(&mut self.raw);
     }
@@ -194,6 +194,7 @@ impl Driver {
         }
         self.timeouts.count(&self.raw);
         self.raw.tick();
+        self.snapshots.tick(&mut self.raw);
         if self.is_leader() {
             self.plan_membership();
         }

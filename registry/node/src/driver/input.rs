@@ -97,14 +97,4 @@ pub enum Input {
         /// The voter.
         to: NodeId,
     },
-    /// A snapshot that was sent did not arrive.
-    SnapshotLost {
-        /// Where it was to go.
-        to: NodeId,
-    },
-    /// Messages to this node were dropped.
-    Unreachable {
-        /// The node.
-        node: NodeId,
-    },
 }
