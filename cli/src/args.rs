@@ -154,6 +154,9 @@ pub(crate) enum Command {
     /// Run a gateway.
     #[command(subcommand)]
     Gateway(command::gateway::Gateway),
+    /// Run a sidecar.
+    #[command(subcommand)]
+    Sidecar(command::sidecar::Sidecar),
     /// Run one of dev's sample services.
     #[command(hide = true)]
     Sample(command::sample::Sample),

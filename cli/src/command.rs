@@ -17,6 +17,7 @@ pub(crate) mod route;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod service;
+pub(crate) mod sidecar;
 pub(crate) mod status;
 pub(crate) mod wait;
 
@@ -64,6 +65,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             Ok(Exit::Done)
         }
         Command::Gateway(command) => command.run(),
+        Command::Sidecar(command) => command.run(),
         Command::Sample(command) => command.run(),
     }
 }

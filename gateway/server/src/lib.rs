@@ -16,6 +16,7 @@ pub mod api;
 pub mod catalog;
 pub mod config;
 mod control;
+pub mod dns;
 mod gateway;
 mod hub;
 pub mod membership;

@@ -19,10 +19,11 @@ use weft_model::{
     ClusterName, FederationDomain, NameError, RegionName, SpiffeId, TrustDomain, WallTime,
 };
 use weft_proto::identity::enrolment_client::EnrolmentClient;
-use weft_proto::identity::renewal_client::RenewalClient;
-use weft_proto::identity::{EnrolRequest, EnrolResponse, RenewRequest};
+use weft_proto::identity::{EnrolRequest, EnrolResponse};
 
+use crate::catalog::Connect;
 use crate::config::Config;
+use crate::renewal::{Install, Renewal};
 use crate::rpc::{self, ALPN_GRPC, DialError};
 
 /// How long one gateway may take over one step.
@@ -117,32 +118,47 @@ impl Enrolled {
         enrol(config, &keys).await
     }
 
-    /// Gets the next SVID from whichever gateway answers first in order, and keeps it.
-    pub async fn renew(&self, config: &Config) -> Result<(), EnrolmentError> {
-        let keys = key_store(&config.state_dir)?;
-        let (key, csr) = new_csr();
+    /// Opens channels to this cluster's gateways under the present identity.
+    pub fn connect(&self) -> Connect {
         let domain = self.svid.current().id().trust_domain.clone();
-        let tls = client_config(
-            &self.svid,
-            &self.bundles,
-            PeerRule::GatewayOf(domain),
-            &[ALPN_GRPC],
-        );
-        let channel = first_channel(&config.gateways, tls).await?;
-        let answer = RenewalClient::new(channel)
-            .renew(RenewRequest { csr: csr.into() })
-            .await;
-        let chain = answer
-            .map_err(|status| EnrolmentError::Refused(Box::new(status)))?
-            .into_inner()
-            .chain;
-        let svid = Svid::from_der(certificates(&chain), key)?;
-        let mut record = read_record(&config.state_dir)?.unwrap_or_default();
-        record.chain = chain;
-        keep(&config.state_dir, &keys, &record, &svid)?;
-        self.svid.replace(svid);
-        Ok(())
+        let tls = client_config(&self.svid, &self.bundles, PeerRule::GatewayOf(domain), &[ALPN_GRPC]);
+        Arc::new(move |address: String| {
+            let tls = Arc::clone(&tls);
+            Box::pin(async move { Ok(first_channel(&[address], tls).await?) })
+        })
     }
+
+    /// Renewal at half life; each new identity is kept before it is used.
+    pub fn renewal(&self, config: &Config, clock: impl Fn() -> WallTime + Send + Sync + 'static) -> Renewal {
+        let (due, kept) = (self.svid.clone(), self.svid.clone());
+        let state = config.state_dir.clone();
+        let seed = rand::random();
+        Renewal {
+            gateways: config.gateways.clone(),
+            connect: self.connect(),
+            due: Box::new(move || due.current().renew_at(seed).since(clock())),
+            request: Box::new(move || {
+                let (key, csr) = new_csr();
+                let (svid, state) = (kept.clone(), state.clone());
+                let install: Install = Box::new(move |chain| Ok(install(&svid, &state, key, chain)?));
+                Ok((csr, install))
+            }),
+        }
+    }
+}
+
+fn install(
+    source: &SvidSource,
+    state: &Path,
+    key: zeroize::Zeroizing<Vec<u8>>,
+    chain: Vec<Vec<u8>>,
+) -> Result<(), EnrolmentError> {
+    let mut record = read_record(state)?.unwrap_or_default();
+    record.chain = chain.into_iter().map(bytes::Bytes::from).collect();
+    let svid = Svid::from_der(certificates(&record.chain), key)?;
+    keep(state, &key_store(state)?, &record, &svid)?;
+    source.replace(svid);
+    Ok(())
 }
 
 fn key_store(state: &Path) -> Result<KeyStore, EnrolmentError> {
