@@ -13,23 +13,7 @@ const BYTES: u64 = 1 << 30;
 /// Enough for a slow machine, and for a program without optimisation.
 const TRANSFER_WAIT: Duration = Duration::from_secs(600);
 
-const FILES: &str = "\
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: files }
-spec:
-  ports: [{ name: http, port: 80, appProtocol: http }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: files-1 }
-spec:
-  service: files
-  address: 127.2.9.3
-  ports: { http: 9000 }
-  checks: [{ tcp: { port: 9000 }, interval: 1s }]
-";
+const FILES: &str = include_str!("../../../cli/samples/files.yaml");
 
 #[test]
 fn a_gibibyte_arrives_byte_for_byte() -> Result<()> {

@@ -13,41 +13,9 @@ use weft_test_support::{
 const ROWS: u32 = 10_000;
 
 /// A server in eu-west-1 that its gateway fronts.
-const ORDERS: &str = "\
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: orders-db }
-spec:
-  ports: [{ name: postgres, port: 5432, appProtocol: tcp }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: orders-db-1 }
-spec:
-  service: orders-db
-  address: 127.2.9.1
-  ports: { postgres: 5432 }
-  checks: [{ tcp: { port: 5432 }, interval: 1s }]
-";
+const ORDERS: &str = include_str!("../../../cli/samples/orders-db.yaml");
 
-const SESSIONS: &str = "\
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: sessions }
-spec:
-  ports: [{ name: redis, port: 6379, appProtocol: tcp }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: sessions-1 }
-spec:
-  service: sessions
-  address: 127.2.9.2
-  ports: { redis: 6379 }
-  checks: [{ tcp: { port: 6379 }, interval: 1s }]
-";
+const SESSIONS: &str = include_str!("../../../cli/samples/sessions.yaml");
 
 #[test]
 fn databases_are_reached_by_name_across_regions() -> Result<()> {

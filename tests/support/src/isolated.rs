@@ -32,6 +32,8 @@ pub fn isolated(name: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
         .arg(&program)
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, shown.path())
+        // Errors say what was being done; where in the harness is noise.
+        .env("RUST_LIB_BACKTRACE", "0")
         .stdin(Stdio::null())
         .output()
         .context("unshare (util-linux)")?;
