@@ -58,7 +58,14 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, help_heading = "Global")]
     pub(crate) namespace: Option<Namespace>,
     /// How to print data.
-    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Global"
+    )]
     pub(crate) output: Format,
     /// How long to wait for an answer.
     #[arg(long, global = true, value_parser = parse_duration, default_value = "10s", help_heading = "Global")]
@@ -70,7 +77,13 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
     pub(crate) verbose: u8,
     /// How to write logs: text on a terminal and json elsewhere if left out.
-    #[arg(long, global = true, value_enum, env = "WEFT_LOG_FORMAT", help_heading = "Global")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "WEFT_LOG_FORMAT",
+        help_heading = "Global"
+    )]
     pub(crate) log_format: Option<LogFormat>,
     /// No colour; NO_COLOR does the same.
     #[arg(long, global = true, help_heading = "Global")]
@@ -141,9 +154,6 @@ pub(crate) enum Command {
     /// Run a gateway.
     #[command(subcommand)]
     Gateway(command::gateway::Gateway),
-    /// Run a sidecar.
-    #[command(subcommand)]
-    Sidecar(command::sidecar::Sidecar),
     /// Run one of dev's sample services.
     #[command(hide = true)]
     Sample(command::sample::Sample),

@@ -25,13 +25,18 @@ use weft_proto::api::{
     AskRequest, DeleteRequest, Document as ApiDocument, GetRequest, IssueWorkloadTokenRequest,
     PutRequest, StatusRequest, SubmitRequest, SubmitResponse, TransferLeaderRequest,
 };
+use weft_registry::{Draft, Proposal};
 
 use crate::args::Global;
 use crate::command::apply::command_of;
-use crate::context::{Context, Contexts};
+use crate::context::{Context, Contexts, Member};
 use crate::document::Document;
 use crate::problem::Problem;
 
+pub(crate) use connect::dial_problem;
+
+/// How often a command that lost a race for its generation is signed anew.
+const RACES_MAX: usize = 5;
 /// The most a sidecar's admin answer may hold, in bytes.
 const FETCH_MAX: usize = 64 << 20;
 
@@ -53,14 +58,51 @@ impl Client {
     /// Connects to a gateway of the asked cluster, trying each of its addresses.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Problem> {
         let contexts = Contexts::load()?;
-        let (_, context) = contexts.pick(global.context.as_deref())?;
+        let (name, context) = contexts.pick(global.context.as_deref())?;
         let cluster = global.cluster.as_ref().unwrap_or(&context.home);
-        let channel = connect::channel(context, cluster, global.timeout).await?;
+        if context.clusters.contains_key(cluster) {
+            return Self::to(context.clone(), cluster, global.timeout).await;
+        }
+        let context = refresh(&contexts, name, global.timeout).await?;
+        Self::to(context, cluster, global.timeout).await
+    }
+
+    /// Connects to the cluster that a join token for `joining` must come from: its own if it is a
+    /// member already, since only its own CA makes it a further gateway; otherwise the home.
+    pub(crate) async fn connect_for(
+        global: &Global,
+        joining: &ClusterName,
+    ) -> Result<Self, Problem> {
+        let mut client = Self::connect(&Global {
+            cluster: None,
+            ..global.clone()
+        })
+        .await?;
+        let members = client.status(false).await?.clusters;
+        match members.iter().any(|member| member.name == joining.as_str()) {
+            true => {
+                Self::connect(&Global {
+                    cluster: Some(joining.clone()),
+                    ..global.clone()
+                })
+                .await
+            }
+            false => Ok(client),
+        }
+    }
+
+    async fn to(
+        context: Context,
+        cluster: &ClusterName,
+        timeout: Duration,
+    ) -> Result<Self, Problem> {
+        let channel = connect::channel(&context, cluster, timeout).await?;
+        let admin = AdminClient::new(channel).max_decoding_message_size(FETCH_MAX);
         Ok(Self {
-            admin: AdminClient::new(channel).max_decoding_message_size(FETCH_MAX),
-            context: context.clone(),
+            admin,
+            context,
             applied: 0,
-            timeout: global.timeout,
+            timeout,
         })
     }
 
@@ -72,7 +114,12 @@ impl Client {
     /// The gateway's view of the federation.
     pub(crate) async fn status(&mut self, consistent: bool) -> Result<StatusView, Problem> {
         let request = self.request(StatusRequest { consistent });
-        let document = self.admin.status(request).await.map_err(problem)?.into_inner();
+        let document = self
+            .admin
+            .status(request)
+            .await
+            .map_err(|status| problem(&status))?
+            .into_inner();
         self.read(document)
     }
 
@@ -83,8 +130,16 @@ impl Client {
         arguments: impl Serialize,
     ) -> Result<T, Problem> {
         let json = serde_json::to_vec(&arguments).unwrap_or_default().into();
-        let request = self.request(AskRequest { question: question.to_owned(), json });
-        let document = self.admin.ask(request).await.map_err(problem)?.into_inner();
+        let request = self.request(AskRequest {
+            question: question.to_owned(),
+            json,
+        });
+        let document = self
+            .admin
+            .ask(request)
+            .await
+            .map_err(|status| problem(&status))?
+            .into_inner();
         self.read(document)
     }
 
@@ -98,12 +153,25 @@ impl Client {
     ) -> Result<Vec<Value>, Problem> {
         let request = self.request(GetRequest {
             kind: kind.to_string(),
-            namespace: global.namespace.as_ref().map(ToString::to_string).unwrap_or_default(),
+            namespace: global
+                .namespace
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             name: name.unwrap_or_default().to_owned(),
-            cluster: global.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cluster: global
+                .cluster
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             consistent,
         });
-        let document = self.admin.get(request).await.map_err(problem)?.into_inner();
+        let document = self
+            .admin
+            .get(request)
+            .await
+            .map_err(|status| problem(&status))?
+            .into_inner();
         self.read(document)
     }
 
@@ -121,8 +189,11 @@ impl Client {
         let mut resource = json!(document);
         if resource.pointer("/metadata/namespace").is_none() {
             let namespace = global.namespace.as_ref().ok_or_else(|| {
-                Problem::new(code::INVALID_RESOURCE, format!("{} needs a namespace", document.kind()))
-                    .next("Write metadata.namespace, or give -n NAMESPACE.")
+                Problem::new(
+                    code::INVALID_RESOURCE,
+                    format!("{} needs a namespace", document.kind()),
+                )
+                .next("Write metadata.namespace, or give -n NAMESPACE.")
             })?;
             resource["metadata"]["namespace"] = json!(namespace);
         }
@@ -132,7 +203,12 @@ impl Client {
             if_index: if_index.unwrap_or(0),
             dry_run,
         });
-        let answer = self.admin.put(request).await.map_err(problem)?.into_inner();
+        let answer = self
+            .admin
+            .put(request)
+            .await
+            .map_err(|status| problem(&status))?
+            .into_inner();
         applied(answer)
     }
 
@@ -146,7 +222,9 @@ impl Client {
         let invalid =
             |error: weft_model::NameError| Problem::new(code::USAGE, format!("{name:?}: {error}"));
         let command = match kind {
-            Kind::Cluster => Some(Command::RemoveCluster(ClusterName::new(name).map_err(invalid)?)),
+            Kind::Cluster => Some(Command::RemoveCluster(
+                ClusterName::new(name).map_err(invalid)?,
+            )),
             Kind::RoleBinding => Some(Command::DeleteRoleBinding(name.parse().map_err(invalid)?)),
             Kind::ServiceExport | Kind::WorkloadEntry => None,
         };
@@ -160,11 +238,17 @@ impl Client {
             if_index: 0,
             dry_run: false,
         });
-        let answer = self.admin.delete(request).await.map_err(problem)?.into_inner();
+        let answer = self
+            .admin
+            .delete(request)
+            .await
+            .map_err(|status| problem(&status))?
+            .into_inner();
         applied(answer)
     }
 
-    /// Signs a command with the operator's key and has it committed.
+    /// Signs a command with the operator's key and has it committed, again if another of this
+    /// operator's commands took the generation first.
     pub(crate) async fn submit(
         &mut self,
         command: Command,
@@ -172,24 +256,30 @@ impl Client {
         dry_run: bool,
     ) -> Result<u64, Problem> {
         let key = self.signing_key()?;
-        let author = Author::Operator(self.context.user.clone(), self.context.signing_epoch);
-        let entry = weft_registry::wire::seal(
-            &weft_registry::wire::Draft {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let order: Value = self.ask("order", json!({})).await?;
+            let generation = order.get("generation").and_then(Value::as_u64).unwrap_or(1);
+            let draft = Draft {
                 request: RequestId(rand::random()),
-                author,
+                author: Author::Operator(self.context.user.clone(), self.context.signing_epoch),
                 by_order_of: None,
-                generation: Generation(0),
-                command,
-            },
-            &key,
-        );
-        let request = self.request(SubmitRequest {
-            entry,
-            if_index: if_index.unwrap_or(0),
-            dry_run,
-        });
-        let answer = self.admin.submit(request).await.map_err(problem)?.into_inner();
-        applied(answer)
+                generation: Generation(generation),
+                command: command.clone(),
+            };
+            let entry = Proposal::sign(&key, &draft).encode();
+            let request = self.request(SubmitRequest {
+                entry,
+                if_index: if_index.unwrap_or(0),
+                dry_run,
+            });
+            match self.admin.submit(request).await {
+                Ok(answer) => return applied(answer.into_inner()),
+                Err(status) if tries < RACES_MAX && lost_race(&status) => {}
+                Err(status) => return Err(problem(&status)),
+            }
+        }
     }
 
     /// Makes a join token: its secret is made here and goes nowhere else.
@@ -202,12 +292,16 @@ impl Client {
     ) -> Result<GrantedToken, Problem> {
         let key = SigningKey::generate();
         let expires = crate::clock::now().after(ttl);
-        let grant = TokenGrant { key: key.public(), cluster: cluster.clone(), region: region.clone(), role, expires };
+        let grant = TokenGrant {
+            key: key.public(),
+            cluster: cluster.clone(),
+            region: region.clone(),
+            role,
+            expires,
+        };
         self.submit(Command::GrantToken(grant), None, false).await?;
         let asked = self.status(false).await?;
-        let answering = asked.clusters.iter().find(|member| member.name == asked.cluster);
-        let api = answering.map(|member| member.api.clone()).unwrap_or_default();
-        connect::join_token(&self.context, &asked, key, cluster, region, api)
+        connect::join_token(&self.context, &asked, &key, cluster, region)
     }
 
     /// A token that gives a sidecar its first identity.
@@ -223,20 +317,30 @@ impl Client {
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             single_use: true,
         });
-        let answer = self.admin.issue_workload_token(request).await.map_err(problem)?;
+        let answer = self
+            .admin
+            .issue_workload_token(request)
+            .await
+            .map_err(|status| problem(&status))?;
         Ok(answer.into_inner().token)
     }
 
     /// Takes the asked cluster out of the federation, by its own gateway's word.
     pub(crate) async fn leave(&mut self) -> Result<u64, Problem> {
         let answer: Value = self.ask("leave", json!({})).await?;
-        Ok(answer.get("index").and_then(Value::as_u64).unwrap_or(self.applied))
+        Ok(answer
+            .get("index")
+            .and_then(Value::as_u64)
+            .unwrap_or(self.applied))
     }
 
     /// Hands leadership over.
     pub(crate) async fn transfer(&mut self, to: NodeId) -> Result<(), Problem> {
         let request = self.request(TransferLeaderRequest { node: to.0 });
-        self.admin.transfer_leader(request).await.map_err(problem)?;
+        self.admin
+            .transfer_leader(request)
+            .await
+            .map_err(|status| problem(&status))?;
         Ok(())
     }
 
@@ -259,13 +363,43 @@ impl Client {
         let seed = &self.context.signing_seed;
         let bytes: Option<Vec<u8>> = (0..seed.len())
             .step_by(2)
-            .map(|at| seed.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+            .map(|at| {
+                seed.get(at..at + 2)
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            })
             .collect();
         let seed: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
         seed.map(SigningKey::from_seed).ok_or_else(|| {
-            Problem::new(code::KEY_UNREADABLE, "the context's signing seed is damaged")
+            Problem::new(
+                code::KEY_UNREADABLE,
+                "the context's signing seed is damaged",
+            )
         })
     }
+}
+
+/// Learns the members that the context does not know yet from its home, and keeps them.
+async fn refresh(contexts: &Contexts, name: &str, timeout: Duration) -> Result<Context, Problem> {
+    let (_, context) = contexts.pick(Some(name))?;
+    let mut client = Client::to(context.clone(), &context.home, timeout).await?;
+    let status = client.status(false).await?;
+    let mut context = context.clone();
+    for member in status.clusters {
+        let Ok(cluster) = ClusterName::new(&member.name) else {
+            continue;
+        };
+        context.clusters.insert(
+            cluster,
+            Member {
+                api: member.api,
+                bundle: member.bundle,
+            },
+        );
+    }
+    let mut contexts = contexts.clone();
+    contexts.contexts.insert(name.to_owned(), context.clone());
+    contexts.save()?;
+    Ok(context)
 }
 
 fn applied(answer: SubmitResponse) -> Result<u64, Problem> {
@@ -275,33 +409,52 @@ fn applied(answer: SubmitResponse) -> Result<u64, Problem> {
     }
 }
 
+/// Whether another write of ours came first: the registry asks to read again and retry.
+fn lost_race(status: &Status) -> bool {
+    status.message().contains("a replay, or a lost race")
+}
+
 /// A gateway's refusal, with the code it sends along.
-fn problem(status: Status) -> Problem {
-    let named = status.metadata().get("weft-code").and_then(|code| code.to_str().ok());
-    let code = named.and_then(Code::find).copied().unwrap_or(match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => code::OUTCOME_UNKNOWN,
-        tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => code::NOT_AUTHORISED,
-        tonic::Code::InvalidArgument => code::INVALID_RESOURCE,
-        tonic::Code::FailedPrecondition => code::REFUSED,
-        _ => code::UNREACHABLE,
-    });
+pub(crate) fn problem(status: &Status) -> Problem {
+    let named = status
+        .metadata()
+        .get("weft-code")
+        .and_then(|code| code.to_str().ok());
+    let code = named
+        .and_then(Code::find)
+        .copied()
+        .unwrap_or(match status.code() {
+            tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => code::OUTCOME_UNKNOWN,
+            tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => code::NOT_AUTHORISED,
+            tonic::Code::InvalidArgument => code::INVALID_RESOURCE,
+            tonic::Code::FailedPrecondition => code::REFUSED,
+            _ => code::UNREACHABLE,
+        });
     Problem::new(code, status.message())
 }
 
 /// Reads a page of a sidecar's or gateway's HTTP port.
-pub(crate) async fn fetch(target: SocketAddr, path: &str, limit: Duration) -> Result<Bytes, Problem> {
+pub(crate) async fn fetch(
+    target: SocketAddr,
+    path: &str,
+    limit: Duration,
+) -> Result<Bytes, Problem> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Problem::new(code::UNREACHABLE, format!("{target} does not answer")).detail(error)
     };
     let exchange = async {
         let stream = tokio::net::TcpStream::connect(target).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let request = hyper::Request::get(path)
             .header(hyper::header::HOST, target.to_string())
             .body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
-        let body = Limited::new(response.into_body(), FETCH_MAX).collect().await?.to_bytes();
+        let body = Limited::new(response.into_body(), FETCH_MAX)
+            .collect()
+            .await?
+            .to_bytes();
         driver.abort();
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(body)
     };

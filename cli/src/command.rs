@@ -17,7 +17,6 @@ pub(crate) mod route;
 pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod service;
-pub(crate) mod sidecar;
 pub(crate) mod status;
 pub(crate) mod wait;
 
@@ -65,8 +64,23 @@ pub(crate) fn run(args: Args) -> Outcome {
             Ok(Exit::Done)
         }
         Command::Gateway(command) => command.run(),
-        Command::Sidecar(command) => command.run(),
         Command::Sample(command) => command.run(),
+    }
+}
+
+/// Resolves with the name of the signal that asks the process to stop.
+pub(crate) async fn stop_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            // Without a handler the signal ends the process as it always did.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate => "SIGTERM",
+        _ = tokio::signal::ctrl_c() => "SIGINT",
     }
 }
 

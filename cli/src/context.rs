@@ -64,14 +64,20 @@ impl Contexts {
         let path = path()?;
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => {
-                return Err(Problem::new(code::FILE_UNREADABLE, format!("cannot read {}", path.display()))
-                    .detail(error));
+                return Err(Problem::new(
+                    code::FILE_UNREADABLE,
+                    format!("cannot read {}", path.display()),
+                )
+                .detail(error));
             }
         };
         serde_saphyr::from_str(&text).map_err(|error| {
-            Problem::new(code::SYNTAX, format!("{} does not parse", path.display())).detail(error.render())
+            Problem::new(code::SYNTAX, format!("{} does not parse", path.display()))
+                .detail(error.render())
         })
     }
 
@@ -79,12 +85,20 @@ impl Contexts {
     pub(crate) fn save(&self) -> Result<(), Problem> {
         let path = path()?;
         let failed = |error: std::io::Error| {
-            Problem::new(code::FILE_UNREADABLE, format!("cannot write {}", path.display())).detail(error)
+            Problem::new(
+                code::FILE_UNREADABLE,
+                format!("cannot write {}", path.display()),
+            )
+            .detail(error)
         };
         let text = serde_saphyr::to_string(self)
             .map_err(|error| Problem::new(code::SYNTAX, "cannot write contexts").detail(error))?;
         if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed)?;
         }
         let temporary = path.with_extension(format!("tmp{}", std::process::id()));
         let mut file = fs::OpenOptions::new()
@@ -94,23 +108,31 @@ impl Contexts {
             .mode(0o600)
             .open(&temporary)
             .map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)
     }
 
     /// The context named, or the one in use.
     pub(crate) fn pick(&self, name: Option<&str>) -> Result<(&str, &Context), Problem> {
-        let name = name.or(self.current.as_deref()).ok_or_else(|| {
-            Problem::new(code::NO_CONTEXT, "no context is selected")
-        })?;
-        self.contexts.get_key_value(name).map(|(name, context)| (name.as_str(), context)).ok_or_else(|| {
-            let known: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
-            let problem = Problem::new(code::NO_CONTEXT, format!("there is no context {name:?}"));
-            match crate::document::nearest(name, &known) {
-                Some(near) => problem.next(format!("Did you mean {near:?}? `weft context list` shows all.")),
-                None => problem,
-            }
-        })
+        let name = name
+            .or(self.current.as_deref())
+            .ok_or_else(|| Problem::new(code::NO_CONTEXT, "no context is selected"))?;
+        self.contexts
+            .get_key_value(name)
+            .map(|(name, context)| (name.as_str(), context))
+            .ok_or_else(|| {
+                let known: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
+                let problem =
+                    Problem::new(code::NO_CONTEXT, format!("there is no context {name:?}"));
+                match crate::document::nearest(name, &known) {
+                    Some(near) => problem.next(format!(
+                        "Did you mean {near:?}? `weft context list` shows all."
+                    )),
+                    None => problem,
+                }
+            })
     }
 }
 
@@ -122,7 +144,10 @@ pub(crate) fn path() -> Result<PathBuf, Problem> {
         .or_else(|| from("XDG_CONFIG_HOME").map(|base| PathBuf::from(base).join("weft")))
         .or_else(|| from("HOME").map(|home| PathBuf::from(home).join(".config/weft")))
         .ok_or_else(|| {
-            Problem::new(code::NO_CONTEXT, "none of WEFT_CONFIG_DIR, XDG_CONFIG_HOME and HOME is set")
+            Problem::new(
+                code::NO_CONTEXT,
+                "none of WEFT_CONFIG_DIR, XDG_CONFIG_HOME and HOME is set",
+            )
         })?;
     Ok(folder.join("config.yaml"))
 }

@@ -15,31 +15,31 @@
 //! **Invariant:** children are spawned from the main thread only: the kernel ends
 //! them when the thread that spawned them ends (see `sys`).
 
-mod options;
-mod plan;
+mod admin;
+mod contexts;
+mod control;
+mod export;
+mod failures;
+mod federation;
 mod files;
 mod folder;
-mod place;
-mod contexts;
-mod ports;
-mod sys;
-mod process;
-mod admin;
 mod http;
-mod wide_area;
 mod load;
-mod federation;
-mod start;
-mod failures;
-mod status;
-mod control;
-mod screen;
-mod up;
-mod export;
+mod options;
+mod place;
+mod plan;
+mod ports;
+mod process;
 mod remote;
+mod screen;
+mod start;
+mod status;
+mod sys;
+mod up;
+mod wide_area;
 
+pub(crate) use control::Request;
 pub(crate) use export::export;
 pub(crate) use options::{Options, WanMode};
 pub(crate) use remote::{ask, down, status};
-pub(crate) use control::Request;
 pub(crate) use up::{Home, up};

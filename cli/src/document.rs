@@ -56,9 +56,16 @@ pub(crate) fn read_resources(path: &Path) -> Result<Vec<Document>, Vec<Problem>>
         }
     }
     if documents.is_empty() && problems.is_empty() {
-        problems.push(Problem::new(code::SYNTAX, format!("{name} holds no resource")));
+        problems.push(Problem::new(
+            code::SYNTAX,
+            format!("{name} holds no resource"),
+        ));
     }
-    if problems.is_empty() { Ok(documents) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(documents)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Reads a configuration file of one kind.
@@ -70,7 +77,10 @@ pub(crate) fn read_config<T: DeserializeOwned>(path: &Path, kind: &str) -> Resul
     if header.kind != kind {
         return Err(Problem::new(
             code::UNKNOWN_KIND,
-            format!("{name}: kind is {}, this command reads a {kind}", header.kind),
+            format!(
+                "{name}: kind is {}, this command reads a {kind}",
+                header.kind
+            ),
         ));
     }
     parse(&name, &text)
@@ -83,13 +93,20 @@ fn read(path: &Path) -> Result<String, Problem> {
         std::fs::read_to_string(path)
     };
     result.map_err(|error| {
-        Problem::new(code::FILE_UNREADABLE, format!("cannot read {}", display_name(path)))
-            .detail(error)
+        Problem::new(
+            code::FILE_UNREADABLE,
+            format!("cannot read {}", display_name(path)),
+        )
+        .detail(error)
     })
 }
 
 fn display_name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
+    if path == Path::new("-") {
+        "standard input".into()
+    } else {
+        path.display().to_string()
+    }
 }
 
 /// The documents of a file, each preceded by as many empty lines as stood before it,
@@ -142,7 +159,10 @@ fn check_version(name: &str, header: &Header) -> Result<(), Problem> {
     }
     Err(Problem::new(
         code::UNKNOWN_KIND,
-        format!("{name}: apiVersion is {:?}, only weft.dev/v1 is known", header.api_version),
+        format!(
+            "{name}: apiVersion is {:?}, only weft.dev/v1 is known",
+            header.api_version
+        ),
     ))
 }
 
@@ -158,12 +178,20 @@ fn explain(name: &str, error: &serde_saphyr::Error) -> Problem {
         .map(|at| format!("{name}:{}:{}", at.line(), at.column()))
         .unwrap_or_else(|| name.to_owned());
     let (code, what, near) = match error.without_snippet() {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            (code::UNKNOWN_FIELD, format!("unknown field `{field}`"), nearest(field, expected))
-        }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            (code::WRONG_VALUE, format!("unknown value `{variant}`"), nearest(variant, expected))
-        }
+        Error::SerdeUnknownField {
+            field, expected, ..
+        } => (
+            code::UNKNOWN_FIELD,
+            format!("unknown field `{field}`"),
+            nearest(field, expected),
+        ),
+        Error::SerdeUnknownVariant {
+            variant, expected, ..
+        } => (
+            code::WRONG_VALUE,
+            format!("unknown value `{variant}`"),
+            nearest(variant, expected),
+        ),
         Error::ExternalMessage { msg, .. } => (code::SYNTAX, msg.clone(), None),
         Error::Eof { .. } => (code::SYNTAX, "the document ends too early".into(), None),
         other => {
@@ -190,7 +218,10 @@ fn strip_place(summary: &str) -> &str {
 
 /// The nearest name by edit distance, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
-    let near = names.iter().map(|name| (distance(word, name), *name)).min()?;
+    let near = names
+        .iter()
+        .map(|name| (distance(word, name), *name))
+        .min()?;
     (near.0 <= word.len().max(3) / 3 + 1).then_some(near.1)
 }
 
@@ -238,13 +269,20 @@ spec:
     fn a_misspelt_field_has_its_place_and_a_suggestion() {
         let problem = problem(&EXPORT.replace("exportTo", "exportTwo"));
         assert_eq!(problem.code, code::UNKNOWN_FIELD);
-        assert!(problem.what.starts_with("x.yaml:7:3: unknown field"), "{}", problem.what);
+        assert!(
+            problem.what.starts_with("x.yaml:7:3: unknown field"),
+            "{}",
+            problem.what
+        );
         assert!(problem.next.expect("a suggestion").contains("`exportTo`"));
     }
 
     #[test]
     fn lines_count_from_the_beginning_of_the_file() {
-        let text = format!("# first\n---\n{EXPORT}---\n{}", EXPORT.replace("port: 80", "port: 0"));
+        let text = format!(
+            "# first\n---\n{EXPORT}---\n{}",
+            EXPORT.replace("port: 80", "port: 0")
+        );
         let parts = split(&text);
         assert_eq!(parts.len(), 2);
         let problem = problem(&parts[1]);
@@ -262,7 +300,10 @@ spec:
 
     #[test]
     fn the_nearest_name_is_offered_only_if_it_is_near() {
-        assert_eq!(nearest("exportTwo", &["ports", "exportTo"]), Some("exportTo"));
+        assert_eq!(
+            nearest("exportTwo", &["ports", "exportTo"]),
+            Some("exportTo")
+        );
         assert_eq!(nearest("zebra", &["ports", "exportTo"]), None);
     }
 }

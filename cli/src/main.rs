@@ -5,9 +5,12 @@
 
 mod args;
 mod client;
+mod clock;
 mod command;
 mod context;
+mod dev;
 mod document;
+mod membership;
 mod output;
 mod problem;
 mod sample;

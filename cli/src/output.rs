@@ -25,7 +25,10 @@ pub(crate) enum Format {
 pub(crate) fn data(text: &str) {
     let mut out = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    if write!(out, "{text}{end}").and_then(|()| out.flush()).is_err() {
+    if write!(out, "{text}{end}")
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(0);
     }
 }
@@ -47,7 +50,9 @@ pub(crate) fn value(format: Format, value: &impl Serialize) {
 /// Prints a table without lines: a header in capitals, columns apart by three spaces.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
     let mut any = false;
     for row in rows {
@@ -55,8 +60,11 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         any = true;
     }
     if any {
-        let text: Vec<String> =
-            table.to_string().lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
+        let text: Vec<String> = table
+            .to_string()
+            .lines()
+            .map(|line| line.trim_end().trim_start_matches(' ').to_owned())
+            .collect();
         data(&text.join("\n"));
     } else {
         narrate("nothing to show");

@@ -46,7 +46,13 @@ pub(crate) struct Problem {
 impl Problem {
     /// A failure of this kind; its exit status follows from the code.
     pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), detail: None, next: None, exit: exit_of(code) }
+        Self {
+            code,
+            what: what.into(),
+            detail: None,
+            next: None,
+            exit: exit_of(code),
+        }
     }
 
     /// Adds what was found, shown below the first line.
@@ -84,8 +90,16 @@ impl fmt::Display for Problem {
             }
         }
         writeln!(f, "  why   {}", self.code.why)?;
-        writeln!(f, "  next  {}", self.next.as_deref().unwrap_or(self.code.next))?;
-        write!(f, "  code  {}   (more: weft explain {})", self.code, self.code)
+        writeln!(
+            f,
+            "  next  {}",
+            self.next.as_deref().unwrap_or(self.code.next)
+        )?;
+        write!(
+            f,
+            "  code  {}   (more: weft explain {})",
+            self.code, self.code
+        )
     }
 }
 
@@ -100,7 +114,13 @@ mod tests {
         let problem = Problem::new(weft_model::code::PORT_IN_USE, "127.0.0.1:7444 is in use")
             .detail("bound by another process");
         let text = problem.to_string();
-        for part in ["error: 127.0.0.1:7444", "  bound by", "  why ", "  next ", "WEFT-1007"] {
+        for part in [
+            "error: 127.0.0.1:7444",
+            "  bound by",
+            "  why ",
+            "  next ",
+            "WEFT-1007",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

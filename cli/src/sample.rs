@@ -40,7 +40,9 @@ pub(crate) struct Upstream(Uri);
 impl FromStr for Upstream {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("{text:?} is no address: {error}"))?;
+        let uri: Uri = text
+            .parse()
+            .map_err(|error| format!("{text:?} is no address: {error}"))?;
         match uri.host() {
             Some(_) => Ok(Self(uri)),
             None => Err(format!("{text:?} has no host")),
@@ -53,7 +55,8 @@ impl Sample {
     pub(crate) async fn serve(self, listen: SocketAddr) -> io::Result<()> {
         let listener = TcpListener::bind(listen).await?;
         let service = Arc::new(self);
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         loop {
             let (stream, _) = tokio::select! {
                 accepted = listener.accept() => accepted?,
@@ -82,7 +85,10 @@ async fn answer(
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => (StatusCode::OK, json!({ "ok": true })),
         (&Method::GET, _) => whole(service, &request).await,
-        _ => (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "only GET is served" })),
+        _ => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            json!({ "error": "only GET is served" }),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(body.to_string() + "\n")));
     *response.status_mut() = status;
@@ -128,17 +134,26 @@ async fn call(
     upstream: &Upstream,
     cause: &Request<Incoming>,
 ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-    let authority = upstream.0.authority().map(ToString::to_string).unwrap_or_default();
+    let authority = upstream
+        .0
+        .authority()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let stream = match service.proxy {
         Some(proxy) => TcpStream::connect(proxy).await?,
         None if authority.contains(':') => TcpStream::connect(&authority).await?,
         None => TcpStream::connect((authority.as_str(), 80)).await?,
     };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let uri = match service.proxy {
         Some(_) => upstream.0.to_string(),
-        None => upstream.0.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+        None => upstream
+            .0
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned(),
     };
     let mut request = Request::get(uri).header(hyper::header::HOST, authority);
     for name in ["traceparent", "tracestate", "x-request-id", "x-user-id"] {
@@ -146,9 +161,14 @@ async fn call(
             request = request.header(name, value);
         }
     }
-    let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+    let response = sender
+        .send_request(request.body(Full::new(Bytes::new()))?)
+        .await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await?.to_bytes();
+    let body = Limited::new(response.into_body(), ANSWER_MAX)
+        .collect()
+        .await?
+        .to_bytes();
     driver.abort();
     if !status.is_success() {
         return Err(format!("{status}: {}", String::from_utf8_lossy(&body).trim()).into());

@@ -37,7 +37,11 @@ impl Apply {
             let index = client.put(global, document, guard, self.dry_run).await?;
             // The first write moved the index; what follows is guarded by the position it made.
             guard = guard.map(|_| index);
-            let done = if self.dry_run { "would be applied" } else { "applied" };
+            let done = if self.dry_run {
+                "would be applied"
+            } else {
+                "applied"
+            };
             output::narrate(&format!("{name} {done} at index {index}"));
         }
         Ok(Exit::Done)
@@ -69,7 +73,10 @@ impl Diff {
         for document in documents {
             let wanted = serde_json::to_value(&document).unwrap_or_default();
             let (kind, namespace, name) = identity_of(&document);
-            let scope = Global { namespace, ..global.clone() };
+            let scope = Global {
+                namespace,
+                ..global.clone()
+            };
             let current = client.resources(&scope, kind, Some(&name), false).await?;
             let current = current.first().and_then(|item| item.get("spec"));
             let mut lines = Vec::new();
@@ -77,14 +84,25 @@ impl Diff {
             if !lines.is_empty() {
                 differs = true;
                 let mark = if current.is_none() { "+" } else { "~" };
-                output::data(&format!("{mark} {}\n{}", name_of(&document), lines.join("\n")));
+                output::data(&format!(
+                    "{mark} {}\n{}",
+                    name_of(&document),
+                    lines.join("\n")
+                ));
             }
         }
         if differs {
-            let files: Vec<String> =
-                self.files.files.iter().map(|file| format!("-f {}", file.display())).collect();
+            let files: Vec<String> = self
+                .files
+                .files
+                .iter()
+                .map(|file| format!("-f {}", file.display()))
+                .collect();
             let index = client.applied_index();
-            output::narrate(&format!("to apply: weft apply {} --if-index {index}", files.join(" ")));
+            output::narrate(&format!(
+                "to apply: weft apply {} --if-index {index}",
+                files.join(" ")
+            ));
         }
         Ok(if differs { Exit::Failed } else { Exit::Done })
     }
@@ -134,7 +152,9 @@ fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
     match problems.pop() {
         None => Ok(documents),
         Some(last) => {
-            problems.iter().for_each(|problem| output::narrate(&problem.to_string()));
+            problems
+                .iter()
+                .for_each(|problem| output::narrate(&problem.to_string()));
             Err(last)
         }
     }
@@ -148,7 +168,11 @@ pub(crate) fn identity_of(document: &Document) -> (Kind, Option<weft_model::Name
         Document::WorkloadEntry(r) => &r.metadata,
         Document::RoleBinding(r) => &r.metadata,
     };
-    (document.kind(), metadata.namespace.clone(), metadata.name.to_string())
+    (
+        document.kind(),
+        metadata.namespace.clone(),
+        metadata.name.to_string(),
+    )
 }
 
 fn name_of(document: &Document) -> String {
@@ -167,9 +191,10 @@ pub(crate) fn command_of(document: &Document) -> Result<Option<Command>, Problem
             })?;
             Some(Command::PutCluster(name, Box::new(cluster.spec.clone())))
         }
-        Document::RoleBinding(binding) => {
-            Some(Command::PutRoleBinding(binding.metadata.name.clone(), binding.spec.clone()))
-        }
+        Document::RoleBinding(binding) => Some(Command::PutRoleBinding(
+            binding.metadata.name.clone(),
+            binding.spec.clone(),
+        )),
         Document::ServiceExport(_) | Document::WorkloadEntry(_) => None,
     })
 }
@@ -180,7 +205,12 @@ fn changes(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names {
-                changes(&format!("{path}.{name}"), old.get(name), new.get(name), lines);
+                changes(
+                    &format!("{path}.{name}"),
+                    old.get(name),
+                    new.get(name),
+                    lines,
+                );
             }
         }
         (old, new) if old == new => {}
@@ -199,10 +229,16 @@ mod tests {
 
     #[test]
     fn every_differing_leaf_has_a_line() {
-        let (old, new) = (json!({"a": 1, "b": {"c": 2}, "d": 3}), json!({"a": 1, "b": {"c": 4}, "e": 5}));
+        let (old, new) = (
+            json!({"a": 1, "b": {"c": 2}, "d": 3}),
+            json!({"a": 1, "b": {"c": 4}, "e": 5}),
+        );
         let mut lines = Vec::new();
         changes("spec", Some(&old), Some(&new), &mut lines);
-        assert_eq!(lines, ["  ~ spec.b.c: 2 → 4", "  - spec.d: 3", "  + spec.e: 5"]);
+        assert_eq!(
+            lines,
+            ["  ~ spec.b.c: 2 → 4", "  - spec.d: 3", "  + spec.e: 5"]
+        );
     }
 
     #[test]

@@ -68,17 +68,28 @@ fn print(findings: &[Finding]) {
         }
         output::data(&format!("{:5} {}", finding.mark, finding.what));
         if let (Some(code), Some(next)) = (&finding.code, &finding.next) {
-            output::data(&format!("      next  {next}\n      more  weft explain {code}"));
+            output::data(&format!(
+                "      next  {next}\n      more  weft explain {code}"
+            ));
         }
     }
 }
 
 /// The findings of a status. Pure, so that the same status always reads the same.
 fn judge(status: &StatusView) -> Vec<Finding> {
-    let fine = |category, what: String| Finding { category, mark: Mark::Ok, what, code: None, next: None };
+    let fine = |category, what: String| Finding {
+        category,
+        mark: Mark::Ok,
+        what,
+        code: None,
+        next: None,
+    };
     let mut findings = Vec::new();
     if let Some(leader) = status.raft.leader {
-        findings.push(fine("registry", format!("node {leader} leads term {}", status.raft.term)));
+        findings.push(fine(
+            "registry",
+            format!("node {leader} leads term {}", status.raft.term),
+        ));
         findings.push(fine(
             "registry",
             format!(
@@ -88,16 +99,34 @@ fn judge(status: &StatusView) -> Vec<Finding> {
             ),
         ));
     }
-    for cluster in status.clusters.iter().filter(|cluster| cluster.path == "up") {
-        findings.push(fine("tunnels", format!("{} is {} away", cluster.name, microseconds(cluster.rtt_us))));
+    for cluster in status
+        .clusters
+        .iter()
+        .filter(|cluster| cluster.path == "up")
+    {
+        findings.push(fine(
+            "tunnels",
+            format!("{} is {} away", cluster.name, microseconds(cluster.rtt_us)),
+        ));
     }
-    for service in status.services.iter().filter(|s| s.ready.iter().any(|(_, ready)| *ready > 0)) {
+    for service in status
+        .services
+        .iter()
+        .filter(|s| s.ready.iter().any(|(_, ready)| *ready > 0))
+    {
         let ready: u32 = service.ready.iter().map(|(_, ready)| ready).sum();
-        findings.push(fine("services", format!("{} has {ready} ready endpoints", service.name)));
+        findings.push(fine(
+            "services",
+            format!("{} has {ready} ready endpoints", service.name),
+        ));
     }
     findings.extend(status.problems.iter().map(|problem| Finding {
         category: category_of(&problem.code),
-        mark: if problem.severity == "warn" { Mark::Warn } else { Mark::Fail },
+        mark: if problem.severity == "warn" {
+            Mark::Warn
+        } else {
+            Mark::Fail
+        },
         what: problem.what.clone(),
         code: Some(problem.code.clone()),
         next: Some(problem.next.clone()),

@@ -120,7 +120,7 @@ impl From<RoleArg> for ClusterRole {
 impl Cluster {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         match self {
-            Self::Init(init) => crate::membership::init(init).await,
+            Self::Init(init) => crate::membership::init(init),
             Self::Join(join) => crate::membership::join(join).await,
             Self::Token(token) => token.run(global).await,
             Self::List => {
@@ -140,7 +140,9 @@ impl Cluster {
                 let mut client = Client::connect(global).await?;
                 let status = client.status(false).await?;
                 confirm(&status, name.as_str(), yes)?;
-                let index = client.submit(Command::RemoveCluster(name.clone()), None, false).await?;
+                let index = client
+                    .submit(Command::RemoveCluster(name.clone()), None, false)
+                    .await?;
                 output::narrate(&format!("{name} removed at index {index}"));
                 Ok(Exit::Done)
             }
@@ -150,24 +152,33 @@ impl Cluster {
 
 impl Token {
     async fn run(self, global: &Global) -> Outcome {
-        let mut client = Client::connect(global).await?;
         match self {
-            Self::Create { cluster, region, role, ttl } => {
-                let token = client.grant_token(cluster, region, role.into(), ttl).await?;
+            Self::Create {
+                cluster,
+                region,
+                role,
+                ttl,
+            } => {
+                let mut client = Client::connect_for(global, &cluster).await?;
+                let token = client
+                    .grant_token(cluster, region, role.into(), ttl)
+                    .await?;
                 output::data(&token.text);
                 output::narrate(&format!(
-                    "works once, until {} from now; on the joining host:\n  weft cluster join {} --config gateway.yaml --token {}",
+                    "works once, within {}; on the joining host:\n  weft cluster join {} --config gateway.yaml --token {}",
                     weft_model::duration::format(ttl),
                     token.address,
                     "TOKEN"
                 ));
             }
             Self::List => {
+                let mut client = Client::connect(global).await?;
                 let list: serde_json::Value = client.ask("tokens", serde_json::json!({})).await?;
                 tokens(&list, global.output);
             }
             Self::Revoke { id } => {
                 let id = parse_token_id(&id)?;
+                let mut client = Client::connect(global).await?;
                 let index = client.submit(Command::RevokeToken(id), None, false).await?;
                 output::narrate(&format!("token {id} revoked at index {index}"));
             }
@@ -182,26 +193,40 @@ fn list(status: &StatusView, format: Format) {
             format,
             &serde_json::json!({ "apiVersion": "weft.dev/v1", "freshness": status.freshness, "items": status.clusters }),
         ),
-        Format::Name => status.clusters.iter().for_each(|cluster| output::data(&cluster.name)),
+        Format::Name => status
+            .clusters
+            .iter()
+            .for_each(|cluster| output::data(&cluster.name)),
         Format::Table | Format::Wide => output::table(
-            &["CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS"],
+            &[
+                "CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS",
+            ],
             status.clusters.iter().map(cluster_row),
         ),
     }
 }
 
 fn tokens(list: &serde_json::Value, format: Format) {
-    let items = list.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
+    let items = list
+        .get("items")
+        .and_then(|items| items.as_array())
+        .cloned()
+        .unwrap_or_default();
     match format {
         Format::Json | Format::Yaml => output::value(format, list),
         _ => {
             let text = |item: &serde_json::Value, key: &str| {
-                item.get(key).and_then(|value| value.as_str()).unwrap_or("-").to_owned()
+                item.get(key)
+                    .and_then(|value| value.as_str())
+                    .unwrap_or("-")
+                    .to_owned()
             };
             output::table(
                 &["ID", "CLUSTER", "REGION", "STATE"],
                 items.iter().map(|item| {
-                    ["id", "cluster", "region", "state"].map(|key| text(item, key)).to_vec()
+                    ["id", "cluster", "region", "state"]
+                        .map(|key| text(item, key))
+                        .to_vec()
                 }),
             );
         }
@@ -211,7 +236,10 @@ fn tokens(list: &serde_json::Value, format: Format) {
 /// Prints what would be lost, and goes on only with consent: `--yes`, or a typed yes on a terminal.
 fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem> {
     if !status.clusters.iter().any(|member| member.name == cluster) {
-        return Err(Problem::new(code::REFUSED, format!("{cluster} is no member")));
+        return Err(Problem::new(
+            code::REFUSED,
+            format!("{cluster} is no member"),
+        ));
     }
     let only_there: Vec<&str> = status
         .services
@@ -224,9 +252,15 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
         "{} of {} services lose their last exporter: {}",
         only_there.len(),
         status.services.len(),
-        if only_there.is_empty() { "none".to_owned() } else { only_there.join(", ") }
+        if only_there.is_empty() {
+            "none".to_owned()
+        } else {
+            only_there.join(", ")
+        }
     ));
-    output::narrate(&format!("the name {cluster} can never join this federation again"));
+    output::narrate(&format!(
+        "the name {cluster} can never join this federation again"
+    ));
     if yes {
         return Ok(());
     }
@@ -238,7 +272,8 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
             return Ok(());
         }
     }
-    let mut problem = Problem::new(code::USAGE, "not confirmed; nothing was changed").next("Add --yes.");
+    let mut problem =
+        Problem::new(code::USAGE, "not confirmed; nothing was changed").next("Add --yes.");
     problem.exit = Exit::Refused;
     Err(problem)
 }
@@ -246,9 +281,17 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
 fn parse_token_id(text: &str) -> Result<weft_model::TokenId, Problem> {
     let bytes: Option<Vec<u8>> = (0..text.len())
         .step_by(2)
-        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .map(|at| {
+            text.get(at..at + 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        })
         .collect();
     bytes
         .and_then(|bytes| weft_model::TokenId::from_slice(&bytes))
-        .ok_or_else(|| Problem::new(code::USAGE, format!("{text:?} is no token id: 32 hexadecimal digits")))
+        .ok_or_else(|| {
+            Problem::new(
+                code::USAGE,
+                format!("{text:?} is no token id: 32 hexadecimal digits"),
+            )
+        })
 }

@@ -70,7 +70,10 @@ fn list(contexts: &Contexts, format: Format) {
                     })
                 })
                 .collect();
-            output::value(format, &serde_json::json!({ "apiVersion": "weft.dev/v1", "items": items }));
+            output::value(
+                format,
+                &serde_json::json!({ "apiVersion": "weft.dev/v1", "items": items }),
+            );
         }
         Format::Table | Format::Wide => {
             let rows = contexts.contexts.iter().map(|(name, context)| {

@@ -37,8 +37,9 @@ impl Dns {
             Self::Explain { name, record } => (name, record, true),
             Self::Query { name, record } => (name, record, false),
         };
-        let mut explanation: ExplanationView =
-            client.ask("dns-explain", json!({ "name": name, "type": record })).await?;
+        let mut explanation: ExplanationView = client
+            .ask("dns-explain", json!({ "name": name, "type": record }))
+            .await?;
         if !explain {
             explanation.steps.clear();
         }

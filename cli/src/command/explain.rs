@@ -16,7 +16,9 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(self) -> Outcome {
         let Some(text) = self.code else {
-            let rows = code::TABLE.iter().map(|code| vec![code.to_string(), code.title.to_owned()]);
+            let rows = code::TABLE
+                .iter()
+                .map(|code| vec![code.to_string(), code.title.to_owned()]);
             output::table(&["CODE", "WHAT"], rows);
             return Ok(Exit::Done);
         };
@@ -24,7 +26,10 @@ impl Explain {
             Problem::new(code::USAGE, format!("there is no code {text:?}"))
                 .next("`weft explain` lists all codes.")
         })?;
-        output::data(&format!("{code}: {}\n\n  why   {}\n  next  {}", code.title, code.why, code.next));
+        output::data(&format!(
+            "{code}: {}\n\n  why   {}\n  next  {}",
+            code.title, code.why, code.next
+        ));
         Ok(Exit::Done)
     }
 }

@@ -25,19 +25,26 @@ impl Get {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let kind = parse_kind(&self.kind)?;
         let mut client = Client::connect(global).await?;
-        let items = client.resources(global, kind, self.name.as_deref(), self.consistent).await?;
+        let items = client
+            .resources(global, kind, self.name.as_deref(), self.consistent)
+            .await?;
         if items.is_empty() && self.name.is_some() {
             return Err(absent(kind, self.name.as_deref().unwrap_or_default()));
         }
         match global.output {
-            Format::Json | Format::Yaml if self.name.is_some() => output::value(global.output, &items[0]),
+            Format::Json | Format::Yaml if self.name.is_some() => {
+                output::value(global.output, &items[0])
+            }
             Format::Json | Format::Yaml => output::value(
                 global.output,
                 &serde_json::json!({ "apiVersion": "weft.dev/v1", "kind": "List", "items": items }),
             ),
             Format::Name => items.iter().for_each(|item| output::data(&full_name(item))),
             Format::Table | Format::Wide => {
-                output::table(&["KIND", "NAMESPACE", "NAME", "CLUSTER", "SPEC"], items.iter().map(row));
+                output::table(
+                    &["KIND", "NAMESPACE", "NAME", "CLUSTER", "SPEC"],
+                    items.iter().map(row),
+                );
             }
         }
         Ok(Exit::Done)
@@ -57,11 +64,17 @@ impl Describe {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let kind = parse_kind(&self.kind)?;
         let mut client = Client::connect(global).await?;
-        let items = client.resources(global, kind, Some(&self.name), false).await?;
+        let items = client
+            .resources(global, kind, Some(&self.name), false)
+            .await?;
         if items.is_empty() {
             return Err(absent(kind, &self.name));
         }
-        let format = if global.output == Format::Json { Format::Json } else { Format::Yaml };
+        let format = if global.output == Format::Json {
+            Format::Json
+        } else {
+            Format::Yaml
+        };
         items.iter().for_each(|item| output::value(format, item));
         Ok(Exit::Done)
     }
@@ -75,8 +88,10 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
         "workloadentry" | "workloadentries" | "entry" | "entries" | "we" => Kind::WorkloadEntry,
         "rolebinding" | "rolebindings" | "rb" => Kind::RoleBinding,
         _ => {
-            return Err(Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
-                .next("Use clusters, serviceexports, workloadentries or rolebindings."));
+            return Err(
+                Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
+                    .next("Use clusters, serviceexports, workloadentries or rolebindings."),
+            );
         }
     })
 }
@@ -84,7 +99,9 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
 fn absent(kind: Kind, name: &str) -> Problem {
     let mut problem = Problem::new(code::REFUSED, format!("{kind} {name} does not exist"));
     problem.exit = Exit::Failed;
-    problem.next(format!("`weft get {kind}` lists those that do; mind the namespace (-n)."))
+    problem.next(format!(
+        "`weft get {kind}` lists those that do; mind the namespace (-n)."
+    ))
 }
 
 /// `kind/namespace/name` in lower case, as `delete` takes it.
@@ -99,10 +116,21 @@ pub(crate) fn full_name(item: &Value) -> String {
 }
 
 fn row(item: &Value) -> Vec<String> {
-    let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let mut spec = item.pointer("/spec").map(Value::to_string).unwrap_or_default();
+    let text = |pointer: &str| {
+        item.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+            .to_owned()
+    };
+    let mut spec = item
+        .pointer("/spec")
+        .map(Value::to_string)
+        .unwrap_or_default();
     if spec.len() > 60 {
-        let end = (0..=57).rev().find(|at| spec.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=57)
+            .rev()
+            .find(|at| spec.is_char_boundary(*at))
+            .unwrap_or(0);
         spec.truncate(end);
         spec.push_str("...");
     }

@@ -37,10 +37,16 @@ impl Identity {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let Self::Token(Token::Create { workload, ttl }) = self;
         let wrong = |error: String| {
-            Problem::new(code::USAGE, format!("{workload:?} is not namespace/service-account: {error}"))
+            Problem::new(
+                code::USAGE,
+                format!("{workload:?} is not namespace/service-account: {error}"),
+            )
         };
-        let key: ServiceKey = workload.parse().map_err(|error: weft_model::NameError| wrong(error.to_string()))?;
-        let account = ServiceAccount::new(key.name.as_str()).map_err(|error| wrong(error.to_string()))?;
+        let key: ServiceKey = workload
+            .parse()
+            .map_err(|error: weft_model::NameError| wrong(error.to_string()))?;
+        let account =
+            ServiceAccount::new(key.name.as_str()).map_err(|error| wrong(error.to_string()))?;
         let mut client = Client::connect(global).await?;
         output::data(&client.workload_token(key.namespace, account, ttl).await?);
         Ok(Exit::Done)

@@ -33,10 +33,17 @@ impl Proxy {
             Self::Config { target } => {
                 let body = crate::client::fetch(target, "/config", global.timeout).await?;
                 let config: Value = serde_json::from_slice(&body).map_err(|error| {
-                    Problem::new(weft_model::code::UNREACHABLE, format!("{target} does not answer as a sidecar"))
-                        .detail(error)
+                    Problem::new(
+                        weft_model::code::UNREACHABLE,
+                        format!("{target} does not answer as a sidecar"),
+                    )
+                    .detail(error)
                 })?;
-                let format = if global.output == Format::Table { Format::Yaml } else { global.output };
+                let format = if global.output == Format::Table {
+                    Format::Yaml
+                } else {
+                    global.output
+                };
                 output::value(format, &config);
             }
         }
@@ -47,7 +54,10 @@ impl Proxy {
 fn status(list: &ListView<ProxyView>, format: Format) {
     match format {
         Format::Json | Format::Yaml => output::value(format, list),
-        Format::Name => list.items.iter().for_each(|proxy| output::data(&proxy.identity)),
+        Format::Name => list
+            .items
+            .iter()
+            .for_each(|proxy| output::data(&proxy.identity)),
         Format::Table | Format::Wide => output::table(
             &["SIDECAR", "STATE", "SENT", "NEWEST", "ENDPOINTS"],
             list.items.iter().map(|proxy| {

@@ -32,8 +32,13 @@ impl Raft {
         match self {
             Self::Members => members(&status, global.output),
             Self::Leader => {
-                let leader = status.raft.members.iter().find(|m| Some(m.node) == status.raft.leader);
-                let leader = leader.ok_or_else(|| Problem::new(code::NO_LEADER, "no leader is known"))?;
+                let leader = status
+                    .raft
+                    .members
+                    .iter()
+                    .find(|m| Some(m.node) == status.raft.leader);
+                let leader =
+                    leader.ok_or_else(|| Problem::new(code::NO_LEADER, "no leader is known"))?;
                 output::data(&full_name(leader));
             }
             Self::Transfer { to } => {
@@ -51,7 +56,8 @@ fn full_name(member: &RaftMemberView) -> String {
 }
 
 fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Problem> {
-    let named = |member: &&RaftMemberView| full_name(member) == name || member.node.to_string() == name;
+    let named =
+        |member: &&RaftMemberView| full_name(member) == name || member.node.to_string() == name;
     status.raft.members.iter().find(named).ok_or_else(|| {
         let known: Vec<String> = status.raft.members.iter().map(full_name).collect();
         Problem::new(code::USAGE, format!("there is no gateway {name:?}"))
@@ -62,7 +68,11 @@ fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Pr
 fn members(status: &StatusView, format: Format) {
     match format {
         Format::Json | Format::Yaml => output::value(format, &status.raft),
-        Format::Name => status.raft.members.iter().for_each(|member| output::data(&full_name(member))),
+        Format::Name => status
+            .raft
+            .members
+            .iter()
+            .for_each(|member| output::data(&full_name(member))),
         Format::Table | Format::Wide => output::table(
             &["NODE", "GATEWAY", "ROLE", "REACHABLE", "RTT"],
             status.raft.members.iter().map(|member| {

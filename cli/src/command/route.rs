@@ -26,8 +26,9 @@ impl Route {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let Self::Explain { method, url } = self;
         let mut client = Client::connect(global).await?;
-        let explanation: ExplanationView =
-            client.ask("route-explain", json!({ "method": method, "url": url })).await?;
+        let explanation: ExplanationView = client
+            .ask("route-explain", json!({ "method": method, "url": url }))
+            .await?;
         Ok(print(&explanation, global.output))
     }
 }
@@ -40,11 +41,22 @@ pub(crate) fn print(explanation: &ExplanationView, format: Format) -> Exit {
         Format::Table | Format::Wide => {
             output::data(&explanation.question);
             for step in &explanation.steps {
-                output::data(&format!("  {:8} {:40} {}", step.verdict, step.subject, step.reason));
+                output::data(&format!(
+                    "  {:8} {:40} {}",
+                    step.verdict, step.subject, step.reason
+                ));
             }
-            let code = explanation.code.as_ref().map(|code| format!("   ({code})")).unwrap_or_default();
+            let code = explanation
+                .code
+                .as_ref()
+                .map(|code| format!("   ({code})"))
+                .unwrap_or_default();
             output::data(&format!("→ {}{code}", explanation.result));
         }
     }
-    if explanation.code.is_some() { Exit::Failed } else { Exit::Done }
+    if explanation.code.is_some() {
+        Exit::Failed
+    } else {
+        Exit::Done
+    }
 }

@@ -41,7 +41,11 @@ impl Sample {
         let listen = self.listen;
         super::block_on(async move {
             service.serve(listen).await.map_err(|error| {
-                Problem::new(weft_model::code::PORT_IN_USE, format!("cannot serve on {listen}")).detail(error)
+                Problem::new(
+                    weft_model::code::PORT_IN_USE,
+                    format!("cannot serve on {listen}"),
+                )
+                .detail(error)
             })?;
             Ok(Exit::Done)
         })

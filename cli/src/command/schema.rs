@@ -35,7 +35,7 @@ impl SchemaKind {
             Self::WorkloadEntry => schema_for!(WorkloadEntry),
             Self::RoleBinding => schema_for!(RoleBinding),
             Self::GatewayConfig => schema_for!(weft_gateway::config::GatewayConfigFile),
-            Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfigFile),
+            Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfig),
         }
     }
 }
@@ -45,8 +45,10 @@ impl Schema {
         let schema = match self.kind {
             Some(kind) => serde_json::json!(kind.schema()),
             None => {
-                let kinds: Vec<_> =
-                    <SchemaKind as clap::ValueEnum>::value_variants().iter().map(|k| k.schema()).collect();
+                let kinds: Vec<_> = <SchemaKind as clap::ValueEnum>::value_variants()
+                    .iter()
+                    .map(|k| k.schema())
+                    .collect();
                 serde_json::json!({
                     "$schema": "https://json-schema.org/draft/2020-12/schema",
                     "oneOf": kinds,

@@ -32,8 +32,9 @@ impl Service {
                 services(&list, global.output);
             }
             Self::Endpoints { service } => {
-                let list: ListView<EndpointView> =
-                    client.ask("endpoints", json!({ "service": service })).await?;
+                let list: ListView<EndpointView> = client
+                    .ask("endpoints", json!({ "service": service }))
+                    .await?;
                 endpoints(&list, global.output);
             }
         }
@@ -44,11 +45,24 @@ impl Service {
 fn services(list: &ListView<ServiceView>, format: Format) {
     match format {
         Format::Json | Format::Yaml => output::value(format, list),
-        Format::Name => list.items.iter().for_each(|service| output::data(&service.name)),
+        Format::Name => list
+            .items
+            .iter()
+            .for_each(|service| output::data(&service.name)),
         Format::Table | Format::Wide => output::table(
-            &["SERVICE", "TYPE", "PORTS", "VIRTUAL IP", "READY BY CLUSTER", "CONFLICTS"],
+            &[
+                "SERVICE",
+                "TYPE",
+                "PORTS",
+                "VIRTUAL IP",
+                "READY BY CLUSTER",
+                "CONFLICTS",
+            ],
             list.items.iter().map(|service| {
-                let ready = service.ready.iter().map(|(cluster, ready)| format!("{cluster} {ready}"));
+                let ready = service
+                    .ready
+                    .iter()
+                    .map(|(cluster, ready)| format!("{cluster} {ready}"));
                 vec![
                     service.name.clone(),
                     service.service_type.clone(),
@@ -65,11 +79,20 @@ fn services(list: &ListView<ServiceView>, format: Format) {
 fn endpoints(list: &ListView<EndpointView>, format: Format) {
     match format {
         Format::Json | Format::Yaml => output::value(format, list),
-        Format::Name => list.items.iter().for_each(|endpoint| output::data(&endpoint.id)),
+        Format::Name => list
+            .items
+            .iter()
+            .for_each(|endpoint| output::data(&endpoint.id)),
         Format::Table | Format::Wide => output::table(
-            &["ENDPOINT", "CLUSTER", "VERSION", "HEALTH", "WEIGHT", "VERDICT"],
+            &[
+                "ENDPOINT", "CLUSTER", "VERSION", "HEALTH", "WEIGHT", "VERDICT",
+            ],
             list.items.iter().map(|endpoint| {
-                let id = if format == Format::Wide { endpoint.id.as_str() } else { endpoint.id.get(..8).unwrap_or(&endpoint.id) };
+                let id = if format == Format::Wide {
+                    endpoint.id.as_str()
+                } else {
+                    endpoint.id.get(..8).unwrap_or(&endpoint.id)
+                };
                 vec![
                     id.to_owned(),
                     endpoint.cluster.clone(),

@@ -22,10 +22,17 @@ impl Status {
         let status: StatusView = client.status(self.consistent).await?;
         match global.output {
             Format::Json | Format::Yaml => output::value(global.output, &status),
-            Format::Name => status.clusters.iter().for_each(|cluster| output::data(&cluster.name)),
+            Format::Name => status
+                .clusters
+                .iter()
+                .for_each(|cluster| output::data(&cluster.name)),
             Format::Table | Format::Wide => print(&status),
         }
-        Ok(if status.problems.is_empty() { Exit::Done } else { Exit::Failed })
+        Ok(if status.problems.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 }
 
@@ -35,7 +42,10 @@ fn print(status: &StatusView) {
         .members
         .iter()
         .find(|member| Some(member.node) == status.raft.leader)
-        .map_or_else(|| "none".to_owned(), |member| format!("{}/{}", member.cluster, member.gateway));
+        .map_or_else(
+            || "none".to_owned(),
+            |member| format!("{}/{}", member.cluster, member.gateway),
+        );
     output::data(&format!(
         "federation {}   seen from {}/{}   index {}   {} old   leader {leader} (term {})\n",
         status.federation,
@@ -46,7 +56,9 @@ fn print(status: &StatusView) {
         status.raft.term,
     ));
     output::table(
-        &["CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS"],
+        &[
+            "CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS",
+        ],
         status.clusters.iter().map(cluster_row),
     );
     output::data("");
@@ -57,13 +69,21 @@ fn print(status: &StatusView) {
                 service.name.clone(),
                 service.service_type.clone(),
                 service.ports.join(","),
-                service.ready.iter().map(|(_, ready)| ready).sum::<u32>().to_string(),
+                service
+                    .ready
+                    .iter()
+                    .map(|(_, ready)| ready)
+                    .sum::<u32>()
+                    .to_string(),
                 service.exporters.join(","),
             ]
         }),
     );
     for problem in &status.problems {
-        output::data(&format!("\n{}: {} ({})\n  next  {}", problem.severity, problem.what, problem.code, problem.next));
+        output::data(&format!(
+            "\n{}: {} ({})\n  next  {}",
+            problem.severity, problem.what, problem.code, problem.next
+        ));
     }
 }
 
@@ -73,7 +93,11 @@ pub(crate) fn cluster_row(cluster: &ClusterView) -> Vec<String> {
         cluster.region.clone(),
         cluster.role.clone(),
         cluster.lease.clone(),
-        if cluster.drain { format!("{}, draining", cluster.path) } else { cluster.path.clone() },
+        if cluster.drain {
+            format!("{}, draining", cluster.path)
+        } else {
+            cluster.path.clone()
+        },
         microseconds(cluster.rtt_us),
         cluster.gateways.join(","),
     ]

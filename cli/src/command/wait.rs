@@ -53,16 +53,26 @@ impl Wait {
 
     async fn holds(&self, global: &Global) -> Result<bool, Problem> {
         let (kind, name) = self.target.split_once('/').ok_or_else(|| {
-            Problem::new(code::USAGE, format!("{:?} is not of the form kind/name", self.target))
+            Problem::new(
+                code::USAGE,
+                format!("{:?} is not of the form kind/name", self.target),
+            )
         })?;
         let mut client = Client::connect(global).await?;
         if matches!(kind, "service" | "svc") {
             let key: ServiceKey = name.parse().map_err(|error| {
-                Problem::new(code::USAGE, format!("{name:?} is not namespace/name: {error}"))
+                Problem::new(
+                    code::USAGE,
+                    format!("{name:?} is not namespace/name: {error}"),
+                )
             })?;
             let list: ListView<ServiceView> = client.ask("services", json!({})).await?;
-            let found = list.items.iter().find(|service| service.name == key.to_string());
-            let ready = found.is_some_and(|service| service.ready.iter().any(|(_, ready)| *ready > 0));
+            let found = list
+                .items
+                .iter()
+                .find(|service| service.name == key.to_string());
+            let ready =
+                found.is_some_and(|service| service.ready.iter().any(|(_, ready)| *ready > 0));
             return Ok(match self.condition {
                 Condition::Exists => found.is_some(),
                 Condition::Delete => found.is_none(),
@@ -72,7 +82,9 @@ impl Wait {
         if self.condition == Condition::Ready {
             return Err(Problem::new(code::USAGE, "only services become ready"));
         }
-        let found = client.resources(global, parse_kind(kind)?, Some(name), false).await?;
+        let found = client
+            .resources(global, parse_kind(kind)?, Some(name), false)
+            .await?;
         Ok(found.is_empty() == (self.condition == Condition::Delete))
     }
 }

@@ -5,7 +5,6 @@
 //! signed here, naming the operator who ordered them.
 
 mod authorise;
-mod explain;
 mod read;
 mod status;
 pub mod view;
@@ -55,7 +54,8 @@ impl AdminService {
     }
 
     fn document(&self, value: &impl Serialize) -> Result<Response<Document>, Status> {
-        let json = serde_json::to_vec(value).map_err(|error| Status::internal(error.to_string()))?;
+        let json =
+            serde_json::to_vec(value).map_err(|error| Status::internal(error.to_string()))?;
         let fresh = status::freshness(&self.hub);
         Ok(Response::new(Document {
             json: Bytes::from(json),
@@ -84,12 +84,16 @@ impl Admin for AdminService {
         request: Request<SubmitRequest>,
     ) -> Result<Response<SubmitResponse>, Status> {
         let user = authorise::needs(&self.hub, &request, Role::Operator)?;
-        write::submit(&self.hub, &user, request.into_inner()).await.map(done)
+        write::submit(&self.hub, &user, request.into_inner())
+            .await
+            .map(done)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<SubmitResponse>, Status> {
         let user = authorise::needs(&self.hub, &request, Role::Operator)?;
-        write::put(&self.hub, user, request.into_inner()).await.map(done)
+        write::put(&self.hub, user, request.into_inner())
+            .await
+            .map(done)
     }
 
     async fn delete(
@@ -97,7 +101,9 @@ impl Admin for AdminService {
         request: Request<DeleteRequest>,
     ) -> Result<Response<SubmitResponse>, Status> {
         let user = authorise::needs(&self.hub, &request, Role::Operator)?;
-        write::delete(&self.hub, user, request.into_inner()).await.map(done)
+        write::delete(&self.hub, user, request.into_inner())
+            .await
+            .map(done)
     }
 
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Document>, Status> {
@@ -108,15 +114,16 @@ impl Admin for AdminService {
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
+            "order" => self.document(&read::order(&self.hub, &user)),
             "tokens" => self.document(&read::tokens(&self.hub)),
-            "proxies" => self.document(&read::proxies(&self.hub)),
-            "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
-            "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
                 self.document(&write::leave(&self.hub, user).await?)
             }
-            other => Err(refusal(code::USAGE, format!("there is no question {other:?}"))),
+            other => Err(refusal(
+                code::USAGE,
+                format!("there is no question {other:?}"),
+            )),
         }
     }
 
@@ -136,19 +143,33 @@ impl Admin for AdminService {
         request: Request<IssueWorkloadTokenRequest>,
     ) -> Result<Response<IssueWorkloadTokenResponse>, Status> {
         let user = authorise::needs(&self.hub, &request, Role::Operator)?;
-        let IssueWorkloadTokenRequest { namespace, account, ttl_ms, .. } = request.into_inner();
-        let invalid = |error: weft_model::NameError| refusal(code::INVALID_RESOURCE, error.to_string());
+        let IssueWorkloadTokenRequest {
+            namespace,
+            account,
+            ttl_ms,
+            ..
+        } = request.into_inner();
+        let invalid =
+            |error: weft_model::NameError| refusal(code::INVALID_RESOURCE, error.to_string());
         let hub = &self.hub;
         let bundle = hub.bundle_der();
-        let bundle: Vec<_> =
-            bundle.iter().map(|der| rustls_pki_types::CertificateDer::from(der.as_ref())).collect();
+        let bundle: Vec<_> = bundle
+            .iter()
+            .map(|der| rustls_pki_types::CertificateDer::from(der.as_ref()))
+            .collect();
         let claims = EnrolmentClaims {
             trust_domain: hub.trust_domain().clone(),
             namespace: namespace.parse().map_err(invalid)?,
             account: account.parse().map_err(invalid)?,
             expires: hub.now().after(std::time::Duration::from_millis(ttl_ms)),
             bundle_hash: bundle_hash(&bundle),
-            addresses: hub.config().api.advertised().map(Into::into).into_iter().collect(),
+            addresses: hub
+                .config()
+                .api
+                .advertised()
+                .map(Into::into)
+                .into_iter()
+                .collect(),
             signer: hub.gateway().clone(),
         };
         let id = claims.spiffe_id();
@@ -156,7 +177,9 @@ impl Admin for AdminService {
             .and_then(|token| token.expose())
             .map_err(|error| refusal(code::INVALID_RESOURCE, error.to_string()))?;
         tracing::info!(%id, %user, "an enrolment token was made");
-        Ok(Response::new(IssueWorkloadTokenResponse { token: token.to_string() }))
+        Ok(Response::new(IssueWorkloadTokenResponse {
+            token: token.to_string(),
+        }))
     }
 
     async fn transfer_leader(
@@ -175,5 +198,9 @@ impl Admin for AdminService {
 }
 
 fn done(index: Index) -> Response<SubmitResponse> {
-    Response::new(SubmitResponse { index: index.0, outcome: String::new(), code: String::new() })
+    Response::new(SubmitResponse {
+        index: index.0,
+        outcome: String::new(),
+        code: String::new(),
+    })
 }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use tonic::{Request, Status};
 use weft_model::{Code, SpiffeId};
 
+use crate::peer::PeerIdentity;
+
 pub use enrolment::EnrolmentService;
 pub use listener::{ApiError, ApiListener, serve};
 pub use renewal::RenewalService;
@@ -25,7 +27,10 @@ pub struct Caller(pub Option<Arc<SpiffeId>>);
 
 /// The caller of a request; only a mistake in wiring leaves it out.
 pub(crate) fn caller<T>(request: &Request<T>) -> Option<&SpiffeId> {
-    request.extensions().get::<Caller>().and_then(|caller| caller.0.as_deref())
+    request
+        .extensions()
+        .get::<Caller>()
+        .and_then(|caller| caller.0.as_deref())
 }
 
 /// A refusal with its `WEFT-nnnn` code, which the CLI reads from the metadata.
@@ -45,4 +50,19 @@ pub(crate) fn refusal(code: Code, what: impl Into<String>) -> Status {
         status.metadata_mut().insert("weft-code", value);
     }
     status
+}
+
+/// Passes a caller's identity to services that want it as [`PeerIdentity`]; without one, the call
+/// is refused.
+pub(crate) fn identified(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let id = caller(&request)
+        .ok_or_else(|| {
+            refusal(
+                weft_model::code::NOT_AUTHORISED,
+                "this call needs an identity",
+            )
+        })?
+        .clone();
+    request.extensions_mut().insert(PeerIdentity(id));
+    Ok(request)
 }

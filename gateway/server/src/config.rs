@@ -142,7 +142,12 @@ pub struct DnsConfig {
 
 impl Default for DnsConfig {
     fn default() -> Self {
-        Self { bind: dns_bind_default(), zone: zone_default(), upstreams: Vec::new(), aaaa: false }
+        Self {
+            bind: dns_bind_default(),
+            zone: zone_default(),
+            upstreams: Vec::new(),
+            aaaa: false,
+        }
     }
 }
 
@@ -160,7 +165,10 @@ pub struct StandInConfig {
 
 impl Default for StandInConfig {
     fn default() -> Self {
-        Self { clients: true, inbound: stand_in_default() }
+        Self {
+            clients: true,
+            inbound: stand_in_default(),
+        }
     }
 }
 
@@ -180,7 +188,10 @@ pub struct IdentityConfig {
 
 impl Default for IdentityConfig {
     fn default() -> Self {
-        Self { leaf_lifetime: leaf_default(), ca_lifetime: ca_default() }
+        Self {
+            leaf_lifetime: leaf_default(),
+            ca_lifetime: ca_default(),
+        }
     }
 }
 
@@ -188,7 +199,10 @@ const ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn listen(ip: IpAddr, port: u16) -> ListenAdvertise {
-    ListenAdvertise { bind: SocketAddr::new(ip, port), advertise: None }
+    ListenAdvertise {
+        bind: SocketAddr::new(ip, port),
+        advertise: None,
+    }
 }
 fn tunnel_default() -> ListenAdvertise {
     listen(ANY, 7443)
@@ -203,7 +217,9 @@ fn stand_in_default() -> ListenAdvertise {
     listen(ANY, 7446)
 }
 fn console_default() -> Listen {
-    Listen { bind: SocketAddr::new(LOOPBACK, 7480) }
+    Listen {
+        bind: SocketAddr::new(LOOPBACK, 7480),
+    }
 }
 fn dns_bind_default() -> SocketAddr {
     SocketAddr::new(LOOPBACK, 8653)
@@ -241,6 +257,8 @@ impl GatewayConfig {
 
     /// The file whose key encrypts private keys.
     pub fn key_path(&self) -> PathBuf {
-        self.key_file.clone().unwrap_or_else(|| self.state_dir.join("key"))
+        self.key_file
+            .clone()
+            .unwrap_or_else(|| self.state_dir.join("key"))
     }
 }

@@ -5,22 +5,22 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::Status;
-use weft_identity::{Authority, Bundle, BundleSource, SigningKey, SvidSource};
+use weft_identity::{Authority, Bundle, BundleSource, SigningKey, Svid, SvidSource};
 use weft_model::{
-    Author, ClusterName, Command, Entry, Federation, FederationDomain, GatewayName, Generation, Index,
-    NodeId, Refusal, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime, code,
+    Author, ClusterName, Command, Entry, Federation, FederationDomain, GatewayName, Generation,
+    Index, NodeId, Refusal, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime,
+    code,
 };
-use weft_plan::catalog::CatalogView;
 use weft_plan::Outlook;
-use weft_plan::dns::Zones;
+use weft_plan::catalog::CatalogView;
 use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
+use crate::catalog::{CatalogHandle, LeaseKeeper};
 use crate::config::GatewayConfig;
-use crate::membership::Membership;
+use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
 use crate::tunnel::Tunnels;
 
@@ -42,8 +42,8 @@ pub struct Hub {
     bundles: BundleSource,
     registry: Registry,
     tunnels: Tunnels,
-    catalog: Arc<ArcSwap<CatalogView>>,
-    zones: Arc<ArcSwap<Zones>>,
+    catalog: CatalogHandle,
+    leases: LeaseKeeper,
     clock: Clock,
 }
 
@@ -67,10 +67,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The tunnels.
     pub tunnels: Tunnels,
-    /// The newest catalog view.
-    pub catalog: Arc<ArcSwap<CatalogView>>,
-    /// The newest DNS zones.
-    pub zones: Arc<ArcSwap<Zones>>,
+    /// The catalog.
+    pub catalog: CatalogHandle,
     /// The origin of its moments.
     pub clock: Clock,
 }
@@ -78,7 +76,15 @@ pub struct Parts {
 impl Hub {
     /// Takes the membership apart and joins it with the running parts.
     pub fn new(config: GatewayConfig, membership: Membership, parts: Parts) -> Self {
-        let Parts { svid, bundles, registry, tunnels, catalog, zones, clock } = parts;
+        let Parts {
+            svid,
+            bundles,
+            registry,
+            tunnels,
+            catalog,
+            clock,
+        } = parts;
+        let membership_cluster = membership.cluster.clone();
         Self {
             trust_domain: membership.bundle.trust_domain().clone(),
             domain: membership.domain,
@@ -93,8 +99,8 @@ impl Hub {
             bundles,
             registry,
             tunnels,
+            leases: LeaseKeeper::new(membership_cluster),
             catalog,
-            zones,
             clock,
         }
     }
@@ -141,12 +147,17 @@ impl Hub {
 
     /// The newest catalog view.
     pub fn catalog(&self) -> Arc<CatalogView> {
-        self.catalog.load_full()
+        self.catalog.view()
     }
 
-    /// The newest DNS zones.
-    pub fn zones(&self) -> Arc<Zones> {
-        self.zones.load_full()
+    /// The catalog.
+    pub(crate) fn catalog_handle(&self) -> &CatalogHandle {
+        &self.catalog
+    }
+
+    /// The leases, ours and, while we lead, everybody's.
+    pub(crate) fn leases(&self) -> &LeaseKeeper {
+        &self.leases
     }
 
     /// How it sees the other clusters now.
@@ -180,8 +191,13 @@ impl Hub {
     pub fn bundle_der(&self) -> Vec<Bytes> {
         let bundles = self.bundles.current();
         let own: Option<&Bundle> = bundles.of(&self.trust_domain);
-        own.map(|bundle| bundle.certificates().map(|der| Bytes::copy_from_slice(der)).collect())
-            .unwrap_or_default()
+        own.map(|bundle| {
+            bundle
+                .certificates()
+                .map(|der| Bytes::copy_from_slice(der))
+                .collect()
+        })
+        .unwrap_or_default()
     }
 
     /// The key it signs entries and enrolment tokens with.
@@ -192,18 +208,45 @@ impl Hub {
     /// A certificate for `id`, if this gateway holds the cluster's CA.
     pub fn issue(&self, csr: &[u8], id: &SpiffeId) -> Result<Vec<Bytes>, Status> {
         let authority = self.authority.as_ref().ok_or_else(|| {
-            refusal(code::NOT_ISSUER, format!("{}/{} does not hold the cluster's CA", self.cluster, self.gateway))
+            refusal(
+                code::NOT_ISSUER,
+                format!(
+                    "{}/{} does not hold the cluster's CA",
+                    self.cluster, self.gateway
+                ),
+            )
         })?;
         let lifetime = self.config.identity.leaf_lifetime;
-        let chain = authority.issue(csr, id, lifetime, self.now()).map_err(|error| {
-            refusal(code::INVALID_RESOURCE, format!("no certificate for {id}: {error}"))
-        })?;
-        Ok(chain.into_iter().map(|der| Bytes::from(der.to_vec())).collect())
+        let chain = authority
+            .issue(csr, id, lifetime, self.now())
+            .map_err(|error| {
+                refusal(
+                    code::INVALID_RESOURCE,
+                    format!("no certificate for {id}: {error}"),
+                )
+            })?;
+        Ok(chain
+            .into_iter()
+            .map(|der| Bytes::from(der.to_vec()))
+            .collect())
+    }
+
+    /// Whether this gateway holds the cluster's CA.
+    pub fn holds_authority(&self) -> bool {
+        self.authority.is_some()
+    }
+
+    /// Writes a renewed identity to the state folder.
+    pub(crate) fn keep_svid(&self, svid: &Svid) -> Result<(), MembershipError> {
+        crate::membership::keep_svid(&self.config, svid)
     }
 
     /// Has a signed entry committed and applied here.
     pub async fn propose(&self, proposal: Proposal) -> Result<Index, Status> {
-        self.registry.propose(proposal).await.map_err(|error| propose_status(&error))
+        self.registry
+            .propose(proposal)
+            .await
+            .map_err(|error| propose_status(&error))
     }
 
     /// Signs a command as this gateway and has it committed, again if another write of this
@@ -212,13 +255,21 @@ impl Hub {
         let mut lost = None;
         for _ in 0..RACES_MAX {
             let generation = self.registry.state().next_generation(&self.cluster);
-            let proposal = Proposal::sign(&self.signing, &self.draft(command.clone(), order.clone(), generation));
+            let proposal = Proposal::sign(
+                &self.signing,
+                &self.draft(command.clone(), order.clone(), generation),
+            );
             match self.registry.propose(proposal).await {
-                Err(ProposeError::Refused(refused @ Refusal::StaleGeneration { .. })) => lost = Some(refused),
+                Err(ProposeError::Refused(refused @ Refusal::StaleGeneration { .. })) => {
+                    lost = Some(refused)
+                }
                 result => return result.map_err(|error| propose_status(&error)),
             }
         }
-        Err(refusal(code::REFUSED, lost.map(|refused| refused.to_string()).unwrap_or_default()))
+        Err(refusal(
+            code::REFUSED,
+            lost.map(|refused| refused.to_string()).unwrap_or_default(),
+        ))
     }
 
     /// What `command` would come to if it were applied now, changing nothing.
@@ -261,7 +312,9 @@ pub(crate) fn rehearse(state: &Federation, entry: &Entry) -> Result<(), Status> 
 
 /// The wall clock, read in one place.
 pub(crate) fn wall_clock() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -269,10 +322,12 @@ pub(crate) fn wall_clock() -> WallTime {
 pub(crate) fn propose_status(error: &ProposeError) -> Status {
     let code = match error {
         ProposeError::Refused(refused) => return refused_status(refused),
-        ProposeError::NoLeader => code::NO_LEADER,
-        ProposeError::Timeout => code::OUTCOME_UNKNOWN,
+        ProposeError::NoLeader { .. } => code::NO_LEADER,
+        ProposeError::Timeout { .. } => code::OUTCOME_UNKNOWN,
         ProposeError::TooLarge { .. } => code::TOO_LARGE,
-        _ => code::NO_LEADER,
+        ProposeError::Overloaded { .. } | ProposeError::Shutdown => code::NO_LEADER,
+        ProposeError::Unreadable { .. } => code::QUARANTINED,
+        ProposeError::Disk(_) => code::DISK,
     };
     refusal(code, error.to_string())
 }
@@ -280,7 +335,9 @@ pub(crate) fn propose_status(error: &ProposeError) -> Status {
 /// The federation's refusal as its caller sees it.
 fn refused_status(refused: &Refusal) -> Status {
     let code = match refused {
-        Refusal::Signature | Refusal::NotOwner { .. } | Refusal::Namespace { .. } => code::NOT_AUTHORISED,
+        Refusal::Signature | Refusal::NotOwner { .. } | Refusal::Namespace { .. } => {
+            code::NOT_AUTHORISED
+        }
         Refusal::Token(weft_model::token::USED) => code::TOKEN_USED,
         Refusal::Token(weft_model::token::EXPIRED) => code::TOKEN_EXPIRED,
         Refusal::Token(weft_model::token::REVOKED) => code::TOKEN_REVOKED,
@@ -288,4 +345,18 @@ fn refused_status(refused: &Refusal) -> Status {
         _ => code::REFUSED,
     };
     refusal(code, refused.to_string())
+}
+
+impl crate::control::Questions for Hub {
+    fn answer(&self, question: &crate::tunnel::Question) -> Result<Bytes, String> {
+        if question.method == crate::gateway::METHOD_RENEW {
+            let state = self.registry.state();
+            let (cluster, _) = state
+                .cluster_of(&question.peer.trust_domain)
+                .ok_or_else(|| format!("{} is of no member", question.peer))?;
+            self.leases.renewed(cluster.clone());
+            return Ok(Bytes::new());
+        }
+        Err(format!("there is no method {:?}", question.method))
+    }
 }

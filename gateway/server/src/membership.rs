@@ -148,13 +148,17 @@ impl Membership {
     /// Reads the membership in `config.state_dir`, and checks that it is this gateway's.
     pub fn open(config: &GatewayConfigFile) -> Result<Self, MembershipError> {
         let spec = &config.spec;
-        let record = read(&spec.state_dir)?
-            .ok_or_else(|| MembershipError::None(spec.state_dir.clone()))?;
+        let record =
+            read(&spec.state_dir)?.ok_or_else(|| MembershipError::None(spec.state_dir.clone()))?;
         let found = format!("{}/{}", record.cluster, record.gateway);
         let configured = format!("{}/{}", spec.cluster, config.metadata.name);
         if found != configured {
             let folder = spec.state_dir.clone();
-            return Err(MembershipError::Foreign { folder, found, configured });
+            return Err(MembershipError::Foreign {
+                folder,
+                found,
+                configured,
+            });
         }
         Self::assemble(record, &key_store(spec)?, &spec.state_dir)
     }
@@ -179,10 +183,16 @@ impl Membership {
 
     fn record(&self) -> wire::Membership {
         let der = |certificates: &[CertificateDer<'static>]| -> Vec<Bytes> {
-            certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect()
+            certificates
+                .iter()
+                .map(|der| Bytes::copy_from_slice(der))
+                .collect()
         };
         let bundle = |bundle: &Bundle| -> Vec<Bytes> {
-            bundle.certificates().map(|der| Bytes::copy_from_slice(der)).collect()
+            bundle
+                .certificates()
+                .map(|der| Bytes::copy_from_slice(der))
+                .collect()
         };
         wire::Membership {
             version: VERSION,
@@ -193,7 +203,11 @@ impl Membership {
             signer_epoch: self.epoch.0,
             chain: der(self.svid.chain()),
             bundle: bundle(&self.bundle),
-            operators: self.operators.as_ref().map(|ca| bundle(ca.bundle())).unwrap_or_default(),
+            operators: self
+                .operators
+                .as_ref()
+                .map(|ca| bundle(ca.bundle()))
+                .unwrap_or_default(),
             founding: self.founding.clone().unwrap_or_default(),
             peers: self
                 .peers
@@ -202,7 +216,10 @@ impl Membership {
                     node: peer.node.0,
                     cluster: peer.cluster.to_string(),
                     gateway: peer.gateway.to_string(),
-                    tunnel: peer.tunnel.map(|address| address.to_string()).unwrap_or_default(),
+                    tunnel: peer
+                        .tunnel
+                        .map(|address| address.to_string())
+                        .unwrap_or_default(),
                     api: String::new(),
                     bundle: bundle(&peer.bundle),
                 })
@@ -216,28 +233,40 @@ impl Membership {
         folder: &Path,
     ) -> Result<Self, MembershipError> {
         let path = folder.join(FILE);
-        let damaged = |what: &str| MembershipError::Damaged { path: path.clone(), what: what.to_owned() };
+        let damaged = |what: &str| MembershipError::Damaged {
+            path: path.clone(),
+            what: what.to_owned(),
+        };
         let name = |error: NameError| damaged(&error.to_string());
         let domain: FederationDomain = record.domain.parse().map_err(name)?;
         let cluster: ClusterName = record.cluster.parse().map_err(name)?;
         let trust_domain = TrustDomain::of_cluster(&cluster, &domain);
-        let key = keys.load("svid")?.ok_or_else(|| damaged("the identity's key is gone"))?;
-        let seed = keys.load("signing")?.ok_or_else(|| damaged("the signing key is gone"))?;
-        let seed: [u8; 32] =
-            seed.as_slice().try_into().map_err(|_| damaged("the signing key has another length"))?;
+        let seed = keys
+            .load("signing")?
+            .ok_or_else(|| damaged("the signing key is gone"))?;
+        let seed: [u8; 32] = seed
+            .as_slice()
+            .try_into()
+            .map_err(|_| damaged("the signing key has another length"))?;
         let authority = match (keys.load("ca")?, record.bundle.first()) {
-            (Some(key), Some(root)) => Some(Authority::open(trust_domain.clone(), certificate(root), &key)?),
+            (Some(key), Some(root)) => Some(Authority::open(
+                trust_domain.clone(),
+                certificate(root),
+                &key,
+            )?),
             _ => None,
         };
         let operators = match (keys.load("operators-ca")?, record.operators.first()) {
-            (Some(key), Some(root)) => {
-                Some(Authority::open(TrustDomain::of_operators(&domain), certificate(root), &key)?)
-            }
+            (Some(key), Some(root)) => Some(Authority::open(
+                TrustDomain::of_operators(&domain),
+                certificate(root),
+                &key,
+            )?),
             _ => None,
         };
         Ok(Self {
             bundle: Bundle::new(trust_domain, record.bundle.iter().map(certificate))?,
-            svid: Svid::from_der(record.chain.iter().map(certificate).collect(), key)?,
+            svid: load_svid(keys, &record)?.ok_or_else(|| damaged("the identity's key is gone"))?,
             signing: SigningKey::from_seed(seed),
             gateway: record.gateway.parse().map_err(name)?,
             node: NodeId(record.node),
@@ -256,6 +285,34 @@ impl Membership {
     }
 }
 
+/// The key that belongs to the record's chain. A crash while a renewed identity is kept leaves
+/// either key beside either record.
+fn load_svid(keys: &KeyStore, record: &wire::Membership) -> Result<Option<Svid>, MembershipError> {
+    for name in ["svid", "svid-next"] {
+        if let Some(key) = keys.load(name)?
+            && let Ok(svid) = Svid::from_der(record.chain.iter().map(certificate).collect(), key)
+        {
+            return Ok(Some(svid));
+        }
+    }
+    Ok(None)
+}
+
+/// Replaces the identity in a state folder: old or new, never a mixture.
+pub(crate) fn keep_svid(config: &GatewayConfig, svid: &Svid) -> Result<(), MembershipError> {
+    let keys = key_store(config)?;
+    let mut record =
+        read(&config.state_dir)?.ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
+    keys.put("svid-next", svid.key())?;
+    record.chain = svid
+        .chain()
+        .iter()
+        .map(|der| Bytes::copy_from_slice(der))
+        .collect();
+    write(&config.state_dir, &record)?;
+    Ok(keys.put("svid", svid.key())?)
+}
+
 fn certificate(der: &Bytes) -> CertificateDer<'static> {
     CertificateDer::from(der.to_vec())
 }
@@ -267,7 +324,11 @@ fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer,
     let trust_domain = TrustDomain::of_cluster(&cluster, domain);
     let tunnel = match peer.tunnel.as_str() {
         "" => None,
-        address => Some(address.parse().map_err(|_| format!("{address:?} is no address"))?),
+        address => Some(
+            address
+                .parse()
+                .map_err(|_| format!("{address:?} is no address"))?,
+        ),
     };
     Ok(KnownPeer {
         node: NodeId(peer.node),
@@ -280,9 +341,14 @@ fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer,
 }
 
 fn key_store(config: &GatewayConfig) -> Result<KeyStore, MembershipError> {
-    fs::create_dir_all(&config.state_dir)
-        .map_err(|source| MembershipError::Io { path: config.state_dir.clone(), source })?;
-    Ok(KeyStore::open(&config.state_dir.join("keys"), Sealing::KeyFile(config.key_path()))?)
+    fs::create_dir_all(&config.state_dir).map_err(|source| MembershipError::Io {
+        path: config.state_dir.clone(),
+        source,
+    })?;
+    Ok(KeyStore::open(
+        &config.state_dir.join("keys"),
+        Sealing::KeyFile(config.key_path()),
+    )?)
 }
 
 fn read(folder: &Path) -> Result<Option<wire::Membership>, MembershipError> {
@@ -296,9 +362,15 @@ fn read(folder: &Path) -> Result<Option<wire::Membership>, MembershipError> {
         Ok(record) if record.version == VERSION => Ok(Some(record)),
         Ok(record) => Err(MembershipError::Damaged {
             path,
-            what: format!("its version is {}, this program reads {VERSION}", record.version),
+            what: format!(
+                "its version is {}, this program reads {VERSION}",
+                record.version
+            ),
         }),
-        Err(error) => Err(MembershipError::Damaged { path, what: error.to_string() }),
+        Err(error) => Err(MembershipError::Damaged {
+            path,
+            what: error.to_string(),
+        }),
     }
 }
 

@@ -39,14 +39,24 @@ pub(crate) fn outlook(
 ) -> Outlook {
     let others = federation.clusters().filter(|(name, _)| *name != own);
     let sights = others.map(|(name, member)| {
-        let gateways: Vec<NodeId> =
-            federation.nodes().filter(|(_, node)| node.cluster == *name).map(|(id, _)| id).collect();
+        let gateways: Vec<NodeId> = federation
+            .nodes()
+            .filter(|(_, node)| node.cluster == *name)
+            .map(|(id, _)| id)
+            .collect();
         let seen: BTreeMap<NodeId, &PeerPath> = gateways
             .iter()
             .filter_map(|id| paths.peers.get(id).map(|path| (*id, path)))
             .collect();
         let lease = Lease::known(member.lapsed, silence);
-        (name.clone(), Sight { lease, path: best(seen.values(), clock), rtt: nearest(seen.values()) })
+        (
+            name.clone(),
+            Sight {
+                lease,
+                path: best(seen.values(), clock),
+                rtt: nearest(seen.values()),
+            },
+        )
     });
     Outlook::new(own.clone(), sights)
 }
@@ -61,5 +71,8 @@ fn best<'a>(paths: impl Iterator<Item = &'a &'a PeerPath> + Clone, clock: &Clock
 }
 
 fn nearest<'a>(paths: impl Iterator<Item = &'a &'a PeerPath>) -> Option<Duration> {
-    paths.filter(|path| path.state == PathState::Up).filter_map(|path| path.rtt).min()
+    paths
+        .filter(|path| path.state == PathState::Up)
+        .filter_map(|path| path.rtt)
+        .min()
 }

@@ -78,8 +78,27 @@ impl JoinToken {
         bundle_hash: [u8; 32],
         addresses: Vec<ApiAddress>,
     ) -> Self {
+        Self::with_key(
+            &SigningKey::generate(),
+            cluster,
+            region,
+            domain,
+            bundle_hash,
+            addresses,
+        )
+    }
+
+    /// A token whose key was made, and granted, before.
+    pub fn with_key(
+        key: &SigningKey,
+        cluster: ClusterName,
+        region: RegionName,
+        domain: FederationDomain,
+        bundle_hash: [u8; 32],
+        addresses: Vec<ApiAddress>,
+    ) -> Self {
         Self {
-            seed: SigningKey::generate().seed(),
+            seed: key.seed(),
             cluster,
             region,
             domain,

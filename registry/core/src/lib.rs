@@ -46,7 +46,7 @@ pub use name::{
     ClusterName, FederationDomain, GatewayName, Hostname, NameError, Namespace, PortName,
     RegionName, ServiceAccount, ServiceName, UserName, Version, ZoneName,
 };
-pub use refusal::Refusal;
+pub use refusal::{Refusal, token};
 pub use resource::{
     ApiVersion, Cluster, ClusterRole, ClusterSpec, DnsSpec, ExportSpec, ExportTo, GatewayAddress,
     GrpcProbe, HealthCheck, HttpProbe, Kind, KindName, Metadata, OnStale, Probe, RelayConsent,

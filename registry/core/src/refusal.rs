@@ -77,10 +77,13 @@ pub enum Refusal {
 }
 
 /// What a token can be that makes it useless: all that [`Refusal::Token`] ever says.
-pub(crate) mod token {
-    pub(crate) const EXPIRED: &str = "expired";
-    pub(crate) const REVOKED: &str = "revoked";
-    pub(crate) const USED: &str = "used already";
+pub mod token {
+    /// Its time is over.
+    pub const EXPIRED: &str = "expired";
+    /// An administrator withdrew it.
+    pub const REVOKED: &str = "revoked";
+    /// It made somebody a member.
+    pub const USED: &str = "used already";
     pub(crate) const TOO_LONG: &str = "valid for more than 24h: ask for less";
     pub(crate) const TOO_MANY: &str = "one too many: wait until some have expired";
     pub(crate) const OTHER: &str = "not usable";

@@ -54,7 +54,7 @@ pub struct Driver {
     /// Where the newest snapshot on the disk, or on its way there, ends.
     compacted: u64,
     /// A leader's snapshot that came in, decoded.
-    incoming: Option<Image>,
+    incoming: Option<Box<Image>>,
     /// Confirmed reads that wait for their index.
     reads: Vec<(ReadId, Index)>,
     leadership: Leadership,
@@ -69,7 +69,7 @@ struct Unpersisted {
     /// What may be said once it is on the disk.
     held: Vec<Message>,
     /// The state that becomes this node's once it is on the disk.
-    install: Option<Image>,
+    install: Option<Box<Image>>,
 }
 
 /// Why a driver cannot start from what a disk held.
@@ -98,7 +98,7 @@ impl Driver {
             ..raft::Config::default()
         };
         let quiet = slog::Logger::root(slog::Discard, slog::o!());
-        let was_member = is_member(replica.image(), settings.node);
+        let was_member = replica.image().counts(settings.node);
         let raw =
             RawNode::new(&config, replica, &quiet).map_err(|error| OpenError(Box::new(error)))?;
         let mut driver = Self {
@@ -175,7 +175,11 @@ impl Driver {
     /// The voter that could lead soonest after this leader; none if it is alone, or no leader.
     pub fn successor(&self) -> Option<NodeId> {
         let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
-        members::successor(&voters.collect(), &output::progress(&self.raw), self.settings.node)
+        members::successor(
+            &voters.collect(),
+            &output::progress(&self.raw),
+            self.settings.node,
+        )
     }
 
     fn is_leader(&self) -> bool {
@@ -208,7 +212,7 @@ impl Driver {
         }
         if message.get_msg_type() == MessageType::MsgSnapshot {
             match wire::decode_image(message.get_snapshot()) {
-                Ok(image) => self.incoming = Some(image),
+                Ok(image) => self.incoming = Some(Box::new(image)),
                 Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
             }
         }
@@ -249,7 +253,7 @@ impl Driver {
         }
         if let Some(image) = waiting.install {
             let index = image.index;
-            self.raw.mut_store().install(image);
+            self.raw.mut_store().install(*image);
             self.raw.advance_apply_to(index.0);
             self.outputs.push(Output::Installed { index });
             self.note_membership();
@@ -282,7 +286,7 @@ impl Driver {
     }
 
     /// Takes a ready's writes into the replica. None if the disk need not know at once.
-    fn stage(&mut self, ready: &mut Ready) -> Option<(Vec<Entry>, Option<Image>)> {
+    fn stage(&mut self, ready: &mut Ready) -> Option<(Vec<Entry>, Option<Box<Image>>)> {
         let must_write = ready.must_sync();
         let entries = ready.take_entries();
         let store = self.raw.mut_store();
@@ -300,8 +304,10 @@ impl Driver {
                 .filter(|image| image.index.0 == metadata.index);
             install = Some(match arrived {
                 Some(image) => image,
-                None => wire::decode_image(ready.snapshot())
-                    .expect("a snapshot is decoded before the library sees it"),
+                None => Box::new(
+                    wire::decode_image(ready.snapshot())
+                        .expect("a snapshot is decoded before the library sees it"),
+                ),
             });
         }
         store.append(&entries);
@@ -313,7 +319,7 @@ impl Driver {
         &mut self,
         ready: u64,
         entries: Vec<Entry>,
-        install: Option<Image>,
+        install: Option<Box<Image>>,
         held: Vec<Message>,
     ) {
         self.batches += 1;
@@ -331,7 +337,7 @@ impl Driver {
         self.queue(ready, batch, install, held);
     }
 
-    fn queue(&mut self, ready: u64, batch: Batch, install: Option<Image>, held: Vec<Message>) {
+    fn queue(&mut self, ready: u64, batch: Batch, install: Option<Box<Image>>, held: Vec<Message>) {
         #[cfg(feature = "bugs")]
         let (ready, batch, held) = self.misbehave(ready, batch, held);
         self.unpersisted.push_back(Unpersisted {
@@ -395,6 +401,7 @@ impl Driver {
                 let store = self.raw.mut_store();
                 store.set_conf(conf);
                 let record = store.pass(entry);
+                self.step_down_if_voteless();
                 self.note_membership();
                 record
             }
@@ -402,8 +409,26 @@ impl Driver {
         }
     }
 
+    /// A leader that its own log has just taken the vote from leads no more. It
+    /// is no plan's doing (a leader hands over first), but it may have become
+    /// leader with that entry under way, and the library would go on, and panic
+    /// for want of its own progress.
+    fn step_down_if_voteless(&mut self) {
+        let votes = self
+            .raw
+            .raft
+            .prs()
+            .conf()
+            .voters()
+            .contains(self.settings.node.0);
+        if self.is_leader() && !votes {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
     fn note_membership(&mut self) {
-        let member = is_member(self.image(), self.settings.node);
+        let member = self.image().counts(self.settings.node);
         if self.was_member && !member {
             self.outputs.push(Output::Removed);
         }
@@ -472,7 +497,7 @@ impl Driver {
             hard: self.raw.store().hard().clone(),
             install: None,
             entries: Vec::new(),
-            compaction: Some(compaction),
+            compaction: Some(Box::new(compaction)),
         };
         self.queue(0, batch, None, Vec::new());
     }
@@ -547,18 +572,6 @@ impl Driver {
             _ => (ready, batch, held),
         }
     }
-}
-
-fn is_member(image: &Image, node: NodeId) -> bool {
-    let conf = &image.conf;
-    [
-        conf.get_voters(),
-        conf.get_learners(),
-        conf.get_voters_outgoing(),
-        conf.get_learners_next(),
-    ]
-    .iter()
-    .any(|ids| ids.contains(&node.0))
 }
 
 /// Log entries per message, in bytes: enough to use a path of 100 ms, small enough to lose.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft::eraftpb::ConfState;
-use weft_model::{Federation, Index};
+use weft_model::{Federation, Index, NodeId};
 
 /// The federation's state and what the registry itself remembers, at one index.
 ///
@@ -20,6 +20,19 @@ pub struct Image {
     pub state: Federation,
     /// The records that could not be read.
     pub unreadable: Unreadable,
+}
+
+impl Image {
+    /// Whether the group counts this node, as a voter or a learner.
+    pub(crate) fn counts(&self, node: NodeId) -> bool {
+        let lists = [
+            self.conf.get_voters(),
+            self.conf.get_learners(),
+            self.conf.get_voters_outgoing(),
+            self.conf.get_learners_next(),
+        ];
+        lists.iter().any(|ids| ids.contains(&node.0))
+    }
 }
 
 /// A committed record that could not be read.

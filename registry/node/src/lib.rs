@@ -21,11 +21,11 @@ mod proposal;
 mod replica;
 pub mod wire;
 
+pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
     AppliedHere, CallError, Changes, Counters, DiskStatus, Failure, METHOD_PROPOSE,
     METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig, Start, StartError, Status,
-    TransferError, Transport, Watch, WatchError,
+    TransferError, Transport, Watch, WatchError, found,
 };
-pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use proposal::{Draft, Proposal};
 pub use replica::{Answer, Record};

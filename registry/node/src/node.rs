@@ -4,7 +4,7 @@ mod call;
 mod config;
 mod disk_thread;
 mod error;
-pub(crate) mod open;
+mod open;
 mod proposals;
 mod reads;
 mod status;
@@ -24,6 +24,7 @@ use weft_proto::peer::RaftBatch;
 
 pub use config::{RegistryConfig, Start};
 pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
+pub use open::found;
 pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
 pub use watch::{Changes, Watch, WatchError};
@@ -75,10 +76,7 @@ impl Registry {
     ///
     /// Runs on the current tokio runtime. The state that the folder holds is
     /// there when this returns, with nobody reachable.
-    pub fn start(
-        config: RegistryConfig,
-        transport: impl Transport,
-    ) -> Result<Self, StartError> {
+    pub fn start(config: RegistryConfig, transport: impl Transport) -> Result<Self, StartError> {
         task::start(config, transport)
     }
 
@@ -159,14 +157,20 @@ impl Registry {
             },
             _ => return Err(CallError::Method(method.to_owned())),
         };
-        self.events.send(event).await.map_err(|_| CallError::Stopped)?;
+        self.events
+            .send(event)
+            .await
+            .map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)
     }
 
     /// The longest round trip to another voter, as measured: ticks follow it.
     pub fn set_rtt(&self, rtt: Duration) {
         let micros = u64::try_from(config::tick_for(rtt).as_micros()).unwrap_or(u64::MAX);
-        self.shared.clock.tick_micros.store(micros, Ordering::Relaxed);
+        self.shared
+            .clock
+            .tick_micros
+            .store(micros, Ordering::Relaxed);
     }
 
     /// Hands leadership to a voter, and waits until it leads.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use weft_model::{Author, Command, Generation, RequestId, UserName, WallTime};
 
-use weft_identity::SigningKey;
 use crate::wire::{self, ENTRY_BYTES_MAX, WireError};
+use weft_identity::SigningKey;
 
 /// What an author says, before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,8 @@ pub enum Answer {
 pub struct Record {
     /// Its position.
     pub index: Index,
+    /// CRC-32 of its term, kind and bytes: equal on every node that has it.
+    pub checksum: u32,
     /// Whose proposal it was; none for the consensus's own records.
     pub request: Option<RequestId>,
     /// What came of it; none for the consensus's own records.
@@ -129,15 +131,8 @@ impl Replica {
 
     /// Applies one committed record that is none of the consensus's own.
     pub(crate) fn apply(&mut self, entry: &Entry, repeats: Repeats) -> Record {
-        let index = Index(entry.index);
-        self.image.index = index;
-        self.image.term = entry.term;
-        let mut record = Record {
-            index,
-            request: None,
-            answer: None,
-            events: Vec::new(),
-        };
+        let mut record = self.pass(entry);
+        let index = record.index;
         if entry.data.is_empty() {
             return record;
         }
@@ -164,6 +159,7 @@ impl Replica {
         self.image.term = entry.term;
         Record {
             index: Index(entry.index),
+            checksum: checksum(entry),
             request: None,
             answer: None,
             events: Vec::new(),
@@ -204,6 +200,14 @@ impl Replica {
         let weft_model::Applied { outcome, events } = state.apply(index, &entry);
         (Answer::Judged(outcome), events)
     }
+}
+
+fn checksum(entry: &Entry) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&entry.term.to_le_bytes());
+    crc.update(&[entry.get_entry_type() as u8]);
+    crc.update(&entry.data);
+    crc.finalize()
 }
 
 /// What a second record of the same request does.
@@ -270,8 +274,10 @@ impl Storage for Replica {
         if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let mut snapshot = Snapshot::default();
-        snapshot.data = data;
+        let mut snapshot = Snapshot {
+            data,
+            ..Snapshot::default()
+        };
         let metadata = snapshot.mut_metadata();
         metadata.index = image.index.0;
         metadata.term = image.term;

@@ -12,14 +12,19 @@ use crate::hub::Hub;
 /// paths in its own domain, and they mean nothing here.
 pub(super) fn needs<T>(hub: &Hub, request: &Request<T>, least: Role) -> Result<UserName, Status> {
     let denied = |what: String| refusal(code::NOT_AUTHORISED, what);
-    let id = caller(request).ok_or_else(|| denied("this call needs an operator's certificate".into()))?;
+    let id = caller(request)
+        .ok_or_else(|| denied("this call needs an operator's certificate".into()))?;
     let user = match &id.path {
-        SpiffePath::User(user) if id.trust_domain == TrustDomain::of_operators(hub.domain()) => user,
+        SpiffePath::User(user) if id.trust_domain == TrustDomain::of_operators(hub.domain()) => {
+            user
+        }
         _ => return Err(denied(format!("{id} is no operator of {}", hub.domain()))),
     };
     match hub.registry().state().role(user) {
         Some(role) if role >= least => Ok(user.clone()),
-        Some(role) => Err(denied(format!("{user} is {role:?}, this call needs {least:?}"))),
+        Some(role) => Err(denied(format!(
+            "{user} is {role:?}, this call needs {least:?}"
+        ))),
         None => Err(denied(format!("{user} has no role"))),
     }
 }

@@ -1,15 +1,20 @@
 //! Explanations: the functions that decide, asked for their reasons.
 
+use std::num::NonZeroU16;
+
 use serde_json::Value;
 use tonic::Status;
-use weft_model::{Health, ServiceKey, code};
-use weft_plan::Traffic;
+use weft_decide::{Reason, RequestHead};
+use weft_model::code;
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
 use super::status::freshness;
 use super::view::{ExplanationView, StepView};
 use crate::api::refusal;
 use crate::hub::Hub;
+
+/// The port of `http://` without one.
+const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
 fn text<'a>(arguments: &'a Value, name: &str) -> Result<&'a str, Status> {
     let given = arguments.get(name).and_then(Value::as_str);
@@ -58,43 +63,41 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         .authority()
         .ok_or_else(|| refusal(code::USAGE, format!("{url:?} has no host: write http://checkout.shop/")))?;
     let table = hub.service_table();
-    let head = weft_decide::RequestHead { authority: authority.as_str(), virtual_ip: None };
+    let head = RequestHead {
+        method,
+        authority: authority.as_str(),
+        path: uri.path_and_query().map_or("/", |path| path.as_str()),
+        port_default: HTTP,
+    };
     let mut steps = Vec::new();
     let found = match weft_decide::find(&table, &head) {
         Ok(route) => route,
-        Err(reason) => {
-            return Ok(explanation(hub, method, url, steps, reason.to_string(), Some(reason.code())));
-        }
+        Err(reason) => return Ok(explanation(hub, method, url, steps, Err(reason))),
     };
-    let key: ServiceKey = found.service.key().clone();
+    let key = found.service.key();
     steps.push(fact(format!("{authority} is service {key}, port {}", found.number())));
-    let (state, outlook, now) = (hub.registry().state(), hub.outlook(), hub.clock().now());
-    let mut chosen = 0;
-    if let Some(endpoints) = hub.catalog().service(&key) {
-        for endpoint in &endpoints.endpoints {
-            let verdict = outlook.verdict(&state, &key, &endpoint.cluster, now);
-            let takes = endpoint.health == Health::Ready && verdict.traffic == Traffic::All;
-            chosen += usize::from(takes);
-            let reason = if endpoint.health == Health::Ready {
-                verdict.why.to_string()
-            } else {
-                format!("{:?}", endpoint.health)
-            };
-            steps.push(StepView {
-                verdict: if takes { "candidate" } else { "refused" }.into(),
-                subject: format!("{} in {}", short(&endpoint.id.to_string()), endpoint.cluster),
-                reason,
-            });
-        }
+    let mut taking = 0;
+    // Ejections are each sidecar's own observation: a gateway knows of none.
+    for (view, verdict) in found.candidates(&table, |_| false) {
+        taking += usize::from(verdict.is_ok());
+        let endpoint = &view.endpoint;
+        steps.push(StepView {
+            verdict: if verdict.is_ok() { "candidate" } else { "refused" }.into(),
+            subject: format!("{} in {}", short(&endpoint.id.to_string()), endpoint.cluster),
+            reason: match verdict {
+                Ok(level) => format!("{level:?}"),
+                Err(refused) => format!("{refused:?}"),
+            },
+        });
     }
-    let (result, code) = match chosen {
-        0 => ("no endpoint takes new work (UH)".to_owned(), Some(code::NO_HEALTHY_UPSTREAM)),
-        count => (
-            format!("{key} port {}: {count} candidate(s), nearest first, by peak-EWMA power of two choices", found.number()),
-            None,
-        ),
+    let result = match taking {
+        0 => Err(Reason::NoEndpoints),
+        _ => Ok(format!(
+            "{key} port {}: {taking} candidate(s); the nearest level that is not empty, peak-EWMA among two",
+            found.number()
+        )),
     };
-    Ok(explanation(hub, method, url, steps, result, code))
+    Ok(explanation(hub, method, url, steps, result))
 }
 
 fn short(id: &str) -> &str {
@@ -106,15 +109,20 @@ fn explanation(
     method: &str,
     url: &str,
     steps: Vec<StepView>,
-    result: String,
-    code: Option<weft_model::Code>,
+    result: Result<String, Reason>,
 ) -> ExplanationView {
+    let (result, code) = match result {
+        Ok(result) => (result, None),
+        Err(reason) => {
+            (format!("{} ({})", reason.what(), reason.response_flag()), Some(reason.code().to_owned()))
+        }
+    };
     ExplanationView {
         api_version: "weft.dev/v1".into(),
         freshness: freshness(hub),
         question: format!("{method} {url}, from {}", hub.cluster()),
         steps,
         result,
-        code: code.map(|code| code.to_string()),
+        code,
     }
 }

@@ -4,25 +4,32 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
-    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, code,
+    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, UserName, code,
 };
 use weft_proto::api::{GetRequest, WatchEvent};
 use weft_registry::WatchError;
 
-use super::status::{freshness, services as service_views, traffic};
-use super::view::{EndpointView, ListView, ProxyView, ServiceView};
 use super::Events;
+use super::status::{freshness, services as service_views, traffic};
+use super::view::{EndpointView, ListView, ServiceView};
 use crate::api::refusal;
 use crate::hub::Hub;
 
 /// Resources of a kind, narrowed by namespace, name and cluster.
 pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, Status> {
     let KindName::Enforced(kind) = KindName::parse(&request.kind) else {
-        return Err(refusal(code::UNKNOWN_KIND, format!("there is no kind {:?}", request.kind)));
+        return Err(refusal(
+            code::UNKNOWN_KIND,
+            format!("there is no kind {:?}", request.kind),
+        ));
     };
     let wanted = |namespace: Option<&str>, name: &str, cluster: Option<&str>| {
-        let fits = |filter: &str, value: Option<&str>| filter.is_empty() || value.is_none_or(|v| v == filter);
-        fits(&request.namespace, namespace) && fits(&request.name, Some(name)) && fits(&request.cluster, cluster)
+        let fits = |filter: &str, value: Option<&str>| {
+            filter.is_empty() || value.is_none_or(|v| v == filter)
+        };
+        fits(&request.namespace, namespace)
+            && fits(&request.name, Some(name))
+            && fits(&request.cluster, cluster)
     };
     let state = hub.registry().state();
     Ok(match kind {
@@ -68,10 +75,22 @@ pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, S
 }
 
 /// MCS conditions of one export.
-fn conditions(state: &weft_model::Federation, key: &ServiceKey, cluster: &weft_model::ClusterName) -> Value {
-    let exporter = state.service(key).and_then(|service| service.exporters.get(cluster));
+fn conditions(
+    state: &weft_model::Federation,
+    key: &ServiceKey,
+    cluster: &weft_model::ClusterName,
+) -> Value {
+    let exporter = state
+        .service(key)
+        .and_then(|service| service.exporters.get(cluster));
     let conflicts: Vec<String> = exporter
-        .map(|exporter| exporter.conflicts.iter().map(|conflict| format!("{conflict:?}")).collect())
+        .map(|exporter| {
+            exporter
+                .conflicts
+                .iter()
+                .map(|conflict| format!("{conflict:?}"))
+                .collect()
+        })
         .unwrap_or_default();
     let (conflict, reason) = match conflicts.is_empty() {
         true => ("False", "NoConflicts".to_owned()),
@@ -84,7 +103,13 @@ fn conditions(state: &weft_model::Federation, key: &ServiceKey, cluster: &weft_m
     ])
 }
 
-fn resource(kind: Kind, namespace: Option<&str>, name: &str, spec: &impl serde::Serialize, status: Value) -> Value {
+fn resource(
+    kind: Kind,
+    namespace: Option<&str>,
+    name: &str,
+    spec: &impl serde::Serialize,
+    status: Value,
+) -> Value {
     let mut metadata = json!({ "name": name });
     if let Some(namespace) = namespace {
         metadata["namespace"] = json!(namespace);
@@ -99,7 +124,11 @@ fn resource(kind: Kind, namespace: Option<&str>, name: &str, spec: &impl serde::
 }
 
 fn list<T>(hub: &Hub, items: Vec<T>) -> ListView<T> {
-    ListView { api_version: "weft.dev/v1".into(), freshness: freshness(hub), items }
+    ListView {
+        api_version: "weft.dev/v1".into(),
+        freshness: freshness(hub),
+        items,
+    }
 }
 
 /// Services that this cluster may see.
@@ -110,15 +139,27 @@ pub(super) fn services(hub: &Hub) -> ListView<ServiceView> {
 
 /// Endpoints of one service, and what each would get from here.
 pub(super) fn endpoints(hub: &Hub, arguments: &Value) -> Result<ListView<EndpointView>, Status> {
-    let key = arguments.get("service").and_then(Value::as_str).unwrap_or_default();
-    let key: ServiceKey = key
-        .parse()
-        .map_err(|error| refusal(code::USAGE, format!("{key:?} is not namespace/name: {error}")))?;
+    let key = arguments
+        .get("service")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let key: ServiceKey = key.parse().map_err(|error| {
+        refusal(
+            code::USAGE,
+            format!("{key:?} is not namespace/name: {error}"),
+        )
+    })?;
     let (state, catalog, outlook) = (hub.registry().state(), hub.catalog(), hub.outlook());
     if state.service(&key).is_none() && catalog.service(&key).is_none() {
-        return Err(refusal(code::NO_ROUTE, format!("there is no service {key}")));
+        return Err(refusal(
+            code::NO_ROUTE,
+            format!("there is no service {key}"),
+        ));
     }
-    let known = catalog.service(&key).map(|service| service.endpoints.clone()).unwrap_or_default();
+    let known = catalog
+        .service(&key)
+        .map(|service| service.endpoints.clone())
+        .unwrap_or_default();
     let now = hub.clock().now();
     let items = known
         .iter()
@@ -126,7 +167,9 @@ pub(super) fn endpoints(hub: &Hub, arguments: &Value) -> Result<ListView<Endpoin
             let verdict = outlook.verdict(&state, &key, &endpoint.cluster, now);
             let judged = match endpoint.health {
                 Health::Ready => format!("{}: {}", traffic(verdict.traffic), verdict.why),
-                Health::NotReady => "gets nothing: its health checks fail, or nobody attests it".into(),
+                Health::NotReady => {
+                    "gets nothing: its health checks fail, or nobody attests it".into()
+                }
                 Health::Draining => "finishes what runs: it is draining".into(),
             };
             view(endpoint, judged)
@@ -155,6 +198,11 @@ fn view(endpoint: &Endpoint, verdict: String) -> EndpointView {
     }
 }
 
+/// The generation that an operator's next command must carry.
+pub(super) fn order(hub: &Hub, user: &UserName) -> Value {
+    json!({ "generation": hub.registry().state().next_order(user) })
+}
+
 /// Join tokens; their secrets are nowhere.
 pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
     let state = hub.registry().state();
@@ -179,11 +227,6 @@ pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
     list(hub, items)
 }
 
-/// Sidecars with a session here.
-pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
-    list(hub, hub.sessions())
-}
-
 /// Changes from `from` on, as they are applied here.
 pub(super) fn watch(hub: &Hub, from: Index) -> Events {
     let mut watch = hub.registry().watch(from);
@@ -191,14 +234,22 @@ pub(super) fn watch(hub: &Hub, from: Index) -> Events {
         loop {
             let event = match watch.next().await {
                 Ok(changes) => {
-                    let events: Vec<String> =
-                        changes.events.iter().map(|event| format!("{event:?}")).collect();
-                    let json = serde_json::to_vec(&json!({ "index": changes.index, "events": events }));
-                    Ok(WatchEvent { index: changes.index.0, json: Bytes::from(json.unwrap_or_default()) })
+                    let events: Vec<String> = changes
+                        .events
+                        .iter()
+                        .map(|event| format!("{event:?}"))
+                        .collect();
+                    let json =
+                        serde_json::to_vec(&json!({ "index": changes.index, "events": events }));
+                    Ok(WatchEvent {
+                        index: changes.index.0,
+                        json: Bytes::from(json.unwrap_or_default()),
+                    })
                 }
-                Err(WatchError::Compacted { first }) => {
-                    Err(refusal(code::COMPACTED, format!("changes are kept from after {first} on")))
-                }
+                Err(WatchError::Compacted { first }) => Err(refusal(
+                    code::COMPACTED,
+                    format!("changes are kept from after {first} on"),
+                )),
                 Err(WatchError::Stopped) => return,
             };
             let ended = event.is_err();
@@ -211,7 +262,9 @@ pub(super) fn watch(hub: &Hub, from: Index) -> Events {
 }
 
 /// A stream fed by a task that ends when nobody reads.
-fn async_stream<F, Fut>(feed: F) -> tokio_stream::wrappers::ReceiverStream<Result<WatchEvent, Status>>
+fn async_stream<F, Fut>(
+    feed: F,
+) -> tokio_stream::wrappers::ReceiverStream<Result<WatchEvent, Status>>
 where
     F: FnOnce(tokio::sync::mpsc::Sender<Result<WatchEvent, Status>>) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,

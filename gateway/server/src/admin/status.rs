@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use weft_model::{ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, code};
+use weft_model::{
+    ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, code,
+};
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
 
@@ -46,11 +48,15 @@ pub(super) fn view(hub: &Hub) -> StatusView {
 }
 
 fn raft(hub: &Hub, state: &Federation) -> RaftView {
-    let status = hub.registry().status().raft;
+    let status = hub.registry().status();
+    let status = &status.raft;
     let paths = hub.tunnels().paths();
     let members = state.nodes().map(|(id, node)| {
-        let path = paths.peers.get(&id).filter(|path| path.state != PathState::Down);
-        let role = if status.leader == Some(id) {
+        let path = paths
+            .peers
+            .get(&id)
+            .filter(|path| path.state != PathState::Down);
+        let role = if status.leadership.leader == Some(id) {
             "leader"
         } else if status.voters.contains(&id) {
             "voter"
@@ -67,8 +73,8 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
         }
     });
     RaftView {
-        leader: status.leader.map(|NodeId(id)| id),
-        term: status.term,
+        leader: status.leadership.leader.map(|NodeId(id)| id),
+        term: status.leadership.term,
         commit: status.commit.0,
         members: members.collect(),
     }
@@ -79,7 +85,10 @@ fn micros(time: std::time::Duration) -> u64 {
 }
 
 fn clusters(hub: &Hub, state: &Federation, outlook: &Outlook) -> Vec<ClusterView> {
-    state.clusters().map(|(name, member)| cluster(hub, state, outlook, name, member)).collect()
+    state
+        .clusters()
+        .map(|(name, member)| cluster(hub, state, outlook, name, member))
+        .collect()
 }
 
 fn cluster(
@@ -89,8 +98,11 @@ fn cluster(
     name: &ClusterName,
     member: &Member,
 ) -> ClusterView {
-    let nodes: Vec<_> =
-        state.nodes().filter(|(_, node)| node.cluster == *name).map(|(_, node)| node).collect();
+    let nodes: Vec<_> = state
+        .nodes()
+        .filter(|(_, node)| node.cluster == *name)
+        .map(|(_, node)| node)
+        .collect();
     let sight = outlook.sight(name);
     let lease = match sight.map(|sight| sight.lease) {
         None if name == hub.cluster() => Lease::known(member.lapsed, hub.registry().applied().age),
@@ -119,7 +131,10 @@ fn cluster(
         .into(),
         path: path.into(),
         rtt_us: sight.and_then(|sight| sight.rtt).map(micros),
-        gateways: nodes.iter().map(|node| node.gateway.name.to_string()).collect(),
+        gateways: nodes
+            .iter()
+            .map(|node| node.gateway.name.to_string())
+            .collect(),
         drain: member.spec.drain,
         api: api.map(|address| address.to_string()).collect(),
         bundle: member.bundle.iter().map(|der| pem_of(der)).collect(),
@@ -133,24 +148,42 @@ fn pem_of(der: &[u8]) -> String {
 
 /// The services that this cluster may see: exported to it, or its own by registration.
 pub(super) fn services(hub: &Hub, state: &Federation, catalog: &CatalogView) -> Vec<ServiceView> {
-    let visible = state.services().filter(|service| service.is_visible_to(hub.cluster()));
-    let mut views: Vec<ServiceView> =
-        visible.map(|service| exported(hub, state, catalog, service)).collect();
-    views.extend(catalog.local_services(state).into_iter().map(|local| ServiceView {
-        name: local.key.to_string(),
-        service_type: "Local".into(),
-        ports: local.ports.iter().map(port).collect(),
-        virtual_ips: Vec::new(),
-        exporters: Vec::new(),
-        ready: vec![(hub.cluster().to_string(), ready_in(catalog, &local.key, hub.cluster()))],
-        conflicts: Vec::new(),
-    }));
+    let visible = state
+        .services()
+        .filter(|service| service.is_visible_to(hub.cluster()));
+    let mut views: Vec<ServiceView> = visible
+        .map(|service| exported(hub, state, catalog, service))
+        .collect();
+    views.extend(
+        catalog
+            .local_services(state)
+            .into_iter()
+            .map(|local| ServiceView {
+                name: local.key.to_string(),
+                service_type: "Local".into(),
+                ports: local.ports.iter().map(port).collect(),
+                virtual_ips: Vec::new(),
+                exporters: Vec::new(),
+                ready: vec![(
+                    hub.cluster().to_string(),
+                    ready_in(catalog, &local.key, hub.cluster()),
+                )],
+                conflicts: Vec::new(),
+            }),
+    );
     views.sort_by(|a, b| a.name.cmp(&b.name));
     views
 }
 
-fn exported(hub: &Hub, state: &Federation, catalog: &CatalogView, service: &Service) -> ServiceView {
-    let ranges = state.cluster(hub.cluster()).map(|member| member.spec.virtual_ips);
+fn exported(
+    hub: &Hub,
+    state: &Federation,
+    catalog: &CatalogView,
+    service: &Service,
+) -> ServiceView {
+    let ranges = state
+        .cluster(hub.cluster())
+        .map(|member| member.spec.virtual_ips);
     let mut virtual_ips = Vec::new();
     if let (Some(ranges), ServiceType::ClusterSetIP) = (ranges, service.service_type) {
         virtual_ips.push(service.virtual_ipv4(&ranges).to_string());
@@ -175,7 +208,12 @@ fn exported(hub: &Hub, state: &Federation, catalog: &CatalogView, service: &Serv
         ready: service
             .exporters
             .keys()
-            .map(|cluster| (cluster.to_string(), ready_in(catalog, &service.key, cluster)))
+            .map(|cluster| {
+                (
+                    cluster.to_string(),
+                    ready_in(catalog, &service.key, cluster),
+                )
+            })
             .collect(),
         conflicts: conflicts.into_iter().collect(),
     }
@@ -190,11 +228,20 @@ fn port(port: &weft_model::ServicePort) -> String {
 
 /// Ready endpoints: those listed, or the digest where the endpoints are not known here.
 fn ready_in(catalog: &CatalogView, service: &weft_model::ServiceKey, cluster: &ClusterName) -> u32 {
-    let listed = catalog
-        .service(service)
-        .map_or(0, |endpoints| endpoints.of(cluster).filter(|e| e.health == Health::Ready).count());
-    let digest = catalog.liveness(cluster).map_or(0, |liveness| liveness.digest.ready(service));
-    if listed > 0 { u32::try_from(listed).unwrap_or(u32::MAX) } else { digest }
+    let listed = catalog.service(service).map_or(0, |endpoints| {
+        endpoints
+            .of(cluster)
+            .filter(|e| e.health == Health::Ready)
+            .count()
+    });
+    let digest = catalog
+        .liveness(cluster)
+        .map_or(0, |liveness| liveness.digest.ready(service));
+    if listed > 0 {
+        u32::try_from(listed).unwrap_or(u32::MAX)
+    } else {
+        digest
+    }
 }
 
 fn problems(
@@ -205,10 +252,17 @@ fn problems(
 ) -> Vec<ProblemView> {
     let mut problems = Vec::new();
     if raft.leader.is_none() {
-        problems.push(problem("fail", code::NO_LEADER, "the registry has no leader".into()));
+        problems.push(problem(
+            "fail",
+            code::NO_LEADER,
+            "the registry has no leader".into(),
+        ));
     }
     for cluster in clusters.iter().filter(|cluster| cluster.path == "down") {
-        let what = format!("no tunnel to {} is up, its lease is {}", cluster.name, cluster.lease);
+        let what = format!(
+            "no tunnel to {} is up, its lease is {}",
+            cluster.name, cluster.lease
+        );
         problems.push(problem("fail", code::NO_PATH, what));
     }
     for service in services {
@@ -218,7 +272,11 @@ fn problems(
             problems.push(problem("fail", code::NO_HEALTHY_UPSTREAM, what));
         }
         if !service.conflicts.is_empty() {
-            let what = format!("exports of {} disagree: {}", service.name, service.conflicts.join(", "));
+            let what = format!(
+                "exports of {} disagree: {}",
+                service.name,
+                service.conflicts.join(", ")
+            );
             problems.push(problem("warn", code::INVALID_RESOURCE, what));
         }
     }
@@ -230,9 +288,14 @@ fn problems(
 fn unready(catalog: &CatalogView) -> Vec<ProblemView> {
     let mut failing: BTreeMap<String, usize> = BTreeMap::new();
     for (key, endpoints) in catalog.services() {
-        let own = endpoints.endpoints.iter().filter(|e| e.health == Health::NotReady);
+        let own = endpoints
+            .endpoints
+            .iter()
+            .filter(|e| e.health == Health::NotReady);
         for endpoint in own {
-            *failing.entry(format!("{key} in {}", endpoint.cluster)).or_default() += 1;
+            *failing
+                .entry(format!("{key} in {}", endpoint.cluster))
+                .or_default() += 1;
         }
     }
     failing
@@ -245,7 +308,12 @@ fn unready(catalog: &CatalogView) -> Vec<ProblemView> {
 }
 
 fn problem(severity: &str, code: weft_model::Code, what: String) -> ProblemView {
-    ProblemView { severity: severity.into(), code: code.to_string(), what, next: code.next.into() }
+    ProblemView {
+        severity: severity.into(),
+        code: code.to_string(),
+        what,
+        next: code.next.into(),
+    }
 }
 
 /// What a gateway would send to endpoints of a service in a cluster, in words.

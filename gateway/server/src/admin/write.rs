@@ -13,16 +13,28 @@ use crate::api::refusal;
 use crate::hub::{Hub, rehearse};
 
 /// An entry that the operator signed.
-pub(super) async fn submit(hub: &Hub, user: &UserName, request: SubmitRequest) -> Result<Index, Status> {
+pub(super) async fn submit(
+    hub: &Hub,
+    user: &UserName,
+    request: SubmitRequest,
+) -> Result<Index, Status> {
     check_index(hub, request.if_index)?;
     let unreadable = |error: weft_registry::wire::WireError| {
-        refusal(code::INVALID_RESOURCE, format!("the entry does not read: {error}"))
+        refusal(
+            code::INVALID_RESOURCE,
+            format!("the entry does not read: {error}"),
+        )
     };
     let proposal = Proposal::decode(request.entry).map_err(unreadable)?;
     let mut entry = proposal.entry().map_err(unreadable)?;
     match &entry.author {
         Author::Operator(author, _) if author == user => {}
-        _ => return Err(refusal(code::NOT_AUTHORISED, format!("the entry is not signed by {user}"))),
+        _ => {
+            return Err(refusal(
+                code::NOT_AUTHORISED,
+                format!("the entry is not signed by {user}"),
+            ));
+        }
     }
     if request.dry_run {
         // The signature is judged when the entry is proposed; here only what it asks for.
@@ -48,18 +60,30 @@ pub(super) async fn put(hub: &Hub, user: UserName, request: PutRequest) -> Resul
         _ => {
             let resource: Resource<WorkloadEntrySpec> = parse(json)?;
             let namespace = namespace(&resource)?;
-            Command::PutWorkloadEntry(cluster, namespace, resource.metadata.name, Box::new(resource.spec))
+            Command::PutWorkloadEntry(
+                cluster,
+                namespace,
+                resource.metadata.name,
+                Box::new(resource.spec),
+            )
         }
     };
     commit(hub, command, user, request.dry_run).await
 }
 
 /// Deletes a record that this cluster owns.
-pub(super) async fn delete(hub: &Hub, user: UserName, request: DeleteRequest) -> Result<Index, Status> {
+pub(super) async fn delete(
+    hub: &Hub,
+    user: UserName,
+    request: DeleteRequest,
+) -> Result<Index, Status> {
     check_index(hub, request.if_index)?;
     let invalid = |error: weft_model::NameError| refusal(code::INVALID_RESOURCE, error.to_string());
     let namespace: Namespace = request.namespace.parse().map_err(|error| {
-        refusal(code::INVALID_RESOURCE, format!("namespace: {error}; give one with -n"))
+        refusal(
+            code::INVALID_RESOURCE,
+            format!("namespace: {error}; give one with -n"),
+        )
     })?;
     let name = request.name.parse().map_err(invalid)?;
     let cluster = hub.cluster().clone();
@@ -72,11 +96,18 @@ pub(super) async fn delete(hub: &Hub, user: UserName, request: DeleteRequest) ->
 
 /// Takes this cluster out of the federation.
 pub(super) async fn leave(hub: &Hub, user: UserName) -> Result<serde_json::Value, Status> {
-    let index = hub.write(Command::RemoveCluster(hub.cluster().clone()), Some(user)).await?;
+    let index = hub
+        .write(Command::RemoveCluster(hub.cluster().clone()), Some(user))
+        .await?;
     Ok(serde_json::json!({ "index": index }))
 }
 
-async fn commit(hub: &Hub, command: Command, user: UserName, dry_run: bool) -> Result<Index, Status> {
+async fn commit(
+    hub: &Hub,
+    command: Command,
+    user: UserName,
+    dry_run: bool,
+) -> Result<Index, Status> {
     if dry_run {
         hub.rehearse(command, Some(user))?;
         return Ok(hub.registry().state().applied());
@@ -97,16 +128,24 @@ fn check_index(hub: &Hub, if_index: u64) -> Result<(), Status> {
 fn owned_kind(text: &str) -> Result<Kind, Status> {
     match KindName::parse(text) {
         KindName::Enforced(kind @ (Kind::ServiceExport | Kind::WorkloadEntry)) => Ok(kind),
-        KindName::Enforced(kind) => {
-            Err(refusal(code::USAGE, format!("a {kind} is the federation's: its author signs it")))
-        }
-        _ => Err(refusal(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))),
+        KindName::Enforced(kind) => Err(refusal(
+            code::USAGE,
+            format!("a {kind} is the federation's: its author signs it"),
+        )),
+        _ => Err(refusal(
+            code::UNKNOWN_KIND,
+            format!("there is no kind {text:?}"),
+        )),
     }
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Status> {
-    serde_json::from_slice(json)
-        .map_err(|error| refusal(code::INVALID_RESOURCE, format!("the resource does not read: {error}")))
+    serde_json::from_slice(json).map_err(|error| {
+        refusal(
+            code::INVALID_RESOURCE,
+            format!("the resource does not read: {error}"),
+        )
+    })
 }
 
 fn namespace<S>(resource: &Resource<S>) -> Result<Namespace, Status> {

@@ -28,7 +28,10 @@ pub struct EnrolmentService {
 impl EnrolmentService {
     /// A service that remembers spent tokens in `used`.
     pub fn new(hub: Arc<Hub>, used: UsedTokens) -> Self {
-        Self { hub, used: Arc::new(used) }
+        Self {
+            hub,
+            used: Arc::new(used),
+        }
     }
 
     /// The claims of a token that one of our gateways signed and that is still good.
@@ -38,19 +41,29 @@ impl EnrolmentService {
             .map_err(|error| refusal(code::TOKEN_MALFORMED, format!("enrolment token: {error}")))?;
         let claims = token.claims();
         if claims.trust_domain != *self.hub.trust_domain() {
-            let what = format!("the token is for {}, not for this cluster", claims.trust_domain);
+            let what = format!(
+                "the token is for {}, not for this cluster",
+                claims.trust_domain
+            );
             return Err(refusal(code::TOKEN_UNKNOWN, what));
         }
         let state = self.hub.registry().state();
-        let signer = state.nodes().map(|(_, node)| node).find(|node| {
-            node.cluster == *self.hub.cluster() && node.gateway.name == claims.signer
-        });
+        let signer = state
+            .nodes()
+            .map(|(_, node)| node)
+            .find(|node| node.cluster == *self.hub.cluster() && node.gateway.name == claims.signer);
         let key: Option<PublicKey> = signer.map(|node| node.gateway.key);
         if !key.is_some_and(|key| token.is_signed_by(&key)) {
-            return Err(refusal(code::TOKEN_UNKNOWN, "no gateway of this cluster signed the token"));
+            return Err(refusal(
+                code::TOKEN_UNKNOWN,
+                "no gateway of this cluster signed the token",
+            ));
         }
         if self.hub.now() > claims.expires {
-            return Err(refusal(code::TOKEN_EXPIRED, "the enrolment token has expired"));
+            return Err(refusal(
+                code::TOKEN_EXPIRED,
+                "the enrolment token has expired",
+            ));
         }
         Ok(token)
     }
@@ -68,7 +81,9 @@ impl Enrolment for EnrolmentService {
             domain: hub.domain().to_string(),
             cluster: hub.cluster().to_string(),
             gateway: hub.gateway().to_string(),
-            tunnel: tunnel.map(|address| address.to_string()).unwrap_or_default(),
+            tunnel: tunnel
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
             time_ms: hub.now().0,
             bundle: hub.bundle_der(),
         }))
@@ -78,10 +93,15 @@ impl Enrolment for EnrolmentService {
         let JoinRequest { entry, csr } = request.into_inner();
         let malformed = |what: String| refusal(code::TOKEN_MALFORMED, what);
         let proposal = Proposal::decode(entry).map_err(|error| malformed(error.to_string()))?;
-        let said = proposal.entry().map_err(|error| malformed(error.to_string()))?;
-        let (Author::Token(token), Command::RedeemToken(redemption)) = (&said.author, &said.command)
+        let said = proposal
+            .entry()
+            .map_err(|error| malformed(error.to_string()))?;
+        let (Author::Token(token), Command::RedeemToken(redemption)) =
+            (&said.author, &said.command)
         else {
-            return Err(malformed("only a redemption signed by its token joins".into()));
+            return Err(malformed(
+                "only a redemption signed by its token joins".into(),
+            ));
         };
         let index = self.hub.propose(proposal).await?;
         let state = self.hub.registry().state();
@@ -90,7 +110,10 @@ impl Enrolment for EnrolmentService {
         tracing::info!(cluster = %member.cluster, gateway = %member.gateway.name, %node, "a gateway joined");
         let chain = if member.cluster == *self.hub.cluster() {
             let name = member.gateway.name.clone();
-            self.hub.issue(&csr, &SpiffeId::gateway(self.hub.trust_domain().clone(), name))?
+            self.hub.issue(
+                &csr,
+                &SpiffeId::gateway(self.hub.trust_domain().clone(), name),
+            )?
         } else {
             Vec::new()
         };
@@ -114,10 +137,16 @@ impl Enrolment for EnrolmentService {
         let chain = self.hub.issue(&csr, &id)?;
         let spent = self.used.spend(token.id(), token.claims().expires);
         let first = spent.map_err(|error| {
-            refusal(code::NO_SPACE, format!("the use of the token cannot be recorded: {error}"))
+            refusal(
+                code::NO_SPACE,
+                format!("the use of the token cannot be recorded: {error}"),
+            )
         })?;
         if !first {
-            return Err(refusal(code::TOKEN_USED, "the enrolment token has been used"));
+            return Err(refusal(
+                code::TOKEN_USED,
+                "the enrolment token has been used",
+            ));
         }
         tracing::info!(%id, "a sidecar enrolled");
         Ok(Response::new(EnrolResponse {
@@ -137,7 +166,9 @@ fn redeemed<'a>(
     gateway: &GatewayRecord,
 ) -> Option<(NodeId, &'a Arc<Node>)> {
     let (_, (_, became)) = state.tokens().find(|(id, _)| *id == token)?;
-    let TokenState::Redeemed(node) = *became else { return None };
+    let TokenState::Redeemed(node) = *became else {
+        return None;
+    };
     let member = state.node(node)?;
     (member.gateway.key == gateway.key).then_some((node, member))
 }
@@ -146,7 +177,9 @@ fn redeemed<'a>(
 fn peers(state: &Federation, own: NodeId) -> Vec<Peer> {
     let others = state.nodes().filter(|(id, _)| *id != own);
     let address = |address: Option<std::net::SocketAddr>| {
-        address.map(|address| address.to_string()).unwrap_or_default()
+        address
+            .map(|address| address.to_string())
+            .unwrap_or_default()
     };
     others
         .filter_map(|(id, node)| {
@@ -157,7 +190,11 @@ fn peers(state: &Federation, own: NodeId) -> Vec<Peer> {
                 gateway: node.gateway.name.to_string(),
                 tunnel: address(node.gateway.tunnel),
                 api: address(node.gateway.api),
-                bundle: member.bundle.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+                bundle: member
+                    .bundle
+                    .iter()
+                    .map(|der| Bytes::copy_from_slice(der))
+                    .collect(),
             })
         })
         .collect()

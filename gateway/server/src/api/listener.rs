@@ -86,7 +86,9 @@ async fn accept(
 ) {
     let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -118,7 +120,10 @@ async fn handshake(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<ApiS
         Some(chain) => Some(weft_identity::peer_id(chain).map_err(io::Error::other)?),
         None => None,
     };
-    Ok(ApiStream { stream, caller: Caller(identity.map(Arc::new)) })
+    Ok(ApiStream {
+        stream,
+        caller: Caller(identity.map(Arc::new)),
+    })
 }
 
 /// An accepted connection, with its caller.

@@ -25,8 +25,16 @@ impl Renewal for RenewalService {
             .ok_or_else(|| refusal(code::NOT_AUTHORISED, "renewal needs an identity"))?
             .clone();
         let ours = id.trust_domain == *hub.trust_domain();
-        if !ours || !matches!(id.path, SpiffePath::Workload { .. } | SpiffePath::Gateway(_)) {
-            return Err(refusal(code::NOT_AUTHORISED, format!("{id} is no identity of this cluster")));
+        if !ours
+            || !matches!(
+                id.path,
+                SpiffePath::Workload { .. } | SpiffePath::Gateway(_)
+            )
+        {
+            return Err(refusal(
+                code::NOT_AUTHORISED,
+                format!("{id} is no identity of this cluster"),
+            ));
         }
         let chain = hub.issue(&request.get_ref().csr, &id)?;
         tracing::info!(%id, "identity renewed");

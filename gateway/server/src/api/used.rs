@@ -27,8 +27,12 @@ struct Ledger {
 impl UsedTokens {
     /// Opens or makes the file at `path`.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let whole = bytes.len() - bytes.len() % RECORD;
@@ -36,7 +40,10 @@ impl UsedTokens {
             // The tail of a write that a crash cut short: its identity was never handed out.
             file.set_len(whole as u64)?;
         }
-        let spent = bytes[..whole].chunks_exact(RECORD).filter_map(record).collect();
+        let spent = bytes[..whole]
+            .chunks_exact(RECORD)
+            .filter_map(record)
+            .collect();
         Ok(Self(Mutex::new(Ledger { file, spent })))
     }
 
@@ -85,7 +92,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("used");
         let one = TokenId([1; 16]);
-        UsedTokens::open(&path).expect("opens").spend(one, WallTime(5)).expect("writes");
+        UsedTokens::open(&path)
+            .expect("opens")
+            .spend(one, WallTime(5))
+            .expect("writes");
         let mut bytes = std::fs::read(&path).expect("reads");
         bytes.extend_from_slice(&[9; 10]);
         std::fs::write(&path, bytes).expect("writes");

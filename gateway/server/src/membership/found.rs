@@ -2,10 +2,12 @@
 
 use weft_identity::{Authority, SigningKey, Svid, new_csr};
 use weft_model::{
-    Author, ClusterRole, ClusterSpec, Command, FederationDomain, Founding, GatewayRecord, Generation,
-    NodeId, RelayConsent, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime,
+    Author, ClusterRole, ClusterSpec, Command, FederationDomain, Founding, GatewayRecord,
+    Generation, NodeId, RelayConsent, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName,
+    WallTime,
 };
-use weft_registry::{Draft, FORMAT_SUPPORTED, Proposal};
+use weft_registry::wire::FORMAT_SUPPORTED;
+use weft_registry::{Draft, Proposal};
 
 use super::{Membership, MembershipError, refuse_existing};
 use crate::config::GatewayConfigFile;
@@ -38,7 +40,11 @@ pub fn found(
     let trust_domain = TrustDomain::of_cluster(&spec.cluster, &domain);
     let lifetimes = spec.identity;
     let authority = Authority::create(trust_domain.clone(), lifetimes.ca_lifetime, now)?;
-    let operators = Authority::create(TrustDomain::of_operators(&domain), lifetimes.ca_lifetime, now)?;
+    let operators = Authority::create(
+        TrustDomain::of_operators(&domain),
+        lifetimes.ca_lifetime,
+        now,
+    )?;
     let issue = |ca: &Authority, id: &SpiffeId, lifetime| -> Result<Svid, MembershipError> {
         let (key, csr) = new_csr();
         Ok(Svid::from_der(ca.issue(&csr, id, lifetime, now)?, key)?)
@@ -50,7 +56,11 @@ pub fn found(
     )?;
     let administrator = Administrator {
         // An operator renews by hand, so this one lives as long as the CA.
-        svid: issue(&operators, &SpiffeId::user(&domain, admin.clone()), lifetimes.ca_lifetime)?,
+        svid: issue(
+            &operators,
+            &SpiffeId::user(&domain, admin.clone()),
+            lifetimes.ca_lifetime,
+        )?,
         signing: SigningKey::generate(),
         user: admin,
     };
@@ -94,7 +104,11 @@ pub(super) fn gateway_record(
     config: &GatewayConfigFile,
 ) -> Result<(GatewayRecord, SigningKey), MembershipError> {
     let signing = SigningKey::generate();
-    let api = config.spec.api.advertised().ok_or(MembershipError::NotDiallable("api"))?;
+    let api = config
+        .spec
+        .api
+        .advertised()
+        .ok_or(MembershipError::NotDiallable("api"))?;
     let record = GatewayRecord {
         name: config.metadata.name.clone(),
         tunnel: config.spec.tunnel.advertised(),

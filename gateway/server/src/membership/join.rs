@@ -92,14 +92,24 @@ pub async fn join(
     check_target(config, token)?;
     let (at, channel) = reach(token, address, &mut seen).await?;
     let mut client = EnrolmentClient::new(channel);
-    let described = client.describe(DescribeRequest {}).await.map_err(refused)?.into_inner();
+    let described = client
+        .describe(DescribeRequest {})
+        .await
+        .map_err(refused)?
+        .into_inner();
     check_described(token, &described, clock(), &mut seen)?;
     check_udp(at, &described, &mut seen).await?;
     let own = cluster_bundle(token, &described)?;
     let prepared = Prepared::new(config, token, own, clock())?;
-    let request = JoinRequest { entry: prepared.entry(token), csr: prepared.csr.clone() };
+    let request = JoinRequest {
+        entry: prepared.entry(token),
+        csr: prepared.csr.clone(),
+    };
     let answer = client.join(request).await.map_err(refused)?.into_inner();
-    seen(Stage { name: "token", found: format!("redeemed; this gateway is node {}", answer.node) });
+    seen(Stage {
+        name: "token",
+        found: format!("redeemed; this gateway is node {}", answer.node),
+    });
     let membership = prepared.member(config, token, &answer)?;
     membership.keep(&config.spec)?;
     seen(Stage {
@@ -118,24 +128,39 @@ fn cluster_bundle(
         return Ok(None);
     }
     let trust_domain = TrustDomain::of_cluster(&token.cluster, &token.domain);
-    let certificates = described.bundle.iter().map(|der| CertificateDer::from(der.to_vec()));
+    let certificates = described
+        .bundle
+        .iter()
+        .map(|der| CertificateDer::from(der.to_vec()));
     let bundle = Bundle::new(trust_domain, certificates).map_err(MembershipError::from)?;
     if bundle.hash() != token.bundle_hash {
-        return Err(JoinError::Answer("its bundle is not the one the token names".into()));
+        return Err(JoinError::Answer(
+            "its bundle is not the one the token names".into(),
+        ));
     }
     Ok(Some(bundle))
 }
 
 fn check_target(config: &GatewayConfigFile, token: &JoinToken) -> Result<(), JoinError> {
     let other = |token: String, found: String| {
-        Err(JoinError::OtherTarget { token, what: "the configuration", found })
+        Err(JoinError::OtherTarget {
+            token,
+            what: "the configuration",
+            found,
+        })
     };
     let spec = &config.spec;
     if spec.cluster != token.cluster {
-        return other(format!("cluster {}", token.cluster), format!("cluster {}", spec.cluster));
+        return other(
+            format!("cluster {}", token.cluster),
+            format!("cluster {}", spec.cluster),
+        );
     }
     if spec.region != token.region {
-        return other(format!("region {}", token.region), format!("region {}", spec.region));
+        return other(
+            format!("region {}", token.region),
+            format!("region {}", spec.region),
+        );
     }
     Ok(())
 }
@@ -147,7 +172,11 @@ async fn reach(
     seen: &mut impl FnMut(Stage),
 ) -> Result<(SocketAddr, Channel), JoinError> {
     let listed = token.addresses.iter().map(ToString::to_string);
-    let hosts: Vec<String> = address.map(str::to_owned).into_iter().chain(listed).collect();
+    let hosts: Vec<String> = address
+        .map(str::to_owned)
+        .into_iter()
+        .chain(listed)
+        .collect();
     let tls = client_config_pinned(token.bundle_hash, &[ALPN_GRPC]);
     let mut last = DialError::Resolve {
         host: "nothing".into(),
@@ -164,15 +193,24 @@ async fn reach(
         for address in resolved {
             match rpc::dial(address, tls.clone(), STEP).await {
                 Ok(channel) => {
-                    seen(Stage { name: "name", found: format!("{host} is {address}") });
-                    seen(Stage { name: "trust", found: "its CA is the one the token names".into() });
+                    seen(Stage {
+                        name: "name",
+                        found: format!("{host} is {address}"),
+                    });
+                    seen(Stage {
+                        name: "trust",
+                        found: "its CA is the one the token names".into(),
+                    });
                     return Ok((address, channel));
                 }
                 Err(error) => last = error,
             }
         }
     }
-    Err(JoinError::Unreachable { addresses: hosts.join(", "), source: last })
+    Err(JoinError::Unreachable {
+        addresses: hosts.join(", "),
+        source: last,
+    })
 }
 
 fn check_described(
@@ -191,11 +229,19 @@ fn check_described(
     let theirs = WallTime(described.time_ms);
     let (ahead, behind) = (now.since(theirs), theirs.since(now));
     if ahead.max(behind) > SKEW_MAX {
-        return Err(JoinError::ClockSkew { by: ahead.max(behind), ahead: ahead > behind });
+        return Err(JoinError::ClockSkew {
+            by: ahead.max(behind),
+            ahead: ahead > behind,
+        });
     }
     seen(Stage {
         name: "clock",
-        found: format!("within {} ms of {}/{}", ahead.max(behind).as_millis(), described.cluster, described.gateway),
+        found: format!(
+            "within {} ms of {}/{}",
+            ahead.max(behind).as_millis(),
+            described.cluster,
+            described.gateway
+        ),
     });
     Ok(())
 }
@@ -206,7 +252,10 @@ async fn check_udp(
     seen: &mut impl FnMut(Stage),
 ) -> Result<(), JoinError> {
     if described.tunnel.is_empty() {
-        seen(Stage { name: "udp", found: "not tried: that gateway only dials out".into() });
+        seen(Stage {
+            name: "udp",
+            found: "not tried: that gateway only dials out".into(),
+        });
         return Ok(());
     }
     let tunnel: SocketAddr = described
@@ -267,7 +316,15 @@ impl Prepared {
             spec: cluster_spec(config, ClusterRole::Member),
             gateway,
         };
-        Ok(Self { authority, bundle, key, csr: csr.into(), signing, redemption, now })
+        Ok(Self {
+            authority,
+            bundle,
+            key,
+            csr: csr.into(),
+            signing,
+            redemption,
+            now,
+        })
     }
 
     fn entry(&self, token: &JoinToken) -> Bytes {
@@ -298,11 +355,18 @@ impl Prepared {
             Some(authority) => authority
                 .issue(&self.csr, &id, config.spec.identity.leaf_lifetime, self.now)
                 .map_err(MembershipError::from)?,
-            None => answer.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect(),
+            None => answer
+                .chain
+                .iter()
+                .map(|der| CertificateDer::from(der.to_vec()))
+                .collect(),
         };
         let svid = Svid::from_der(chain, self.key).map_err(MembershipError::from)?;
         if *svid.id() != id {
-            return Err(JoinError::Answer(format!("it made us {}, not {id}", svid.id())));
+            return Err(JoinError::Answer(format!(
+                "it made us {}, not {id}",
+                svid.id()
+            )));
         }
         Ok(Membership {
             domain: token.domain.clone(),

@@ -66,7 +66,9 @@ fn initial(ids: &[u8; 2 * ID]) -> [u8; DATAGRAM] {
 
 /// A Version Negotiation packet (version 0) that carries our ids back, swapped (RFC 8999 §6).
 fn negotiates(answer: &[u8], ids: &[u8; 2 * ID]) -> bool {
-    let Some((head, rest)) = answer.split_first_chunk::<6>() else { return false };
+    let Some((head, rest)) = answer.split_first_chunk::<6>() else {
+        return false;
+    };
     let destination = rest.get(..ID);
     let source = rest.get(ID + 1..2 * ID + 1);
     head[0] & 0x80 != 0

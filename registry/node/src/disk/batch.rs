@@ -13,10 +13,10 @@ pub struct Batch {
     pub number: u64,
     pub(crate) hard: HardState,
     /// Replaces the log and the snapshot: a leader's snapshot came in.
-    pub(crate) install: Option<Image>,
+    pub(crate) install: Option<Box<Image>>,
     /// Replaces the log from the first of them on.
     pub(crate) entries: Vec<Entry>,
-    pub(crate) compaction: Option<Compaction>,
+    pub(crate) compaction: Option<Box<Compaction>>,
 }
 
 /// A new snapshot, and how much of the log it makes superfluous.
@@ -34,6 +34,13 @@ pub struct Stored {
     pub(crate) entries: Vec<Entry>,
     pub(crate) hard: HardState,
     pub(crate) image: Image,
+}
+
+impl Stored {
+    /// The position up to which the state is known without the log.
+    pub fn applied(&self) -> weft_model::Index {
+        self.image.index
+    }
 }
 
 impl Batch {
@@ -59,7 +66,8 @@ impl Batch {
         for entry in &self.entries {
             changes.push(Change::Put(entry.index, record::entry(entry)));
         }
-        if let Some(Compaction { image, through }) = &self.compaction {
+        if let Some(compaction) = &self.compaction {
+            let Compaction { image, through } = &**compaction;
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
             changes.push(Change::Meta(
                 Meta::Start,

@@ -87,7 +87,7 @@ pub(super) fn founding_batch(stored: &Stored) -> Batch {
     Batch {
         number: 0,
         hard: stored.hard.clone(),
-        install: Some(stored.image.clone()),
+        install: Some(Box::new(stored.image.clone())),
         entries: stored.entries.clone(),
         compaction: None,
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -30,6 +31,11 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Tells one folder from every other, even of the same node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreId(pub [u8; 16]);
+
+/// Whether `dir` holds a registry.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(FILE_NAME).exists()
+}
 
 /// Whose state a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,8 +180,11 @@ impl Store {
         if !path.exists() {
             return Err(DiskError::Empty { path });
         }
-        let database = open_database(&path, Presence::Existing)?;
-        let wire = read_folder(&database).map_err(|damage| damaged(&path, damage))?;
+        let (database, wire) = contained(&path, || {
+            let database = open_database(&path, Presence::Existing)?;
+            let wire = read_folder(&database).map_err(|damage| damaged(&path, damage))?;
+            Ok((database, wire))
+        })?;
         if wire.format > FORMAT {
             return Err(DiskError::Format {
                 path,
@@ -211,7 +220,9 @@ impl Store {
 
     /// Reads everything.
     pub fn load(&self) -> Result<Stored, DiskError> {
-        load(&self.database).map_err(|damage| damaged(&self.path, damage))
+        contained(&self.path, || {
+            load(&self.database).map_err(|damage| damaged(&self.path, damage))
+        })
     }
 
     /// Writes batches in one transaction and returns once they are on the disk.
@@ -249,6 +260,19 @@ fn open_database(path: &Path, presence: Presence) -> Result<Database, DiskError>
             }
         }
         other => damaged(path, record::damage("file", other)),
+    })
+}
+
+/// redb panics on some damaged files (a malformed allocator state among them).
+/// While a folder is opened and read, that is damage like any other.
+fn contained<T>(path: &Path, read: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let problem = words.unwrap_or("the store panicked on it");
+        Err(damaged(path, record::damage("file", problem)))
     })
 }
 

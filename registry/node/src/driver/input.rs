@@ -60,6 +60,10 @@ pub enum Bug {
 pub struct ReadId(pub u64);
 
 /// What happened.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is the common case, and is moved once"
+)]
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A tick of the monotonic clock passed.

@@ -26,7 +26,7 @@ pub enum Output {
         /// Its position.
         index: Index,
     },
-    /// A read may be answered from the applied state.
+    /// A read may be answered from the applied state. May come twice.
     ReadReady {
         /// Which.
         read: ReadId,

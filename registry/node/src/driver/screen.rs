@@ -12,6 +12,7 @@ use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
 use raft::{RawNode, StateRole};
 use weft_model::NodeId;
 
+use crate::image::Image;
 use crate::replica::Replica;
 use crate::wire::{ENTRY_BYTES_MAX, WireError};
 
@@ -71,13 +72,17 @@ pub(super) fn screen(
     from: NodeId,
     message: &Message,
 ) -> Result<(), Suspicion> {
-    if message.from != from.0 || message.to != node.0 || from.0 == 0 || from == node {
+    // A former leader passes a read on to the next one in the asker's name. The
+    // answer goes to the asker, who knows by the context whether it asked.
+    let passed_on = message.get_msg_type() == MessageType::MsgReadIndex;
+    let named = message.from == from.0 || (passed_on && message.from != 0);
+    if !named || message.to != node.0 || message.from == node.0 || from == node {
         return Err(Suspicion::Address {
             said: message.from,
             to: message.to,
         });
     }
-    if was_removed(raw.store(), from) {
+    if was_removed(raw.store().image(), from) {
         return Err(Suspicion::RemovedSender);
     }
     numbers(message)?;
@@ -94,11 +99,12 @@ pub(super) fn screen(
 
 /// A node that the log once named and no longer does. Ids are given out in
 /// order and never again, so one below a known one that is itself unknown is
-/// gone for good, however old this node's state is.
-fn was_removed(replica: &Replica, node: NodeId) -> bool {
-    let state = &replica.image().state;
-    let newest = state.nodes().map(|(id, _)| id).max();
-    state.node(node).is_none() && newest.is_some_and(|newest| node < newest)
+/// gone for good, however old this node's state is. As long as the group still
+/// counts it, it may be needed to commit that it is not.
+fn was_removed(image: &Image, node: NodeId) -> bool {
+    let newest = image.state.nodes().map(|(id, _)| id).max();
+    let gone = image.state.node(node).is_none() && newest.is_some_and(|newest| node < newest);
+    gone && !image.counts(node)
 }
 
 fn numbers(message: &Message) -> Result<(), Suspicion> {
@@ -211,11 +217,13 @@ mod tests {
     #[test]
     fn impossible_configurations_are_refused() {
         let check = |voters: &[u64], learners: &[u64], outgoing: &[u64], next: &[u64], expect| {
-            let mut conf = ConfState::default();
-            conf.voters = voters.to_vec();
-            conf.learners = learners.to_vec();
-            conf.voters_outgoing = outgoing.to_vec();
-            conf.learners_next = next.to_vec();
+            let conf = ConfState {
+                voters: voters.to_vec(),
+                learners: learners.to_vec(),
+                voters_outgoing: outgoing.to_vec(),
+                learners_next: next.to_vec(),
+                ..ConfState::default()
+            };
             assert_eq!(is_possible(&conf), expect, "{conf:?}");
         };
         check(&[1], &[], &[], &[], true);

@@ -28,10 +28,7 @@ pub(super) struct DiskThread {
 }
 
 impl DiskThread {
-    pub(super) fn spawn(
-        store: Store,
-        events: UnboundedSender<DiskEvent>,
-    ) -> std::io::Result<Self> {
+    pub(super) fn spawn(store: Store, events: UnboundedSender<DiskEvent>) -> std::io::Result<Self> {
         let (batches, queue) = channel();
         let thread = Builder::new()
             .name("weft-log".to_owned())

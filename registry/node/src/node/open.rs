@@ -17,11 +17,7 @@ const FOUNDER: NodeId = NodeId(1);
 /// The term in which a federation is founded.
 const FIRST_TERM: u64 = 1;
 
-pub(super) fn open(
-    dir: &Path,
-    start: Start,
-    now: WallTime,
-) -> Result<(Store, Stored), StartError> {
+pub(super) fn open(dir: &Path, start: Start, now: WallTime) -> Result<(Store, Stored), StartError> {
     let id = StoreId(rand::random());
     let store = match start {
         Start::Found(proposal) => {
@@ -37,10 +33,7 @@ pub(super) fn open(
 
 /// What a founder's disk holds first: a group of one voter, and the first entry,
 /// committed by that voter. One transaction, so a federation is founded or not.
-pub(crate) fn found(
-    proposal: &Proposal,
-    now: WallTime,
-) -> Result<(Folder, Stored), StartError> {
+pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), StartError> {
     let entry = proposal
         .entry()
         .map_err(|error| StartError::NotAFounding(Some(error)))?;
@@ -53,13 +46,17 @@ pub(crate) fn found(
         conf: ConfState::from((vec![FOUNDER.0], vec![])),
         ..Image::default()
     };
-    let mut first = Entry::default();
-    first.index = 2;
-    first.term = FIRST_TERM;
-    first.data = proposal.stamp(now);
-    let mut hard = HardState::default();
-    hard.term = FIRST_TERM;
-    hard.commit = first.index;
+    let first = Entry {
+        index: 2,
+        term: FIRST_TERM,
+        data: proposal.stamp(now),
+        ..Entry::default()
+    };
+    let hard = HardState {
+        term: FIRST_TERM,
+        commit: first.index,
+        ..HardState::default()
+    };
     let stored = Stored {
         before: (1, FIRST_TERM),
         entries: vec![first.clone()],

@@ -126,9 +126,9 @@ impl Proposals {
     /// Gives up on those that waited too long, and says how many.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let timeout = self.timeout;
-        let expired = self
-            .waiting
-            .extract_if(.., |_, waiting| now.duration_since(waiting.begun) >= timeout);
+        let expired = self.waiting.extract_if(.., |_, waiting| {
+            now.duration_since(waiting.begun) >= timeout
+        });
         let mut count = 0;
         for (request, waiting) in expired {
             count += 1;

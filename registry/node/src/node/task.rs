@@ -79,6 +79,9 @@ struct Task<T> {
 
 struct Transfer {
     to: NodeId,
+    /// When to ask again: a voter that has not applied its last change of the
+    /// group yet does not campaign, and the leader gives up on it after an election timeout.
+    again: Instant,
     until: Instant,
     reply: oneshot::Sender<Result<(), TransferError>>,
 }
@@ -94,6 +97,8 @@ const EVENTS_MAX: usize = 4096;
 const STEP_MAX: usize = 1024;
 /// An attempt that a leader took is repeated after this many ticks: by then it is applied, or the leader is gone.
 const PATIENCE_TICKS: u32 = 20;
+/// How long a transfer may take.
+const TRANSFER_TICKS: u32 = 100;
 /// A forwarded proposal whose leader says nothing for this long may be lost.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a leader that shuts down tries to hand over.
@@ -368,6 +373,7 @@ impl<T: Transport> Task<T> {
     fn note_applied(&mut self, record: Record) {
         let Record {
             index,
+            checksum: _,
             request,
             answer,
             events,
@@ -428,9 +434,22 @@ impl<T: Transport> Task<T> {
             let _ = reply.send(Err(error));
             return;
         }
+        let until = now + self.shared.clock.tick() * TRANSFER_TICKS;
+        self.transfers.push(Transfer {
+            to,
+            again: now,
+            until,
+            reply,
+        });
+    }
+
+    fn request_transfer(&mut self, to: NodeId) {
         if self.leads() {
             self.driver.handle(Input::Transfer { to });
-        } else if let Some(leader) = leader.filter(|leader| *leader != to) {
+            return;
+        }
+        let leader = self.driver.leadership().leader;
+        if let Some(leader) = leader.filter(|leader| *leader != to) {
             let transport = self.transport.clone();
             tokio::spawn(async move {
                 let body = call::transfer_request(to);
@@ -439,8 +458,6 @@ impl<T: Transport> Task<T> {
                 let _ = tokio::time::timeout(CALL_TIMEOUT, call).await;
             });
         }
-        let until = now + self.shared.clock.tick() * PATIENCE_TICKS * 2;
-        self.transfers.push(Transfer { to, until, reply });
     }
 
     fn settle_transfers(&mut self, now: Instant) {
@@ -452,6 +469,15 @@ impl<T: Transport> Task<T> {
                 false => Err(TransferError::Timeout(transfer.to)),
             };
             let _ = transfer.reply.send(result);
+        }
+        let pause = self.shared.clock.tick() * PATIENCE_TICKS;
+        let mut due = Vec::new();
+        for transfer in self.transfers.iter_mut().filter(|t| t.again <= now) {
+            transfer.again = now + pause;
+            due.push(transfer.to);
+        }
+        for to in due {
+            self.request_transfer(to);
         }
     }
 

@@ -5,7 +5,7 @@ use weft_proto::log::{self, refusal, refusal::Reason, request_outcome::Outcome a
 
 use super::field::{WireError, choice, id_bytes, name, present, request, unspecified};
 
-pub(super) fn write_chunk(chunk: &Vec<(RequestId, Outcome)>) -> log::Requests {
+pub(super) fn write_chunk(chunk: &[(RequestId, Outcome)]) -> log::Requests {
     let row = |(request, outcome): &(RequestId, Outcome)| log::RequestOutcome {
         request: id_bytes(&request.0),
         outcome: Some(match outcome {

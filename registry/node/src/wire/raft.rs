@@ -37,25 +37,27 @@ pub(crate) fn write_message(message: &Message) -> RaftMessage {
 }
 
 pub(crate) fn read_message(wire: RaftMessage) -> Result<Message, WireError> {
-    let mut message = Message::default();
-    message.set_msg_type(message_type(wire.r#type)?);
-    message.to = wire.to;
-    message.from = wire.from;
-    message.term = wire.term;
-    message.log_term = wire.log_term;
-    message.index = wire.index;
     let entries: Result<Vec<Entry>, WireError> = wire.entries.into_iter().map(read_entry).collect();
-    message.set_entries(entries?.into());
-    message.commit = wire.commit;
-    message.commit_term = wire.commit_term;
+    let mut message = Message {
+        to: wire.to,
+        from: wire.from,
+        term: wire.term,
+        log_term: wire.log_term,
+        index: wire.index,
+        entries: entries?.into(),
+        commit: wire.commit,
+        commit_term: wire.commit_term,
+        request_snapshot: wire.request_snapshot,
+        reject: wire.reject,
+        reject_hint: wire.reject_hint,
+        context: wire.context,
+        priority: wire.priority,
+        ..Message::default()
+    };
+    message.set_msg_type(message_type(wire.r#type)?);
     if let Some(snapshot) = wire.snapshot {
         message.set_snapshot(read_snapshot(snapshot));
     }
-    message.request_snapshot = wire.request_snapshot;
-    message.reject = wire.reject;
-    message.reject_hint = wire.reject_hint;
-    message.context = wire.context;
-    message.priority = wire.priority;
     Ok(message)
 }
 
@@ -70,17 +72,19 @@ pub(crate) fn write_entry(entry: &Entry) -> RaftEntry {
 }
 
 pub(crate) fn read_entry(wire: RaftEntry) -> Result<Entry, WireError> {
-    let mut entry = Entry::default();
+    let mut entry = Entry {
+        term: wire.term,
+        index: wire.index,
+        data: wire.data,
+        context: wire.context,
+        ..Entry::default()
+    };
     entry.set_entry_type(match wire.r#type {
         0 => EntryType::EntryNormal,
         1 => EntryType::EntryConfChange,
         2 => EntryType::EntryConfChangeV2,
         other => return Err(invalid("entry type", other)),
     });
-    entry.term = wire.term;
-    entry.index = wire.index;
-    entry.data = wire.data;
-    entry.context = wire.context;
     Ok(entry)
 }
 
@@ -95,8 +99,10 @@ pub(crate) fn write_snapshot(snapshot: &Snapshot) -> RaftSnapshot {
 }
 
 pub(crate) fn read_snapshot(wire: RaftSnapshot) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    snapshot.data = wire.data;
+    let mut snapshot = Snapshot {
+        data: wire.data,
+        ..Snapshot::default()
+    };
     let metadata = snapshot.mut_metadata();
     metadata.index = wire.index;
     metadata.term = wire.term;
@@ -121,13 +127,14 @@ pub(crate) fn write_conf(conf: &ConfState) -> RaftConfState {
 }
 
 pub(crate) fn read_conf(wire: RaftConfState) -> ConfState {
-    let mut conf = ConfState::default();
-    conf.voters = wire.voters;
-    conf.learners = wire.learners;
-    conf.voters_outgoing = wire.voters_outgoing;
-    conf.learners_next = wire.learners_next;
-    conf.auto_leave = wire.auto_leave;
-    conf
+    ConfState {
+        voters: wire.voters,
+        learners: wire.learners,
+        voters_outgoing: wire.voters_outgoing,
+        learners_next: wire.learners_next,
+        auto_leave: wire.auto_leave,
+        ..ConfState::default()
+    }
 }
 
 pub(crate) fn write_hard_state(hard: &HardState) -> log::HardState {
@@ -139,11 +146,12 @@ pub(crate) fn write_hard_state(hard: &HardState) -> log::HardState {
 }
 
 pub(crate) fn read_hard_state(wire: log::HardState) -> HardState {
-    let mut hard = HardState::default();
-    hard.term = wire.term;
-    hard.vote = wire.vote;
-    hard.commit = wire.commit;
-    hard
+    HardState {
+        term: wire.term,
+        vote: wire.vote,
+        commit: wire.commit,
+        ..HardState::default()
+    }
 }
 
 /// Reads the payload of a configuration entry of either version.

@@ -134,7 +134,10 @@ fn write(parts: FederationParts) -> log::Federation {
                 generation: generation.0,
             })
             .collect(),
-        requests: requests.iter().map(outcome::write_chunk).collect(),
+        requests: requests
+            .iter()
+            .map(|chunk| outcome::write_chunk(chunk))
+            .collect(),
     }
 }
 

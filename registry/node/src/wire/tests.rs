@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use ::raft::eraftpb::{ConfState, Snapshot};
 use bytes::Bytes;
 use proptest::prelude::*;
-use ::raft::eraftpb::{ConfState, Snapshot};
 use weft_model::fixture::{self, Log, name};
 use weft_model::*;
 
@@ -93,7 +93,12 @@ fn commands() -> Vec<Command> {
         Command::PutExport(cluster.clone(), key.clone(), Box::new(export)),
         Command::PutExport(cluster.clone(), key.clone(), Box::new(named)),
         Command::DeleteExport(cluster.clone(), key),
-        Command::PutWorkloadEntry(cluster.clone(), name("data"), name("pg"), Box::new(workload)),
+        Command::PutWorkloadEntry(
+            cluster.clone(),
+            name("data"),
+            name("pg"),
+            Box::new(workload),
+        ),
         Command::DeleteWorkloadEntry(cluster.clone(), name("data"), name("pg")),
         Command::PutRoleBinding(name("ops"), binding),
         Command::DeleteRoleBinding(name("ops")),
@@ -175,10 +180,18 @@ fn an_entry_beyond_the_limit_is_refused_unread() {
 fn a_snapshot_comes_back_as_it_went() {
     let mut log = Log::founded();
     log.join(2, "eu-west-1");
-    log.export(2, "shop/pay", &fixture::export(ServiceType::Headless, "pg", AppProtocol::Tcp, 5432));
+    log.export(
+        2,
+        "shop/pay",
+        &fixture::export(ServiceType::Headless, "pg", AppProtocol::Tcp, 5432),
+    );
     let gone = Command::DeleteExport(name("eu-west-1"), name("shop/pay"));
     log.accept(log.gateway(2), gone);
-    log.export(1, "shop/web", &fixture::export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80));
+    log.export(
+        1,
+        "shop/web",
+        &fixture::export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80),
+    );
     log.accept(log.gateway(1), Command::LapseLease(name("eu-west-1")));
     // A refusal is remembered too.
     let refused = log.write(log.gateway(1), Command::RemoveCluster(name("eu-west-1")));
@@ -194,8 +207,10 @@ fn a_snapshot_comes_back_as_it_went() {
         index: Index(5),
         reason: "odd".into(),
     });
-    let mut snapshot = Snapshot::default();
-    snapshot.data = encode_image(&image);
+    let mut snapshot = Snapshot {
+        data: encode_image(&image),
+        ..Snapshot::default()
+    };
     snapshot.mut_metadata().index = 12;
     snapshot.mut_metadata().term = 3;
     snapshot.mut_metadata().set_conf_state(image.conf.clone());
@@ -203,7 +218,10 @@ fn a_snapshot_comes_back_as_it_went() {
     assert_eq!(back.state, image.state);
     assert_eq!(back.state.digest(), image.state.digest());
     assert_eq!(back.unreadable, image.unreadable);
-    assert_eq!((back.index, back.term, back.conf), (image.index, image.term, image.conf));
+    assert_eq!(
+        (back.index, back.term, back.conf),
+        (image.index, image.term, image.conf)
+    );
 }
 
 #[test]

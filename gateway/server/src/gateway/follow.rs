@@ -1,0 +1,143 @@
+//! Follows the log: peers, bundles and timing are what the state says they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use weft_identity::{Bundle, Bundles};
+use weft_model::{ClusterName, Federation, NodeId, SpiffeId, TrustDomain};
+use weft_registry::Registry;
+
+use super::directory::{self, Directory};
+use crate::catalog::{PathReport, Surroundings};
+use crate::hub::Hub;
+use crate::membership::Membership;
+use crate::tunnel::{PathState, Paths, PeerTarget};
+
+/// How often what only time changes is looked at again: leases that nobody can know any more.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Applies the state, the paths and the catalog to what depends on them, now and whenever one changes.
+pub(super) async fn follow(hub: Arc<Hub>, directory: directory::Shared) {
+    let mut changed = hub.registry().changed();
+    let mut paths = hub.tunnels().watch_paths();
+    let mut catalog = hub.catalog_handle().changed();
+    let mut tick = tokio::time::interval(TICK);
+    let mut followed = Arc::new(Federation::default());
+    loop {
+        tokio::select! {
+            result = changed.changed() => if result.is_err() { return },
+            result = paths.changed() => if result.is_err() { return },
+            result = catalog.changed() => if result.is_err() { return },
+            _ = tick.tick() => {}
+        }
+        changed.mark_unchanged();
+        paths.mark_unchanged();
+        catalog.mark_unchanged();
+        let state = hub.registry().state();
+        if !Arc::ptr_eq(&state, &followed) && state.domain().is_some() {
+            followed = Arc::clone(&state);
+            hub.bundles().replace(bundles(&state));
+            hub.tunnels().set_peers(peers(&state, hub.node()));
+        }
+        let seen = hub.tunnels().paths();
+        if let Some(rtt) = slowest(&seen) {
+            hub.registry().set_rtt(rtt);
+        }
+        hub.catalog_handle()
+            .set_surroundings(surroundings(hub.registry(), &seen));
+        directory.store(Arc::new(self::directory(&hub)));
+    }
+}
+
+/// What relayed connections are judged by now.
+pub(super) fn directory(hub: &Hub) -> Directory {
+    Directory::new(
+        hub.registry().state(),
+        hub.catalog(),
+        hub.outlook(),
+        hub.clock().now(),
+    )
+}
+
+/// What the catalog needs to know: intent, and the best path to each cluster.
+pub(super) fn surroundings(registry: &Registry, paths: &Paths) -> Surroundings {
+    let mut reports: BTreeMap<ClusterName, PathReport> = BTreeMap::new();
+    for path in paths.peers.values() {
+        let up = path.state == PathState::Up;
+        let rtt = path.rtt.unwrap_or_default();
+        let report = reports
+            .entry(path.cluster.clone())
+            .or_insert(PathReport { up, rtt });
+        if up && (!report.up || rtt < report.rtt) {
+            *report = PathReport { up, rtt };
+        }
+    }
+    Surroundings {
+        federation: registry.state(),
+        silence: registry.applied().age,
+        paths: reports,
+    }
+}
+
+/// The peers we were told of when we joined: enough to reach the log.
+pub(super) fn first_peers(membership: &Membership) -> Vec<PeerTarget> {
+    let target = |peer: &crate::membership::KnownPeer| PeerTarget {
+        node: peer.node,
+        cluster: peer.cluster.clone(),
+        gateway: peer.gateway.clone(),
+        id: SpiffeId::gateway(peer.bundle.trust_domain().clone(), peer.gateway.clone()),
+        address: peer.tunnel,
+    };
+    membership.peers.iter().map(target).collect()
+}
+
+fn peers(state: &Federation, own: NodeId) -> Vec<PeerTarget> {
+    state
+        .nodes()
+        .filter(|(id, _)| *id != own)
+        .filter_map(|(id, node)| {
+            let member = state.cluster(&node.cluster)?;
+            Some(PeerTarget {
+                node: id,
+                cluster: node.cluster.clone(),
+                gateway: node.gateway.name.clone(),
+                id: SpiffeId::gateway(member.trust_domain.clone(), node.gateway.name.clone()),
+                address: node.gateway.tunnel,
+            })
+        })
+        .collect()
+}
+
+/// Everybody's bundles. One that does not read is left out: its identities are then refused,
+/// which concerns its owner alone.
+fn bundles(state: &Federation) -> Bundles {
+    let members = state
+        .clusters()
+        .map(|(_, member)| (member.trust_domain.clone(), &member.bundle[..]));
+    let operators = state
+        .domain()
+        .map(|domain| (TrustDomain::of_operators(domain), state.operators()));
+    members
+        .chain(operators)
+        .filter_map(|(domain, certificates)| {
+            let ders = certificates
+                .iter()
+                .map(|der| CertificateDer::from(der.clone()));
+            Bundle::new(domain, ders)
+                .inspect_err(|error| tracing::warn!(%error, "a bundle in the log does not read"))
+                .ok()
+        })
+        .collect()
+}
+
+/// The longest round trip to a gateway that answers: what an election has to wait for.
+fn slowest(paths: &Paths) -> Option<Duration> {
+    paths
+        .peers
+        .values()
+        .filter(|path| path.state == PathState::Up)
+        .filter_map(|path| path.rtt)
+        .max()
+}

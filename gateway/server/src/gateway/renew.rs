@@ -1,0 +1,94 @@
+//! The gateway's own identity, renewed at half its life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Status;
+use weft_identity::{PeerRule, Svid, client_config, new_csr};
+use weft_model::code;
+use weft_proto::identity::RenewRequest;
+use weft_proto::identity::renewal_client::RenewalClient;
+use weft_proxy::rpc::{self, ALPN_GRPC};
+
+use crate::api::refusal;
+use crate::hub::Hub;
+
+/// How soon a failed renewal is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+/// No renewal is tried sooner after the one before, whatever the lifetimes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long another gateway may take over it.
+const STEP: Duration = Duration::from_secs(5);
+
+/// Renews for as long as the gateway runs. Connections that exist go on.
+pub(super) async fn renew(hub: Arc<Hub>) {
+    loop {
+        let svid = hub.svid().current();
+        let due = svid.renew_at(hub.node().0);
+        tokio::time::sleep(due.since(hub.now()).max(PAUSE)).await;
+        match next(&hub).await {
+            Ok(svid) => {
+                let kept = hub.keep_svid(&svid);
+                hub.svid().replace(svid);
+                match kept {
+                    Ok(()) => tracing::info!(until = hub.svid().expires().0, "identity renewed"),
+                    Err(error) => tracing::error!(%error, "the renewed identity cannot be kept"),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = error.message(),
+                    until = hub.svid().expires().0,
+                    "identity not renewed"
+                );
+                tokio::time::sleep(RETRY.min(svid.left(hub.now()) / 4).max(PAUSE)).await;
+            }
+        }
+    }
+}
+
+/// Signed by our own CA if we hold it, otherwise by the gateway of our cluster that does.
+async fn next(hub: &Hub) -> Result<Svid, Status> {
+    let (key, csr) = new_csr();
+    let current = hub.svid().current();
+    let chain = if hub.holds_authority() {
+        hub.issue(&csr, current.id())?
+    } else {
+        from_sibling(hub, csr).await?
+    };
+    let chain = chain
+        .iter()
+        .map(|der| rustls_pki_types::CertificateDer::from(der.to_vec()))
+        .collect();
+    Svid::from_der(chain, key).map_err(|error| refusal(code::NOT_AN_SVID, error.to_string()))
+}
+
+async fn from_sibling(hub: &Hub, csr: Vec<u8>) -> Result<Vec<bytes::Bytes>, Status> {
+    let state = hub.registry().state();
+    let siblings = state
+        .nodes()
+        .filter(|(id, node)| *id != hub.node() && node.cluster == *hub.cluster());
+    let rule = PeerRule::GatewayOf(hub.trust_domain().clone());
+    let tls = client_config(hub.svid(), hub.bundles(), rule, &[ALPN_GRPC]);
+    let mut last = refusal(
+        code::NOT_ISSUER,
+        "no other gateway of this cluster is known",
+    );
+    for address in siblings.filter_map(|(_, node)| node.gateway.api) {
+        let channel = match rpc::dial(address, Arc::clone(&tls), STEP).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                last = refusal(code::UNREACHABLE, error.to_string());
+                continue;
+            }
+        };
+        let request = RenewRequest {
+            csr: csr.clone().into(),
+        };
+        match RenewalClient::new(channel).renew(request).await {
+            Ok(answer) => return Ok(answer.into_inner().chain),
+            Err(status) => last = status,
+        }
+    }
+    Err(last)
+}

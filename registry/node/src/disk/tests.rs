@@ -1,0 +1,187 @@
+use std::fs;
+
+use raft::eraftpb::Entry;
+use tempfile::tempdir;
+use weft_model::fixture::name;
+use weft_model::{Index, NodeId};
+
+use super::*;
+use crate::image::Image;
+
+fn folder(node: u64) -> Folder {
+    Folder {
+        domain: name("fed.example.org"),
+        node: NodeId(node),
+    }
+}
+
+fn entry(index: u64, term: u64) -> Entry {
+    Entry {
+        index,
+        term,
+        data: vec![7; 20].into(),
+        ..Entry::default()
+    }
+}
+
+/// A log of entries 2 to 5 after a founding snapshot at 1.
+fn first() -> Stored {
+    let mut stored = Stored {
+        before: (1, 1),
+        entries: (2..=5).map(|index| entry(index, 1)).collect(),
+        image: Image {
+            index: Index(1),
+            term: 1,
+            ..Image::default()
+        },
+        ..Stored::default()
+    };
+    stored.hard.term = 1;
+    stored.hard.commit = 3;
+    stored
+}
+
+fn batch(entries: Vec<Entry>, commit: u64) -> Batch {
+    let mut hard = first().hard;
+    hard.commit = commit;
+    Batch {
+        number: 1,
+        hard,
+        install: None,
+        entries,
+        compaction: None,
+    }
+}
+
+fn create(dir: &std::path::Path) -> Store {
+    Store::create(dir, folder(1), StoreId([3; 16]), Some(&first())).unwrap()
+}
+
+/// What both kinds of disk hold after the same batches.
+fn check(batches: &[Batch], indexes: &[u64], before: (u64, u64)) {
+    let dir = tempdir().unwrap();
+    let store = create(dir.path());
+    store.write(batches).unwrap();
+    let mut memory = MemoryDisk::founded(&first());
+    for batch in batches {
+        memory.write(batch);
+    }
+    memory.crash(batches.len());
+    for stored in [store.load().unwrap(), memory.load().unwrap()] {
+        let held: Vec<u64> = stored.entries.iter().map(|entry| entry.index).collect();
+        assert_eq!(held, indexes);
+        assert_eq!(stored.before, before);
+    }
+}
+
+#[test]
+fn a_batch_replaces_the_log_from_its_first_entry_on() {
+    check(&[batch(vec![entry(4, 2)], 3)], &[2, 3, 4], (1, 1));
+    check(&[batch(vec![entry(6, 2)], 3)], &[2, 3, 4, 5, 6], (1, 1));
+}
+
+#[test]
+fn a_compaction_forgets_the_log_before_its_tail() {
+    let mut compacting = batch(Vec::new(), 5);
+    compacting.compaction = Some(Box::new(Compaction {
+        image: Image {
+            index: Index(5),
+            term: 1,
+            ..Image::default()
+        },
+        through: (3, 1),
+    }));
+    check(&[compacting], &[4, 5], (3, 1));
+}
+
+#[test]
+fn a_leaders_snapshot_takes_the_place_of_everything() {
+    let mut installing = batch(vec![entry(10, 3)], 9);
+    installing.install = Some(Box::new(Image {
+        index: Index(9),
+        term: 3,
+        ..Image::default()
+    }));
+    check(&[installing], &[10], (9, 3));
+}
+
+#[test]
+fn what_was_not_synced_is_lost_from_the_newest_on() {
+    let mut disk = MemoryDisk::founded(&first());
+    disk.write(&batch(vec![entry(6, 1)], 3));
+    disk.write(&batch(vec![entry(7, 1)], 3));
+    disk.crash(1);
+    assert_eq!(disk.load().unwrap().entries.last().unwrap().index, 6);
+}
+
+#[test]
+fn a_folder_is_only_its_owners() {
+    let dir = tempdir().unwrap();
+    let empty = Store::open(dir.path(), None).unwrap_err();
+    assert!(matches!(empty, DiskError::Empty { .. }), "{empty}");
+    let store = create(dir.path());
+    let busy = Store::open(dir.path(), None).unwrap_err();
+    assert!(matches!(busy, DiskError::InUse { .. }), "{busy}");
+    drop(store);
+    let foreign = Store::open(dir.path(), Some(&folder(2))).unwrap_err();
+    assert!(matches!(foreign, DiskError::Foreign { .. }), "{foreign}");
+    let occupied = Store::create(dir.path(), folder(1), StoreId([4; 16]), None).unwrap_err();
+    assert!(matches!(occupied, DiskError::Occupied { .. }), "{occupied}");
+    let again = Store::open(dir.path(), Some(&folder(1))).unwrap();
+    assert_eq!(again.id(), StoreId([3; 16]));
+}
+
+#[test]
+fn a_file_copied_while_it_is_written_holds_every_confirmed_batch() {
+    let dir = tempdir().unwrap();
+    let copy = tempdir().unwrap();
+    let store = create(dir.path());
+    for index in 6..40 {
+        store.write(&[batch(vec![entry(index, 1)], 3)]).unwrap();
+        // As a power cut would leave it: nothing was closed.
+        let name = "registry.redb";
+        fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+        let found = Store::open(copy.path(), None).unwrap().load().unwrap();
+        assert_eq!(found.entries, store.load().unwrap().entries);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_read_right_and_never_panics() {
+    let dir = tempdir().unwrap();
+    let store = create(dir.path());
+    for index in 6..9 {
+        store.write(&[batch(vec![entry(index, 1)], 3)]).unwrap();
+    }
+    drop(store);
+    let path = dir.path().join("registry.redb");
+    let whole = fs::read(&path).unwrap();
+    let good = Store::open(dir.path(), None).unwrap().load().unwrap();
+    let mut refused = 0;
+    let step = (whole.len() / 400).max(1);
+    for at in (0..whole.len()).step_by(step) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        refused += usize::from(!reads_as(dir.path(), &bytes, &good));
+    }
+    for keep in (0..whole.len()).step_by(step * 4) {
+        refused += usize::from(!reads_as(dir.path(), &whole[..keep], &good));
+    }
+    assert!(refused > 50, "only {refused} damages were noticed");
+}
+
+/// Whether the folder opens with exactly this content; damage must be an error.
+fn reads_as(dir: &std::path::Path, bytes: &[u8], good: &Stored) -> bool {
+    fs::write(dir.join("registry.redb"), bytes).unwrap();
+    match Store::open(dir, Some(&folder(1))).and_then(|store| store.load()) {
+        Ok(stored) => {
+            assert_eq!(stored.entries, good.entries);
+            assert_eq!(stored.hard, good.hard);
+            true
+        }
+        Err(DiskError::Damaged { .. } | DiskError::Foreign { .. } | DiskError::Format { .. }) => {
+            false
+        }
+        Err(error) => panic!("{error}: {error:?}"),
+    }
+}

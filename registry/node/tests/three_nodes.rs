@@ -1,0 +1,216 @@
+//! Three registries in one process: real disks, channels for a network.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{DEADLINE, Switch, applied, leader, start, three, until, write};
+use tempfile::tempdir;
+use tokio::time::timeout;
+use weft_model::fixture::name;
+use weft_model::{Event, Generation, Index, Key, NodeId, Refusal};
+use weft_registry::{ProposeError, Registry, Start, WatchError};
+
+async fn propose(registry: &Registry, number: u8, generation: u64) -> Index {
+    let proposed = timeout(DEADLINE, registry.propose(write(number, generation)));
+    proposed.await.expect("an answer in time").unwrap()
+}
+
+fn newest(registry: &Registry, number: u8) -> Generation {
+    let state = registry.state();
+    state.cluster(&support::cluster(number)).unwrap().generation
+}
+
+#[tokio::test]
+async fn writes_through_any_node_reach_all() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let nodes = three(dir.path(), &switch).await;
+    let mut last = Index(0);
+    for generation in 1..=20 {
+        for (number, node) in (1..).zip(&nodes) {
+            last = last.max(propose(node, number, generation).await);
+        }
+    }
+    for node in &nodes {
+        applied(node, last).await;
+        assert_eq!(node.state().digest(), nodes[0].state().digest());
+        let read = timeout(DEADLINE, node.read_index()).await.unwrap().unwrap();
+        assert!(read >= last);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_lost_under_load_costs_no_acknowledged_write() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let nodes = three(dir.path(), &switch).await;
+    let lost = leader(&nodes).await;
+    let survivors: Vec<usize> = (0..3).filter(|node| *node != lost).collect();
+    for generation in 1..=60 {
+        if generation == 20 {
+            // No goodbye: from here on it might as well not exist.
+            switch.unplug(NodeId(lost as u64 + 1));
+        }
+        for node in &survivors {
+            propose(&nodes[*node], *node as u8 + 1, generation).await;
+        }
+    }
+    for node in &survivors {
+        let number = *node as u8 + 1;
+        until("both survivors have all", || {
+            survivors
+                .iter()
+                .all(|n| newest(&nodes[*n], number) == Generation(60))
+        })
+        .await;
+    }
+    // The lost one comes back as it was, by then behind the compacted log, and catches up.
+    switch.plug(NodeId(lost as u64 + 1), nodes[lost].clone());
+    until("it has caught up", || {
+        nodes[lost].state().digest() == nodes[survivors[0]].state().digest()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_all_restart() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let nodes = three(dir.path(), &switch).await;
+    for generation in 1..=80 {
+        for (number, node) in (1..).zip(&nodes) {
+            propose(node, number, generation).await;
+        }
+    }
+    for node in &nodes {
+        node.shutdown().await;
+    }
+    drop(nodes);
+    let switch = Switch::default();
+    let again: Vec<Registry> = (1..=3)
+        .map(|number| start(dir.path(), &switch, number, Start::Resume(None)))
+        .collect();
+    leader(&again).await;
+    for node in &again {
+        node.read_index().await.unwrap();
+        for number in 1..=3 {
+            assert_eq!(newest(node, number), Generation(80));
+        }
+    }
+    propose(&again[1], 2, 81).await;
+}
+
+#[tokio::test]
+async fn a_retried_request_gets_its_first_answer() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let node = start(dir.path(), &switch, 1, Start::Found(support::founding()));
+    let first = propose(&node, 1, 1).await;
+    assert_eq!(propose(&node, 1, 1).await, first);
+    let forged = {
+        let mut bytes = write(1, 2).encode().to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        weft_registry::Proposal::decode(bytes.into())
+    };
+    if let Ok(forged) = forged {
+        let refused = node.propose(forged).await.unwrap_err();
+        assert!(
+            matches!(refused, ProposeError::Refused(Refusal::Signature)),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_watch_resumes_by_index_without_a_gap_or_says_that_it_cannot() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let node = start(dir.path(), &switch, 1, Start::Found(support::founding()));
+    let begin = node.applied().index;
+    for generation in 1..=10 {
+        propose(&node, 1, generation).await;
+    }
+    let mut watch = node.watch(begin);
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(watch.next().await.unwrap());
+    }
+    let mut resumed = node.watch(watch.position());
+    for _ in 0..6 {
+        seen.push(resumed.next().await.unwrap());
+    }
+    assert!(seen.is_sorted_by(|a, b| a.index < b.index));
+    for (generation, changes) in (1..).zip(&seen) {
+        let key = Key::Export(name(&format!("shop/s{generation}")), support::cluster(1));
+        assert!(changes.events.contains(&Event::Put(key)), "{changes:?}");
+    }
+    let mut late = node.watch(Index(0));
+    assert!(matches!(
+        late.next().await,
+        Err(WatchError::Compacted { .. })
+    ));
+    // Nothing new: it waits, and ends with the registry.
+    let waiting = tokio::spawn(async move { resumed.next().await });
+    node.shutdown().await;
+    let ended = timeout(DEADLINE, waiting).await.unwrap().unwrap();
+    assert_eq!(ended, Err(WatchError::Stopped));
+}
+
+#[tokio::test]
+async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let nodes = three(dir.path(), &switch).await;
+    nodes[0].shutdown().await;
+    nodes[1].shutdown().await;
+    nodes[2].shutdown().await;
+    drop(nodes);
+    let config = weft_registry::RegistryConfig {
+        propose_timeout: Duration::from_millis(300),
+        ..weft_registry::RegistryConfig::new(dir.path().join("1"), Start::Resume(None))
+    };
+    let alone = Registry::start(config, Switch::default().port(NodeId(1))).unwrap();
+    assert_eq!(
+        alone.state().clusters().count(),
+        3,
+        "the disk's state is there at once"
+    );
+    let error = alone.propose(write(1, 1)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::NoLeader { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn leadership_moves_on_request_and_on_shutdown() {
+    let dir = tempdir().unwrap();
+    let switch = Switch::default();
+    let nodes = three(dir.path(), &switch).await;
+    let old = leader(&nodes).await;
+    let new = (old + 1) % 3;
+    // Asked of one that does not lead itself.
+    nodes[(old + 2) % 3]
+        .transfer(NodeId(new as u64 + 1))
+        .await
+        .unwrap();
+    until("it leads", || {
+        nodes
+            .iter()
+            .all(|n| n.status().raft.leadership.leader == Some(NodeId(new as u64 + 1)))
+    })
+    .await;
+    nodes[new].shutdown().await;
+    let rest: Vec<Registry> = nodes
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != new)
+        .map(|(_, node)| node.clone())
+        .collect();
+    until("somebody else leads", || {
+        rest.iter().all(|node| {
+            let leader = node.status().raft.leadership.leader;
+            leader.is_some() && leader != Some(NodeId(new as u64 + 1))
+        })
+    })
+    .await;
+}

@@ -1,0 +1,32 @@
+//! What must hold after every step, whatever goes wrong. One file each.
+
+mod agreement;
+mod durable;
+mod leaders;
+mod once;
+mod order;
+mod reads;
+mod removed;
+mod state;
+
+pub(crate) use agreement::Agreement;
+pub(crate) use durable::Durable;
+pub(crate) use leaders::Leaders;
+pub(crate) use once::Once;
+pub(crate) use order::Order;
+pub(crate) use reads::Reads;
+pub(crate) use removed::Removed;
+pub(crate) use state::States;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Invariants {
+    pub(crate) leaders: Leaders,
+    pub(crate) agreement: Agreement,
+    pub(crate) states: States,
+    pub(crate) durable: Durable,
+    pub(crate) once: Once,
+    pub(crate) order: Order,
+    pub(crate) reads: Reads,
+    pub(crate) removed: Removed,
+}

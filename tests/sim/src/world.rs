@@ -1,0 +1,685 @@
+//! The world: time, nodes, network and clients, and the loop that moves them.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use weft_model::{Index, NodeId, WallTime};
+use weft_registry::driver::{Input, Output, ReadId, Suspicion};
+use weft_registry::{Answer, Record, found};
+
+use crate::client::{self, Acknowledged, Admin, Aim, Writer};
+use crate::faults::{self, Fault};
+use crate::invariant::Invariants;
+use crate::member::Member;
+use crate::network::{Letter, Network, Weather};
+use crate::trace::Trace;
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything is drawn from it.
+    pub seed: u64,
+    /// Units of time with faults; a node ticks every ten.
+    pub stormy: u64,
+    /// Units of time without, within which the group must converge.
+    pub fair: u64,
+    /// Whether to keep the last lines of the trace.
+    pub echo: bool,
+    /// The fault that the registry has on purpose.
+    #[cfg(feature = "bugs")]
+    pub bug: Option<weft_registry::driver::Bug>,
+}
+
+impl Plan {
+    /// The plan that continuous integration runs for a seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            stormy: 2_500,
+            fair: 8_000,
+            echo: false,
+            #[cfg(feature = "bugs")]
+            bug: None,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Equal for equal runs.
+    pub trace: u64,
+    /// Requests that clients were answered.
+    pub answered: usize,
+    /// Linearizable reads answered.
+    pub reads: usize,
+    /// Positions in the log.
+    pub log: u64,
+    /// Terms that had a leader.
+    pub leaders: usize,
+    /// Times a node crashed.
+    pub crashes: usize,
+    /// Times a snapshot took the place of a node's state.
+    pub installed: usize,
+    /// Units of time from the end of the faults to convergence.
+    pub healed_after: u64,
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// When, in units of time.
+    pub at: u64,
+    /// Which, and how.
+    pub what: String,
+    /// The last lines of the trace, if they were kept.
+    pub trace: String,
+}
+
+const TICK: u64 = 10;
+/// A client repeats a request that was not answered for this long.
+const PATIENCE: u64 = 60;
+/// Clusters that may exist besides the founder's.
+const NEWCOMERS: [u8; 4] = [2, 3, 4, 5];
+
+struct World {
+    plan: Plan,
+    now: u64,
+    rng: SmallRng,
+    members: BTreeMap<NodeId, Member>,
+    network: Network,
+    writers: Vec<Writer>,
+    admin: Admin,
+    /// Clusters that have joined, by number, with their nodes.
+    joined: BTreeMap<u8, NodeId>,
+    /// Clusters whose token is granted and not used.
+    granted: Vec<u8>,
+    removed: Vec<u8>,
+    next_read: u64,
+    invariants: Invariants,
+    trace: Trace,
+    crashes: usize,
+    installed: usize,
+}
+
+/// Runs a plan to its end, or to the first violation.
+pub fn run(plan: Plan) -> Result<Outcome, Violation> {
+    let mut world = World::new(plan);
+    match world.play() {
+        Ok(outcome) => Ok(outcome),
+        Err(what) => Err(Violation {
+            at: world.now,
+            what,
+            trace: world.trace.to_string(),
+        }),
+    }
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        Self {
+            now: 0,
+            rng: SmallRng::seed_from_u64(plan.seed),
+            members: BTreeMap::new(),
+            network: Network::new(),
+            writers: Vec::new(),
+            admin: Admin::default(),
+            joined: BTreeMap::new(),
+            granted: Vec::new(),
+            removed: Vec::new(),
+            next_read: 0,
+            invariants: Invariants::default(),
+            trace: Trace::new(plan.echo),
+            crashes: 0,
+            installed: 0,
+            plan,
+        }
+    }
+
+    fn play(&mut self) -> Result<Outcome, String> {
+        self.found()?;
+        // Three clusters first, so that there is something to lose.
+        while self.joined.len() < 3 {
+            self.step(Phase::Founding)?;
+            if self.now > 5_000 {
+                return Err("three clusters did not come together in fair weather".into());
+            }
+        }
+        let storm_ends = self.now + self.plan.stormy;
+        while self.now < storm_ends {
+            self.strike()?;
+            self.step(Phase::Storm)?;
+        }
+        self.heal()?;
+        let healed = self.now;
+        while let Some(lack) = self.lack() {
+            self.step(Phase::Healing)?;
+            if self.now > healed + self.plan.fair {
+                return Err(format!(
+                    "without faults for {} it lacks: {lack}",
+                    self.plan.fair
+                ));
+            }
+        }
+        self.check_final()?;
+        Ok(Outcome {
+            trace: self.trace.hash(),
+            answered: self.invariants.durable.count(),
+            reads: self.invariants.reads.answered(),
+            log: self.invariants.agreement.last().0,
+            leaders: self.invariants.leaders.terms(),
+            crashes: self.crashes,
+            installed: self.installed,
+            healed_after: self.now - healed,
+        })
+    }
+
+    fn found(&mut self) -> Result<(), String> {
+        let (folder, first) =
+            found(&client::founding(), self.wall()).map_err(|error| error.to_string())?;
+        self.members
+            .insert(folder.node, Member::new(folder.node, Some(&first)));
+        self.start(folder.node)?;
+        self.joined.insert(1, folder.node);
+        self.writers.push(Writer::new(1, folder.node));
+        Ok(())
+    }
+
+    fn start(&mut self, node: NodeId) -> Result<(), String> {
+        self.trace.note(&[1, self.now, node.0], || {
+            format!("{} node {node} starts", self.now)
+        });
+        let Some(member) = self.members.get_mut(&node) else {
+            return Ok(());
+        };
+        let from = member
+            .disk
+            .load()
+            .map_err(|damage| damage.to_string())?
+            .applied();
+        member.start(&self.plan)?;
+        self.invariants.order.restart(node, from);
+        self.drain(node)
+    }
+
+    fn step(&mut self, phase: Phase) -> Result<(), String> {
+        self.now += 1;
+        for (from, to, letter) in self.network.take_arrivals(self.now) {
+            self.deliver(from, to, letter)?;
+        }
+        let nodes: Vec<NodeId> = self.members.keys().copied().collect();
+        for node in nodes {
+            self.wake(node)?;
+        }
+        self.run_clients(phase)?;
+        self.observe()
+    }
+
+    fn deliver(&mut self, from: NodeId, to: NodeId, letter: Letter) -> Result<(), String> {
+        let now = self.wall();
+        let Some(member) = self.members.get_mut(&to) else {
+            return Ok(());
+        };
+        member.handle(match letter {
+            Letter::Raft(message) => Input::Message {
+                from,
+                message: *message,
+            },
+            Letter::Forward(proposal) => Input::Propose { proposal, now },
+        });
+        self.drain(to)
+    }
+
+    /// What time alone brings: restarts, finished writes, ticks.
+    fn wake(&mut self, node: NodeId) -> Result<(), String> {
+        let (now, storm) = (self.now, self.network.weather.delay_max);
+        let Some(member) = self.members.get_mut(&node) else {
+            return Ok(());
+        };
+        if member.restart_at.is_some_and(|at| at <= now) {
+            return self.start(node);
+        }
+        if member.driver.is_none() {
+            return Ok(());
+        }
+        if member.synced_at.is_some_and(|at| at <= now) {
+            if let Some(batch) = member.disk.sync_one() {
+                member.handle(Input::Persisted { batch });
+            }
+            member.synced_at = match member.disk.unsynced() {
+                0 => None,
+                _ => Some(now + self.rng.random_range(1..=storm.min(20))),
+            };
+        }
+        if (now + node.0 * 3).is_multiple_of(TICK) {
+            member.handle(Input::Tick);
+        }
+        self.drain(node)
+    }
+
+    /// Does what a driver wants.
+    fn drain(&mut self, node: NodeId) -> Result<(), String> {
+        let outputs = match self.members.get_mut(&node) {
+            Some(member) => member.take_outputs(),
+            None => return Ok(()),
+        };
+        for output in outputs {
+            self.carry_out(node, output)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, node: NodeId, output: Output) -> Result<(), String> {
+        let now = self.now;
+        match output {
+            Output::Send(to, messages) => {
+                self.trace
+                    .note(&[2, now, node.0, to.0, messages.len() as u64], || {
+                        format!("{now} {node} -> {to}: {messages:?}")
+                    });
+                for message in messages {
+                    let letter = Letter::Raft(Box::new(message));
+                    self.network.send(now, &mut self.rng, node, to, letter);
+                }
+            }
+            Output::Persist(batch) => {
+                self.trace.note(&[3, now, node.0, batch.number], || {
+                    format!(
+                        "{now} {node} writes batch {} of {}",
+                        batch.number,
+                        batch.entries()
+                    )
+                });
+                let soon = now + self.rng.random_range(1..=4);
+                if let Some(member) = self.members.get_mut(&node) {
+                    member.disk.write(&batch);
+                    member.synced_at.get_or_insert(soon);
+                }
+            }
+            Output::Applied(record) => self.note_applied(node, &record)?,
+            Output::Installed { index } => {
+                self.installed += 1;
+                self.trace.note(&[5, now, node.0, index.0], || {
+                    format!("{now} {node} installs a snapshot at {index}")
+                });
+                self.invariants.order.restart(node, index);
+            }
+            Output::ReadReady { read, index } => {
+                let applied = self.applied(node);
+                self.invariants.reads.check(node, read, index, applied)?;
+            }
+            Output::Leadership(leadership) => {
+                let leader = leadership.leader.map_or(0, |leader| leader.0);
+                self.trace
+                    .note(&[6, now, node.0, leader, leadership.term], || {
+                        format!("{now} {node} sees {leadership:?}")
+                    });
+                self.invariants.leaders.check(node, leadership)?;
+            }
+            // It goes on for a while, not knowing.
+            Output::Suspect {
+                suspicion: Suspicion::RemovedSender,
+                ..
+            } => {}
+            Output::Suspect { from, suspicion } => {
+                return Err(format!("node {node} suspects {from}: {suspicion}"));
+            }
+            Output::Declined { .. } | Output::MembersChanged | Output::Removed => {}
+        }
+        Ok(())
+    }
+
+    fn note_applied(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
+        let now = self.now;
+        self.trace.note(
+            &[4, now, node.0, record.index.0, record.checksum.into()],
+            || format!("{now} {node} applies {record:?}"),
+        );
+        if let Some(Answer::Quarantined(reason)) = &record.answer {
+            return Err(format!(
+                "node {node} cannot read {}: {reason}",
+                record.index
+            ));
+        }
+        self.invariants.order.check(node, record.index)?;
+        self.invariants.agreement.check(node, record)?;
+        self.invariants.once.check(record)?;
+        self.invariants.removed.note(record)?;
+        self.answer_clients(node, record)
+    }
+
+    /// Gives a client at this node its answer, if the record is its request.
+    fn answer_clients(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
+        let (Some(request), Some(Answer::Judged(outcome))) = (record.request, &record.answer)
+        else {
+            return Ok(());
+        };
+        let mut answers = Vec::new();
+        for writer in self.writers.iter_mut().filter(|writer| writer.home == node) {
+            let mine = writer.pending.take_if(|p| p.proposal.request() == request);
+            answers.extend(mine.map(|pending| (Some(writer.number), pending.what)));
+        }
+        let admin = self
+            .admin
+            .pending
+            .take_if(|p| p.proposal.request() == request);
+        answers.extend(admin.map(|pending| (None, pending.what)));
+        for (cluster, what) in answers {
+            self.note_membership(&what, record)?;
+            let answer = Acknowledged {
+                request,
+                cluster,
+                what,
+                outcome: outcome.clone(),
+            };
+            self.invariants
+                .durable
+                .acknowledge(answer, &self.invariants.agreement)?;
+        }
+        Ok(())
+    }
+
+    /// What the administrator's answered requests mean for the world.
+    fn note_membership(&mut self, what: &Aim, record: &Record) -> Result<(), String> {
+        let accepted = matches!(record.answer, Some(Answer::Judged(Ok(_))));
+        match what {
+            Aim::Write { .. } => Ok(()),
+            _ if !accepted => Err(format!("{what:?} was refused: {:?}", record.answer)),
+            Aim::Grant { number } => {
+                self.granted.push(*number);
+                Ok(())
+            }
+            Aim::Redeem { number } => self.begin_member(*number),
+            Aim::Remove { number } => {
+                self.removed.push(*number);
+                self.writers.retain(|writer| writer.number != *number);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_member(&mut self, number: u8) -> Result<(), String> {
+        let name = client::cluster(number);
+        let node = self.members.values().find_map(|member| {
+            let state = &member.driver.as_ref()?.image().state;
+            state
+                .nodes()
+                .find(|(_, node)| node.cluster == name)
+                .map(|(id, _)| id)
+        });
+        let node = node.ok_or("a redeemed token made no gateway")?;
+        self.granted.retain(|granted| *granted != number);
+        self.joined.insert(number, node);
+        self.members.insert(node, Member::new(node, None));
+        self.writers.push(Writer::new(number, node));
+        self.start(node)
+    }
+
+    fn run_clients(&mut self, phase: Phase) -> Result<(), String> {
+        let now = self.now;
+        if phase != Phase::Healing {
+            for writer in &mut self.writers {
+                if writer.pending.is_none() && self.rng.random_bool(0.05) {
+                    writer.begin(now, &mut self.rng);
+                }
+            }
+            self.run_admin(phase);
+        }
+        let mut due = Vec::new();
+        for writer in &mut self.writers {
+            if let Some(pending) = writer.pending.as_mut().filter(|p| p.again_at <= now) {
+                pending.again_at = now + PATIENCE;
+                due.push((writer.home, pending.proposal.clone()));
+            }
+        }
+        let running: Vec<NodeId> = self.running();
+        if let Some(pending) = self.admin.pending.as_mut().filter(|p| p.again_at <= now)
+            && !running.is_empty()
+        {
+            pending.again_at = now + PATIENCE;
+            let through = running[self.rng.random_range(0..running.len())];
+            due.push((through, pending.proposal.clone()));
+        }
+        for (home, proposal) in due {
+            self.propose(home, proposal)?;
+        }
+        if !running.is_empty() && self.rng.random_bool(0.05) {
+            let at = running[self.rng.random_range(0..running.len())];
+            self.read(at)?;
+        }
+        Ok(())
+    }
+
+    /// One membership order at a time; removals only while enough clusters are left.
+    fn run_admin(&mut self, phase: Phase) {
+        if self.admin.pending.is_some() {
+            return;
+        }
+        let (now, time) = (self.now, self.wall());
+        if let Some(number) = self.granted.first().copied() {
+            return self.admin.redeem(now, &mut self.rng, number);
+        }
+        let fresh = NEWCOMERS
+            .into_iter()
+            .find(|number| !self.joined.contains_key(number));
+        if phase == Phase::Founding {
+            if let Some(number) = fresh {
+                self.admin.grant(now, &mut self.rng, number, time);
+            }
+            return;
+        }
+        if !self.rng.random_bool(0.004) {
+            return;
+        }
+        let members: Vec<u8> = self.joined.keys().copied().collect();
+        let removable: Vec<u8> = members
+            .into_iter()
+            .filter(|number| *number != 1 && !self.removed.contains(number))
+            .collect();
+        match fresh {
+            Some(number) if removable.len() < 3 || self.rng.random_bool(0.5) => {
+                self.admin.grant(now, &mut self.rng, number, time);
+            }
+            _ if removable.len() > 2 => {
+                let number = removable[self.rng.random_range(0..removable.len())];
+                self.admin.remove(now, &mut self.rng, number);
+            }
+            _ => {}
+        }
+    }
+
+    /// As a gateway does: to the driver itself if it leads, otherwise over the network to who does.
+    fn propose(&mut self, home: NodeId, proposal: weft_registry::Proposal) -> Result<(), String> {
+        let time = self.wall();
+        let Some(member) = self.members.get_mut(&home) else {
+            return Ok(());
+        };
+        let leader = member.driver.as_ref().and_then(|d| d.leadership().leader);
+        match leader {
+            Some(leader) if leader == home => {
+                member.handle(Input::Propose {
+                    proposal,
+                    now: time,
+                });
+                self.drain(home)
+            }
+            Some(leader) => {
+                let letter = Letter::Forward(proposal);
+                self.network
+                    .send(self.now, &mut self.rng, home, leader, letter);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn read(&mut self, node: NodeId) -> Result<(), String> {
+        self.next_read += 1;
+        let read = ReadId(self.next_read);
+        let acknowledged = self.invariants.durable.highest();
+        self.invariants.reads.ask(node, read, acknowledged);
+        if let Some(member) = self.members.get_mut(&node) {
+            member.handle(Input::Read { read });
+        }
+        self.drain(node)
+    }
+
+    /// Lets something go wrong, or right.
+    fn strike(&mut self) -> Result<(), String> {
+        let nodes = self.running();
+        let leader = self.leader();
+        let Some(fault) = faults::draw(&mut self.rng, &nodes, leader) else {
+            return Ok(());
+        };
+        self.trace
+            .note(&[7, self.now], || format!("{} {fault:?}", self.now));
+        match fault {
+            Fault::Cut(cuts) => self.network.cuts.extend(cuts),
+            Fault::Mend => self.network.cuts.clear(),
+            Fault::Weather(weather) => self.network.weather = weather,
+            Fault::Crash { node, down } => self.crash(node, down),
+            Fault::Blackout { down } => {
+                for node in nodes {
+                    self.crash(node, down);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, node: NodeId, down: u64) {
+        let restart_at = self.now + down;
+        if let Some(member) = self.members.get_mut(&node) {
+            let survivors = self.rng.random_range(0..=member.disk.unsynced());
+            member.crash(survivors, restart_at);
+            self.crashes += 1;
+        }
+    }
+
+    fn heal(&mut self) -> Result<(), String> {
+        self.network.cuts.clear();
+        self.network.weather = Weather::FAIR;
+        let down: Vec<NodeId> = self
+            .members
+            .values()
+            .filter(|member| member.driver.is_none())
+            .map(|member| member.node)
+            .collect();
+        down.into_iter().try_for_each(|node| self.start(node))
+    }
+
+    /// What still lacks before the group has converged.
+    fn lack(&self) -> Option<String> {
+        if self.admin.pending.is_some() || self.writers.iter().any(|w| w.pending.is_some()) {
+            return Some("answers to all clients".into());
+        }
+        let Some(leader) = self.leader().and_then(|leader| self.driver(leader)) else {
+            return Some("a leader".into());
+        };
+        let (status, state) = (leader.status(), &leader.image().state);
+        let group: Vec<NodeId> = status
+            .voters
+            .iter()
+            .chain(&status.learners)
+            .copied()
+            .collect();
+        for (node, _) in state.nodes() {
+            if !group.contains(&node) {
+                return Some(format!("node {node} in the group"));
+            }
+            if self.applied(node) != status.commit {
+                return Some(format!("node {node} at {}", status.commit));
+            }
+        }
+        if group.len() != state.nodes().count() {
+            return Some("removed nodes out of the group".into());
+        }
+        let odd = group.len().min(5) - usize::from(group.len().min(5).is_multiple_of(2));
+        if status.voters.len() != odd {
+            return Some(format!("{odd} voters, it has {:?}", status.voters));
+        }
+        None
+    }
+
+    fn check_final(&mut self) -> Result<(), String> {
+        let nodes: Vec<NodeId> = match self.leader().and_then(|leader| self.driver(leader)) {
+            Some(leader) => leader.image().state.nodes().map(|(node, _)| node).collect(),
+            None => Vec::new(),
+        };
+        let mut digests = Vec::new();
+        for node in nodes {
+            let Some(driver) = self.members.get(&node).and_then(|m| m.driver.as_ref()) else {
+                return Err(format!("node {node} is down"));
+            };
+            let image = driver.image();
+            self.invariants
+                .states
+                .compare(node, image.index, &image.state)?;
+            self.invariants.durable.check_final(&image.state)?;
+            digests.push(image.state.digest());
+        }
+        digests.dedup();
+        match digests.len() {
+            1 => Ok(()),
+            _ => Err(format!("the final digests differ: {digests:?}")),
+        }
+    }
+
+    /// After every step, of every running node.
+    fn observe(&mut self) -> Result<(), String> {
+        for member in self.members.values() {
+            let Some(driver) = &member.driver else {
+                continue;
+            };
+            let image = driver.image();
+            self.invariants
+                .states
+                .check(member.node, image.index, &image.state)?;
+            if self.now.is_multiple_of(TICK) {
+                self.invariants.removed.check(&driver.status())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&self) -> Vec<NodeId> {
+        let running = self.members.values().filter(|m| m.driver.is_some());
+        running.map(|member| member.node).collect()
+    }
+
+    fn driver(&self, node: NodeId) -> Option<&weft_registry::driver::Driver> {
+        self.members.get(&node)?.driver.as_ref()
+    }
+
+    /// The running leader of the highest term.
+    fn leader(&self) -> Option<NodeId> {
+        let leads = |member: &Member| {
+            let leadership = member.driver.as_ref()?.leadership();
+            let here = leadership.leader == Some(member.node);
+            here.then_some((leadership.term, member.node))
+        };
+        self.members
+            .values()
+            .filter_map(leads)
+            .max()
+            .map(|(_, node)| node)
+    }
+
+    fn applied(&self, node: NodeId) -> Index {
+        self.driver(node)
+            .map_or(Index(0), |driver| driver.image().index)
+    }
+
+    /// Ten milliseconds a unit, from some day in 2025 on.
+    fn wall(&self) -> WallTime {
+        WallTime(1_750_000_000_000 + self.now * 10)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Founding,
+    Storm,
+    Healing,
+}
