@@ -187,7 +187,7 @@ fn things_to_try(plan: &Plan, program: &Path) -> String {
     if !on_path(program) {
         let written = write!(
             text,
-            "\n  Here, weft is  alias weft={}\n",
+            "\n  `weft` is not on your PATH. Here:  alias weft={}\n",
             program.display()
         );
         written.expect("a string takes any text");
@@ -256,8 +256,7 @@ fn live_line(since: Duration, figures: &[Figures]) -> String {
             (ok + region.recent_ok, all + region.recent)
         });
     let mut text = format!("t+{} s", since.as_secs());
-    if all > 0 {
-        let permille = ok * 1000 / all;
+    if let Some(permille) = (ok * 1000).checked_div(all) {
         let written = write!(text, "   ok {}.{}%", permille / 10, permille % 10);
         written.expect("a string takes any text");
     }

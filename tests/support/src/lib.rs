@@ -1,1 +1,38 @@
-//! The harness of the end-to-end tests.
+//! The harness of the end-to-end tests: real processes in namespaces of their own.
+//!
+//! ```text
+//! isolated(test)        network, mount and process namespaces; nothing outlives them
+//!   Dev::start          `weft dev`, and the admin commands against it
+//!   Ran, run            one program, to its end, within a deadline
+//!   Background          one program that goes on beside the test
+//!   eventually          waits for a level, never for a time
+//!   Cases               many checks of one federation, all of them reported
+//! ```
+//!
+//! The program under test is the one that `WEFT_BIN` names; `cargo xtask test` builds
+//! and names it. It knows nothing of this crate, and this crate only what the
+//! documentation says of it.
+
+mod background;
+mod cases;
+mod database;
+mod dev;
+mod eventually;
+mod isolated;
+mod processes;
+mod run;
+
+pub use background::Background;
+pub use cases::Cases;
+pub use database::{PostgreSql, redis};
+pub use dev::{Dev, Gateway, User, Workload};
+pub use eventually::eventually;
+pub use isolated::{isolated, use_resolver};
+pub use processes::{all_processes, kill, signal, wait_until_gone};
+pub use run::{Ran, command, run, weft_binary};
+
+use std::time::Duration;
+
+/// How long a test waits for anything that should be soon: generous, since a slow
+/// machine is no fault of ours. A level that is reached ends the wait.
+pub const SOON: Duration = Duration::from_secs(60);

@@ -1,0 +1,186 @@
+//! Bad input ends in what, why and next step, with its code and exit status, and
+//! changes nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use weft_test_support::{Cases, Dev, isolated};
+
+#[test]
+fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
+    isolated("bad_input_is_refused_and_changes_nothing", || {
+        Dev::with(&["--wan", "off"], |dev| {
+            let mut cases = Cases::default();
+            cases.run("a misspelt field", || misspelt(dev));
+            cases.run("a kind that is not enforced", || not_enforced(dev));
+            cases.run("a token used twice", || token_twice(dev));
+            cases.run("a token for two at once", || token_race(dev));
+            cases.run("a damaged token", || damaged_token(dev));
+            cases.run("a state folder of another cluster", || foreign_state(dev));
+            cases.run("an unknown cluster", || unknown_cluster(dev));
+            cases.run("a stale index", || stale_index(dev));
+            cases.verdict()
+        })
+    })
+}
+
+const EXPORT: &str = "\
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: refused }
+spec:
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+";
+
+fn file(dev: &Dev, name: &str, text: &str) -> Result<String> {
+    let path = dev.scratch().join(name);
+    fs::write(&path, text)?;
+    Ok(path.to_str().context("a path in UTF-8")?.to_owned())
+}
+
+fn misspelt(dev: &Dev) -> Result<()> {
+    // The first document is sound: not even that may be applied.
+    let text = format!("{EXPORT}---\n{}", EXPORT.replace("exportTo", "exportTwo"));
+    let path = file(dev, "misspelt.yaml", &text)?;
+    let refused = dev.weft(["apply", "-f", &path])?.exits(2)?;
+    refused
+        .says("misspelt.yaml:13:3")?
+        .says("WEFT-1003")?
+        .says("`exportTo`")?;
+    let exports = dev.weft(["get", "serviceexports", "-o", "name"])?.ok()?;
+    ensure!(!exports.contains("refused"), "{exports}");
+    Ok(())
+}
+
+fn not_enforced(dev: &Dev) -> Result<()> {
+    let release = "apiVersion: weft.dev/v1\nkind: Release\nmetadata: { name: x }\nspec: {}\n";
+    let path = file(dev, "release.yaml", release)?;
+    dev.weft(["apply", "-f", &path])?
+        .exits(2)?
+        .says("WEFT-1005")?;
+    Ok(())
+}
+
+/// A further gateway's configuration, for cluster sa-east-1.
+fn newcomer(dev: &Dev, name: &str, host: u8) -> Result<PathBuf> {
+    let folder = dev.scratch().join(name);
+    fs::create_dir_all(&folder)?;
+    let text = format!(
+        "\
+apiVersion: weft.dev/v1
+kind: GatewayConfig
+metadata: {{ name: {name} }}
+spec:
+  cluster: sa-east-1
+  region: sa-east
+  stateDir: state
+  tunnel: {{ bind: 127.4.0.{host}:7443 }}
+  api: {{ bind: 127.4.0.{host}:7444 }}
+  relay: {{ bind: 127.4.0.{host}:7445 }}
+  dns: {{ bind: 127.4.0.{host}:8653 }}
+  console: {{ bind: 127.4.0.{host}:7480 }}
+  virtualIPs: {{ ipv4: 127.67.0.0/16 }}
+  standIn: {{ inbound: {{ bind: 127.4.0.{host}:7446 }} }}
+"
+    )
+    .replace(
+        "stateDir: state",
+        &format!("stateDir: {}", folder.join("state").display()),
+    );
+    let path = folder.join("gateway.yaml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn token(dev: &Dev) -> Result<String> {
+    dev.weft([
+        "cluster",
+        "token",
+        "create",
+        "--cluster",
+        "sa-east-1",
+        "--region",
+        "sa-east",
+    ])?
+    .ok()
+}
+
+fn join(dev: &Dev, token: &str, config: &PathBuf) -> std::process::Command {
+    let mut join = dev.command(["cluster", "join", "127.1.0.1:7444", "--config"]);
+    join.arg(config).env("WEFT_JOIN_TOKEN", token);
+    join
+}
+
+fn token_twice(dev: &Dev) -> Result<()> {
+    let token = token(dev)?;
+    weft_test_support::run(&mut join(dev, &token, &newcomer(dev, "gw-1", 1)?))?.ok()?;
+    let second = weft_test_support::run(&mut join(dev, &token, &newcomer(dev, "gw-2", 2)?))?;
+    second.exits(6)?.says("WEFT-2003")?;
+    Ok(())
+}
+
+fn token_race(dev: &Dev) -> Result<()> {
+    let token = token(dev)?;
+    let (left, right) = (newcomer(dev, "gw-3", 3)?, newcomer(dev, "gw-4", 4)?);
+    let outcomes: Vec<Option<i32>> = std::thread::scope(|scope| {
+        let racers = [left, right].map(|config| {
+            let mut join = join(dev, &token, &config);
+            scope.spawn(move || weft_test_support::run(&mut join))
+        });
+        racers
+            .map(|racer| {
+                racer
+                    .join()
+                    .ok()
+                    .and_then(Result::ok)
+                    .and_then(|ran| ran.status.code())
+            })
+            .into()
+    });
+    let winners = outcomes
+        .iter()
+        .filter(|outcome| **outcome == Some(0))
+        .count();
+    ensure!(winners == 1 && outcomes.contains(&Some(6)), "{outcomes:?}");
+    Ok(())
+}
+
+fn damaged_token(dev: &Dev) -> Result<()> {
+    let token = token(dev)?;
+    let shorter = &token[..token.len() - 1];
+    let refused = weft_test_support::run(&mut join(dev, shorter, &newcomer(dev, "gw-5", 5)?))?;
+    refused.exits(2)?.says("WEFT-2006")?;
+    Ok(())
+}
+
+fn foreign_state(dev: &Dev) -> Result<()> {
+    let text = fs::read_to_string(newcomer(dev, "gw-6", 6)?)?;
+    let state = dev.folder().join("eu-west-1/gw-1/state");
+    let own = dev.scratch().join("gw-6/state");
+    let path = file(
+        dev,
+        "foreign.yaml",
+        &text.replace(&own.display().to_string(), &state.display().to_string()),
+    )?;
+    dev.weft(["gateway", "run", "--config", &path])?
+        .exits(1)?
+        .says("WEFT-1008")?;
+    Ok(())
+}
+
+fn unknown_cluster(dev: &Dev) -> Result<()> {
+    dev.weft(["dev", "break", "cluster", "mars-1"])?
+        .exits(2)?
+        .says("us-east-1, eu-west-1, ap-south-1")?;
+    Ok(())
+}
+
+fn stale_index(dev: &Dev) -> Result<()> {
+    let path = file(dev, "export.yaml", EXPORT)?;
+    dev.weft(["apply", "-f", &path, "--if-index", "1"])?
+        .exits(6)?
+        .says("WEFT-6004")?;
+    Ok(())
+}
