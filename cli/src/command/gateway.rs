@@ -67,8 +67,13 @@ fn problem(error: &GatewayError) -> Problem {
         GatewayError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             code::NO_SPACE
         }
-        GatewayError::Io { .. } => code::FILE_UNREADABLE,
-        GatewayError::Tunnels(_) | GatewayError::Api(_) => code::PORT_IN_USE,
+        GatewayError::Zone { .. } => code::WRONG_VALUE,
+        GatewayError::Io { .. } | GatewayError::Metrics(_) => code::FILE_UNREADABLE,
+        GatewayError::Tunnels(_)
+        | GatewayError::Api(_)
+        | GatewayError::Relay(_)
+        | GatewayError::Dns(_)
+        | GatewayError::Console { .. } => code::PORT_IN_USE,
     };
     let problem = Problem::new(code, error.to_string());
     match source {

@@ -33,7 +33,10 @@ pub(crate) enum Sidecar {
 
 impl Sidecar {
     pub(crate) fn run(self) -> Outcome {
-        let Self::Run { config: path, check_config } = self;
+        let Self::Run {
+            config: path,
+            check_config,
+        } = self;
         let file: SidecarConfig = read_config(&path, "SidecarConfig")?;
         let config = Config::try_from(file).map_err(|error| {
             Problem::new(code::WRONG_VALUE, format!("{}: {error}", path.display()))
@@ -66,9 +69,9 @@ fn problem(error: &ProcessError) -> Problem {
         ProcessError::Enrolment(EnrolmentError::Token(_)) => code::TOKEN_MALFORMED,
         ProcessError::Enrolment(EnrolmentError::OtherWorkload { .. }) => code::TOKEN_UNKNOWN,
         ProcessError::Enrolment(EnrolmentError::NoToken(_)) => code::NOT_MEMBER,
-        ProcessError::Enrolment(EnrolmentError::TokenFile { .. } | EnrolmentError::State { .. }) => {
-            code::FILE_UNREADABLE
-        }
+        ProcessError::Enrolment(
+            EnrolmentError::TokenFile { .. } | EnrolmentError::State { .. },
+        ) => code::FILE_UNREADABLE,
         ProcessError::Enrolment(EnrolmentError::KeyStore(_)) => code::KEY_UNREADABLE,
         ProcessError::Enrolment(_) => code::NOT_AN_SVID,
         ProcessError::Start(_) => code::PORT_IN_USE,

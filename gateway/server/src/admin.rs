@@ -5,6 +5,7 @@
 //! signed here, naming the operator who ordered them.
 
 mod authorise;
+mod explain;
 mod read;
 mod status;
 pub mod view;
@@ -113,6 +114,7 @@ impl Admin for AdminService {
             .map_err(|error| refusal(code::USAGE, format!("the arguments are no JSON: {error}")))?;
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
+            "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
             "order" => self.document(&read::order(&self.hub, &user)),
             "tokens" => self.document(&read::tokens(&self.hub)),

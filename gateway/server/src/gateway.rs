@@ -2,7 +2,10 @@
 
 mod directory;
 mod follow;
+mod gauges;
 mod links;
+mod names;
+mod pages;
 mod renew;
 
 use std::num::NonZeroUsize;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +22,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use weft_identity::{BundleSource, Bundles, ClientAuth, PeerRule, SvidSource, server_config};
 use weft_plan::catalog::{Interest, Timing};
+use weft_plan::dns::{Name, Zones};
 use weft_proto::api::admin_server::AdminServer;
 use weft_proto::identity::enrolment_server::EnrolmentServer;
 use weft_proto::identity::renewal_server::RenewalServer;
@@ -29,12 +34,16 @@ use crate::api::{self, ApiError, ApiListener, EnrolmentService, RenewalService, 
 use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants};
 use crate::config::{GatewayConfig, GatewayConfigFile};
 use crate::control::{self, TunnelTransport};
+use crate::dns::{DnsService, DnsServiceConfig, ZonesSource};
 use crate::hub::{Hub, Parts};
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::Clock;
 use crate::relay::{Limits, Local, Relay, RelayConfig, SessionId, Sessions};
 use crate::tunnel::{self, IncomingRelay, Tuning, TunnelConfig, Tunnels};
 use crate::workers::Workers;
+use gauges::Gauges;
+use names::Names;
+use pages::Pages;
 
 pub(crate) use links::METHOD_RENEW;
 
@@ -62,6 +71,29 @@ pub enum GatewayError {
     /// The relay cannot start.
     #[error(transparent)]
     Relay(#[from] crate::relay::ListenError),
+    /// DNS cannot start.
+    #[error(transparent)]
+    Dns(#[from] crate::dns::DnsError),
+    /// The configured zone is no name.
+    #[error("dns.zone {zone:?} is no domain name: {source}")]
+    Zone {
+        /// As configured.
+        zone: String,
+        /// What is wrong with it.
+        source: weft_plan::dns::NameError,
+    },
+    /// The metrics contradict each other.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] prometheus::Error),
+    /// The console port cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Console {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file in the state folder cannot be used, or a thread not be started.
     #[error("cannot use {what}")]
     Io {
@@ -80,6 +112,7 @@ pub enum GatewayError {
 pub struct Gateway {
     hub: Arc<Hub>,
     relay: Arc<Relay>,
+    dns: DnsService,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -108,6 +141,18 @@ impl Gateway {
         let sessions = Arc::new(Sessions::default());
         let clock = Clock::start();
         let catalog = start_catalog(&spec, &membership, &registry, &sessions);
+        let zone = own_zone(&spec)?;
+        let zones: ZonesSource = Arc::new(ArcSwap::from_pointee(Zones::unknown(zone.clone())));
+        let dns = DnsService::start(
+            DnsServiceConfig {
+                bind: spec.dns.bind,
+                upstreams: spec.dns.upstreams.clone(),
+                interest: None,
+            },
+            Arc::clone(&zones),
+        )?;
+        let names = Names::new(&spec, zone, Arc::clone(&zones));
+        let console = bind_console(&spec).await?;
         let listener = ApiListener::bind(spec.api.bind).await?;
         let used = open_used(&spec.state_dir)?;
         let hub = Arc::new(Hub::new(
@@ -119,6 +164,7 @@ impl Gateway {
                 registry,
                 tunnels,
                 catalog,
+                zones,
                 clock,
             },
         ));
@@ -127,10 +173,12 @@ impl Gateway {
         let mut gateway = Self {
             hub,
             relay,
+            dns,
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
         };
-        gateway.run_control(started.incoming, directory);
+        gateway.run_control(started.incoming, directory, names);
+        gateway.run_console(console)?;
         gateway.run_api(listener, used);
         Ok(gateway)
     }
@@ -139,6 +187,7 @@ impl Gateway {
         &mut self,
         incoming: mpsc::Receiver<tunnel::IncomingStream>,
         directory: directory::Shared,
+        names: Names,
     ) {
         let hub = &self.hub;
         let (catalog, streams) = mpsc::channel(64);
@@ -152,8 +201,27 @@ impl Gateway {
         self.tasks.spawn(links::keep(Arc::clone(hub)));
         self.tasks.spawn(links::accept(Arc::clone(hub), streams));
         self.tasks.spawn(links::leases(Arc::clone(hub)));
-        self.tasks.spawn(follow::follow(Arc::clone(hub), directory));
+        self.tasks
+            .spawn(follow::follow(Arc::clone(hub), directory, names));
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
+    }
+
+    fn run_console(&mut self, listener: TcpListener) -> Result<(), GatewayError> {
+        let metrics = prometheus::Registry::new();
+        self.hub.tunnels().metrics().register(&metrics)?;
+        self.relay.metrics().register(&metrics)?;
+        metrics.register(Box::new(self.dns.metrics().clone()))?;
+        metrics.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let gauges = Gauges::new(&metrics)?;
+        let pages = Pages {
+            hub: Arc::clone(&self.hub),
+            metrics,
+            gauges,
+        };
+        self.tasks.spawn(pages.serve(listener));
+        Ok(())
     }
 
     fn run_api(&mut self, listener: ApiListener, used: UsedTokens) {
@@ -198,6 +266,21 @@ impl Gateway {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+fn own_zone(config: &GatewayConfig) -> Result<Name, GatewayError> {
+    let zone = &config.dns.zone;
+    Name::parse(zone).map_err(|source| GatewayError::Zone {
+        zone: zone.clone(),
+        source,
+    })
+}
+
+async fn bind_console(config: &GatewayConfig) -> Result<TcpListener, GatewayError> {
+    let address = config.console.bind;
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| GatewayError::Console { address, source })
 }
 
 fn start_workers(config: &GatewayConfig) -> Result<Workers, GatewayError> {

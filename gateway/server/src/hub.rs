@@ -20,6 +20,7 @@ use weft_registry::{Draft, Proposal, ProposeError, Registry};
 use crate::api::refusal;
 use crate::catalog::{CatalogHandle, LeaseKeeper};
 use crate::config::GatewayConfig;
+use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
 use crate::tunnel::Tunnels;
@@ -43,6 +44,7 @@ pub struct Hub {
     registry: Registry,
     tunnels: Tunnels,
     catalog: CatalogHandle,
+    zones: ZonesSource,
     leases: LeaseKeeper,
     clock: Clock,
 }
@@ -69,6 +71,8 @@ pub struct Parts {
     pub tunnels: Tunnels,
     /// The catalog.
     pub catalog: CatalogHandle,
+    /// The newest DNS zones.
+    pub zones: ZonesSource,
     /// The origin of its moments.
     pub clock: Clock,
 }
@@ -82,6 +86,7 @@ impl Hub {
             registry,
             tunnels,
             catalog,
+            zones,
             clock,
         } = parts;
         let membership_cluster = membership.cluster.clone();
@@ -101,6 +106,7 @@ impl Hub {
             tunnels,
             leases: LeaseKeeper::new(membership_cluster),
             catalog,
+            zones,
             clock,
         }
     }
@@ -148,6 +154,11 @@ impl Hub {
     /// The newest catalog view.
     pub fn catalog(&self) -> Arc<CatalogView> {
         self.catalog.view()
+    }
+
+    /// The newest DNS zones.
+    pub fn zones(&self) -> Arc<weft_plan::dns::Zones> {
+        self.zones.load_full()
     }
 
     /// The catalog.

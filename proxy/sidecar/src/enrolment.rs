@@ -121,7 +121,12 @@ impl Enrolled {
     /// Opens channels to this cluster's gateways under the present identity.
     pub fn connect(&self) -> Connect {
         let domain = self.svid.current().id().trust_domain.clone();
-        let tls = client_config(&self.svid, &self.bundles, PeerRule::GatewayOf(domain), &[ALPN_GRPC]);
+        let tls = client_config(
+            &self.svid,
+            &self.bundles,
+            PeerRule::GatewayOf(domain),
+            &[ALPN_GRPC],
+        );
         Arc::new(move |address: String| {
             let tls = Arc::clone(&tls);
             Box::pin(async move { Ok(first_channel(&[address], tls).await?) })
@@ -129,7 +134,11 @@ impl Enrolled {
     }
 
     /// Renewal at half life; each new identity is kept before it is used.
-    pub fn renewal(&self, config: &Config, clock: impl Fn() -> WallTime + Send + Sync + 'static) -> Renewal {
+    pub fn renewal(
+        &self,
+        config: &Config,
+        clock: impl Fn() -> WallTime + Send + Sync + 'static,
+    ) -> Renewal {
         let (due, kept) = (self.svid.clone(), self.svid.clone());
         let state = config.state_dir.clone();
         let seed = rand::random();
@@ -140,7 +149,8 @@ impl Enrolled {
             request: Box::new(move || {
                 let (key, csr) = new_csr();
                 let (svid, state) = (kept.clone(), state.clone());
-                let install: Install = Box::new(move |chain| Ok(install(&svid, &state, key, chain)?));
+                let install: Install =
+                    Box::new(move |chain| Ok(install(&svid, &state, key, chain)?));
                 Ok((csr, install))
             }),
         }

@@ -80,7 +80,11 @@ impl Process {
                 tasks.spawn(check(catalog.clone(), endpoint.clone()));
             }
         }
-        Ok(Self { sidecar, catalog, tasks })
+        Ok(Self {
+            sidecar,
+            catalog,
+            tasks,
+        })
     }
 
     /// Takes its endpoints out of service, lets running work finish until `deadline`, and stops.
@@ -151,6 +155,8 @@ async fn check(catalog: CatalogClient, endpoint: LocalEndpoint) {
 
 /// The wall clock, for certificates.
 fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

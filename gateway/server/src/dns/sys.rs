@@ -5,7 +5,6 @@
 )]
 
 use std::io;
-use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::ptr;
@@ -37,7 +36,7 @@ impl Peer {
     fn empty() -> Self {
         Self {
             // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it is plain data.
-            address: unsafe { mem::zeroed() },
+            address: unsafe { std::mem::zeroed() },
             address_length: 0,
             control: Control([0; CONTROL_MAX]),
             control_length: 0,
@@ -64,7 +63,7 @@ impl Peer {
 
     fn header(&mut self, slice: &mut libc::iovec, control_length: usize) -> libc::msghdr {
         // SAFETY: all-zero bytes are a valid `msghdr`: null pointers with lengths of zero.
-        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
         header.msg_name = ptr::from_mut(&mut self.address).cast();
         header.msg_namelen = self.address_length;
         header.msg_iov = slice;
@@ -113,7 +112,7 @@ impl Batch {
         });
         let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|at| {
             let peer = &mut self.slots[at].peer;
-            peer.address_length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            peer.address_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             libc::mmsghdr {
                 msg_hdr: peer.header(&mut slices[at], CONTROL_MAX),
                 msg_len: 0,
@@ -160,7 +159,7 @@ impl Batch {
         });
         // SAFETY: all-zero bytes are a valid `mmsghdr`; those up to `staged` are
         // overwritten, the others are not passed on.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
         let mut staged = 0;
         for (slot, slice) in self.slots[..count].iter_mut().zip(&mut slices) {
             if !slot.reply.is_empty() {
@@ -229,7 +228,7 @@ pub(super) fn ask_for_packet_info(socket: &UdpSocket) -> io::Result<()> {
             level,
             option,
             ptr::from_ref(&on).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     match done {

@@ -10,6 +10,7 @@ use weft_model::{ClusterName, Federation, NodeId, SpiffeId, TrustDomain};
 use weft_registry::Registry;
 
 use super::directory::{self, Directory};
+use super::names::Names;
 use crate::catalog::{PathReport, Surroundings};
 use crate::hub::Hub;
 use crate::membership::Membership;
@@ -19,7 +20,7 @@ use crate::tunnel::{PathState, Paths, PeerTarget};
 const TICK: Duration = Duration::from_secs(1);
 
 /// Applies the state, the paths and the catalog to what depends on them, now and whenever one changes.
-pub(super) async fn follow(hub: Arc<Hub>, directory: directory::Shared) {
+pub(super) async fn follow(hub: Arc<Hub>, directory: directory::Shared, mut names: Names) {
     let mut changed = hub.registry().changed();
     let mut paths = hub.tunnels().watch_paths();
     let mut catalog = hub.catalog_handle().changed();
@@ -47,6 +48,7 @@ pub(super) async fn follow(hub: Arc<Hub>, directory: directory::Shared) {
         }
         hub.catalog_handle()
             .set_surroundings(surroundings(hub.registry(), &seen));
+        names.update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
         directory.store(Arc::new(self::directory(&hub)));
     }
 }

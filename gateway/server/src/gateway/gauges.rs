@@ -1,0 +1,137 @@
+//! Gauges of what is known anyway: set when somebody asks for them.
+
+use std::collections::BTreeMap;
+
+use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
+use weft_model::{Health, ServiceKey};
+
+use crate::hub::Hub;
+use crate::tunnel::PathState;
+
+/// The gauges of one gateway.
+pub(super) struct Gauges {
+    applied: IntGauge,
+    age: Gauge,
+    leader: IntGauge,
+    expiry: Gauge,
+    up: IntGaugeVec,
+    rtt: GaugeVec,
+    sent: IntGaugeVec,
+    lost: IntGaugeVec,
+    endpoints: IntGaugeVec,
+    sessions: IntGauge,
+}
+
+impl Gauges {
+    /// Makes and registers them.
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let peer = ["cluster", "gateway"];
+        let gauges = Self {
+            applied: IntGauge::new(
+                "weft_registry_applied_index",
+                "The last log position applied here.",
+            )?,
+            age: Gauge::new(
+                "weft_registry_age_seconds",
+                "Time since the leader was last heard.",
+            )?,
+            leader: IntGauge::new("weft_raft_leader", "1 on the leader, otherwise 0.")?,
+            expiry: Gauge::new(
+                "weft_cert_expiry_timestamp_seconds",
+                "When this gateway's certificate ends, seconds since the Unix epoch.",
+            )?,
+            up: IntGaugeVec::new(
+                Opts::new("weft_tunnel_up", "1 while the peer answers."),
+                &peer,
+            )?,
+            rtt: GaugeVec::new(
+                Opts::new("weft_tunnel_rtt_seconds", "Smoothed round-trip time."),
+                &peer,
+            )?,
+            sent: IntGaugeVec::new(
+                Opts::new("weft_tunnel_sent_packets", "QUIC packets sent."),
+                &peer,
+            )?,
+            lost: IntGaugeVec::new(
+                Opts::new("weft_tunnel_lost_packets", "QUIC packets declared lost."),
+                &peer,
+            )?,
+            endpoints: IntGaugeVec::new(
+                Opts::new("weft_endpoints", "Endpoints known here, by health."),
+                &["service", "cluster", "state"],
+            )?,
+            sessions: IntGauge::new(
+                "weft_catalog_sessions",
+                "Sidecars with an open session here.",
+            )?,
+        };
+        registry.register(Box::new(gauges.applied.clone()))?;
+        registry.register(Box::new(gauges.age.clone()))?;
+        registry.register(Box::new(gauges.leader.clone()))?;
+        registry.register(Box::new(gauges.expiry.clone()))?;
+        registry.register(Box::new(gauges.up.clone()))?;
+        registry.register(Box::new(gauges.rtt.clone()))?;
+        registry.register(Box::new(gauges.sent.clone()))?;
+        registry.register(Box::new(gauges.lost.clone()))?;
+        registry.register(Box::new(gauges.endpoints.clone()))?;
+        registry.register(Box::new(gauges.sessions.clone()))?;
+        Ok(gauges)
+    }
+
+    /// Reads everything once.
+    pub(super) fn update(&self, hub: &Hub) {
+        let applied = hub.registry().applied();
+        self.applied
+            .set(i64::try_from(applied.index.0).unwrap_or(i64::MAX));
+        self.age.set(applied.age.as_secs_f64());
+        let leader = hub.registry().status().raft.leadership.leader;
+        self.leader.set(i64::from(leader == Some(hub.node())));
+        self.expiry.set(hub.svid().expires().0 as f64 / 1000.0);
+        self.sessions
+            .set(i64::try_from(hub.catalog_handle().session_count()).unwrap_or(i64::MAX));
+        self.update_paths(hub);
+        self.update_endpoints(hub);
+    }
+
+    fn update_paths(&self, hub: &Hub) {
+        for gauge in [&self.up, &self.sent, &self.lost] {
+            gauge.reset();
+        }
+        self.rtt.reset();
+        for path in hub.tunnels().paths().peers.values() {
+            let labels = [path.cluster.as_str(), path.gateway.as_str()];
+            let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            self.up
+                .with_label_values(&labels)
+                .set(i64::from(path.state == PathState::Up));
+            self.sent.with_label_values(&labels).set(count(path.sent));
+            self.lost.with_label_values(&labels).set(count(path.lost));
+            if let Some(rtt) = path.rtt {
+                self.rtt.with_label_values(&labels).set(rtt.as_secs_f64());
+            }
+        }
+    }
+
+    fn update_endpoints(&self, hub: &Hub) {
+        self.endpoints.reset();
+        let view = hub.catalog();
+        let mut counts: BTreeMap<(&ServiceKey, &str, &str), i64> = BTreeMap::new();
+        for (service, listed) in view.services() {
+            for endpoint in &listed.endpoints {
+                let state = match endpoint.health {
+                    Health::Ready => "ready",
+                    Health::NotReady => "not-ready",
+                    Health::Draining => "draining",
+                };
+                *counts
+                    .entry((service, endpoint.cluster.as_str(), state))
+                    .or_default() += 1;
+            }
+        }
+        for ((service, cluster, state), count) in counts {
+            self.endpoints
+                .with_label_values(&[service.to_string().as_str(), cluster, state])
+                .set(count);
+        }
+    }
+}
