@@ -1,1 +1,63 @@
-fn main() {}
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | deny`.
+//!
+//! This is the one place that knows how the project is checked; continuous integration
+//! and the documentation call the same commands. It builds nothing that ships, and it
+//! depends on none of our crates, so that it runs while they do not compile.
+
+#![allow(
+    clippy::print_stderr,
+    reason = "a task runner talks to the person who started it"
+)]
+
+mod command_line;
+mod deny;
+mod failure;
+mod packages;
+mod stage;
+mod suite;
+mod tidy;
+
+use std::{error::Error, path::Path, process::ExitCode};
+
+use command_line::Task;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprint!("xtask: {failure}");
+            let mut source = failure.source();
+            while let Some(cause) = source {
+                eprint!(": {cause}");
+                source = cause.source();
+            }
+            eprintln!();
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let root = root();
+    match Task::parse(std::env::args().skip(1))? {
+        Task::Test(scope) => suite::test(root, scope),
+        Task::Lint => suite::lint(root),
+        Task::Doc => suite::doc(root),
+        Task::Tidy => tidy::run(root),
+        Task::Deny(install) => deny::run(root, install),
+        Task::Help => {
+            eprintln!("{}", command_line::USAGE);
+            Ok(())
+        }
+    }
+}
+
+/// The workspace's folder. It was fixed when this program was compiled, which is where
+/// Cargo runs it from.
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("xtask is a folder of the workspace")
+}

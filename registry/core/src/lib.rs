@@ -12,6 +12,7 @@
 //!                                 exports ─> Service (derived, MCS rules, virtual-IP index)
 //! ```
 
+pub mod code;
 mod command;
 pub mod duration;
 mod endpoint;
@@ -23,6 +24,7 @@ mod spiffe;
 mod state;
 mod time;
 
+pub use code::Code;
 pub use command::{
     Author, Command, Entry, Event, Founding, GatewayRecord, Key, Outcome, PublicKey, Redemption,
     Refusal, SignerRecord, TokenGrant,

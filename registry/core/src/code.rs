@@ -1,0 +1,268 @@
+//! The error codes: one table for the program, `weft explain` and the documentation.
+//!
+//! A number is never reused. `1xxx` configuration, `2xxx` identity, `3xxx`
+//! tunnels, `4xxx` routing and proxy, `5xxx` releases, `6xxx` registry, `7xxx` DNS.
+
+use std::fmt;
+
+/// A stable error code and what is known about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code {
+    /// Its number, as in `WEFT-1003`.
+    pub number: u16,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// Why it happens.
+    pub why: &'static str,
+    /// What to do next.
+    pub next: &'static str,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WEFT-{:04}", self.number)
+    }
+}
+
+impl Code {
+    /// Finds a code by `WEFT-1003`, `weft-1003` or `1003`.
+    pub fn find(text: &str) -> Option<&'static Code> {
+        let digits = text
+            .get(..5)
+            .filter(|prefix| prefix.eq_ignore_ascii_case("weft-"))
+            .map_or(text, |_| &text[5..]);
+        let number: u16 = digits.parse().ok()?;
+        TABLE.iter().find(|code| code.number == number)
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal, $why:literal, $next:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code = Code { number: $number, title: $title, why: $why, next: $next };
+        )*
+        /// Every code, by number.
+        pub const TABLE: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    FILE_UNREADABLE = 1001, "a file cannot be read or written",
+        "The path is wrong, or this user may not use it.",
+        "Check the path and its permissions.";
+    SYNTAX = 1002, "a file is not valid YAML or JSON",
+        "The parser stopped at the line and column shown.",
+        "Correct the file there; nothing of it was applied.";
+    UNKNOWN_FIELD = 1003, "a field is not known",
+        "Fields are checked strictly, so that a misspelt one cannot be ignored in silence.",
+        "Use the suggested name, or remove the field; `weft schema` lists all of them.";
+    WRONG_VALUE = 1004, "a value has the wrong form",
+        "The value does not parse as what the field holds.",
+        "Write it in the form shown.";
+    NOT_ENFORCED = 1005, "a kind or field is not enforced yet",
+        "This version of weft would record it and do nothing, which would mislead you.",
+        "Remove it, or use a version that enforces it; docs/status.md says what is enforced.";
+    UNKNOWN_KIND = 1006, "a kind is not known",
+        "`kind` or `apiVersion` names nothing that weft has.",
+        "Use one of the kinds listed in the message.";
+    PORT_IN_USE = 1007, "a port is in use",
+        "Another process listens on the address.",
+        "Stop it (`ss -lptn 'sport = :PORT'` names it), or choose another address in the configuration.";
+    FOREIGN_STATE = 1008, "a state folder belongs to another cluster or gateway",
+        "The folder was made for other names than the configuration has.",
+        "Point stateDir at this gateway's own folder; never move one gateway's folder to another.";
+    CORRUPT_STATE = 1009, "a state folder is damaged",
+        "A file in it does not read back as it was written.",
+        "Keep the folder, remove this gateway (`weft cluster remove-gateway`), and join it again with a new token.";
+    NO_SPACE = 1010, "the disk is full",
+        "The log or a snapshot could not be written; nothing was acknowledged that is not on disk.",
+        "Free space; the gateway goes on by itself. Reads, DNS and traffic are not affected.";
+    NO_CONTEXT = 1011, "no context is selected",
+        "The command needs to know which federation to talk to, and as whom.",
+        "Run `weft context list`, then `weft context use NAME`; `weft dev` makes one by itself.";
+    ALREADY_RUNNING = 1012, "a federation is running here already",
+        "One `weft dev` runs at a time for each user.",
+        "Use it (`weft dev status`), or stop it (`weft dev down`).";
+    INVALID_RESOURCE = 1013, "a resource breaks a rule of its kind",
+        "The file parses, but what it asks for cannot be.",
+        "Change what the message names; nothing was applied.";
+    NOT_MEMBER = 1014, "this gateway belongs to no federation yet",
+        "Its state folder holds no membership.",
+        "Run `weft cluster init` for the first cluster, or `weft cluster join ADDRESS --token TOKEN`.";
+    ALREADY_MEMBER = 1015, "this state folder belongs to a member already",
+        "`init` and `join` make new identities and never overwrite existing ones.",
+        "Choose an empty folder, or start the gateway with the existing one.";
+    USAGE = 1016, "the command was used wrongly",
+        "An argument is missing, unknown or contradicts another.",
+        "See `weft help COMMAND`.";
+    DIFFERENT_FEDERATION = 1017, "the resource names another federation",
+        "It was written for other clusters than this federation has.",
+        "Check the context with `weft context current`.";
+
+    EXPIRED = 2001, "a certificate has expired, or is not valid yet",
+        "The other side's clock or ours is wrong, or renewal has failed for half a lifetime.",
+        "Compare the clocks; `weft status` shows when each certificate ends.";
+    FOREIGN_TRUST_DOMAIN = 2002, "a certificate comes from a trust domain that is not a member",
+        "Nobody in this federation vouches for the CA that signed it.",
+        "Check the address; if the cluster was removed, it must join under a new name.";
+    TOKEN_USED = 2003, "the token has been used",
+        "A token makes one member, once. If you did not use it, someone else did.",
+        "Look for an unexpected member (`weft get clusters`), then make a new token.";
+    TOKEN_EXPIRED = 2004, "the token has expired",
+        "Join tokens live for 10 minutes unless made otherwise.",
+        "Make a new one: `weft cluster token create`.";
+    TOKEN_REVOKED = 2005, "the token was revoked",
+        "An administrator withdrew it.",
+        "Ask for a new one.";
+    TOKEN_MALFORMED = 2006, "the token is damaged",
+        "Its checksum does not match: a part is missing or mistyped.",
+        "Copy the whole token again; it begins with wj1. or we1.";
+    TOKEN_UNKNOWN = 2007, "the token is not known here",
+        "It was made for another federation, or its grant is not applied yet.",
+        "Check the address and the federation's domain.";
+    NOT_AUTHORISED = 2008, "not authorised",
+        "Your role does not allow this, or the record belongs to another cluster.",
+        "`weft get rolebindings` shows who may; ask an administrator.";
+    KEY_PERMISSIONS = 2009, "a key file is readable by others",
+        "Private keys must be readable by their owner alone.",
+        "chmod 600 the file, and think about who may have read it.";
+    KEY_UNREADABLE = 2010, "a private key cannot be opened",
+        "The key file or passphrase is not the one it was encrypted with, or the file is damaged.",
+        "Give the right keyFile; without it the identity is lost and the gateway must join again.";
+    NOT_AN_SVID = 2011, "a certificate breaks the X.509-SVID rules",
+        "It has not exactly one SPIFFE id, is a CA, or may sign others.",
+        "Issue identities through weft; `openssl x509 -text` shows what is wrong with it.";
+    WRONG_PEER = 2012, "the other side is someone else",
+        "Its certificate is genuine, and names another identity than the one expected there.",
+        "Check the address: another member answers on it.";
+    PIN_MISMATCH = 2013, "the gateway is not the one the token was made for",
+        "The hash of its CA differs from the one in the token.",
+        "Check the address; if it is right, someone may be in between: do not go on.";
+    NOT_ISSUER = 2014, "this gateway does not issue identities",
+        "Only the gateway that holds the cluster's CA does.",
+        "Ask another gateway of the cluster.";
+
+    UNREACHABLE = 3001, "a gateway cannot be reached",
+        "No TCP connection could be made to its API.",
+        "Check that it runs (`weft status` on its host), the address, and the firewall for 7444/tcp.";
+    UDP_BLOCKED = 3002, "UDP does not get through",
+        "The API answers, but no QUIC packet came back from the tunnel port.",
+        "Open 7443/udp both ways.";
+    CLOCK_SKEW = 3003, "the clocks differ too much",
+        "Certificates are judged by the clock; more than 5 minutes apart breaks trust.",
+        "Synchronise both hosts.";
+    NAME_UNRESOLVED = 3004, "a host name does not resolve",
+        "DNS has no address for it.",
+        "Check the spelling, or give an IP address.";
+    MTU = 3005, "the path carries only small packets",
+        "QUIC needs 1200 bytes of payload in one packet.",
+        "Raise the MTU on the path to at least 1280.";
+
+    NO_ROUTE = 4001, "no such service",
+        "The host name or address names no service that this cluster may see.",
+        "`weft service list` shows those it may; `weft route explain` says how a name is read.";
+    NO_HEALTHY_UPSTREAM = 4002, "no endpoint is ready",
+        "The service exists, and none of its endpoints takes work now.",
+        "`weft service endpoints NAMESPACE/NAME` says why each is out.";
+    CONNECT_FAILURE = 4003, "an endpoint could not be connected",
+        "It, or the way to it, did not answer.",
+        "Look at its sidecar's log; it is ejected after repeated failures.";
+    UPSTREAM_RESET = 4004, "the endpoint broke the connection",
+        "It closed before its answer was complete.",
+        "Look at the workload's log.";
+    TIMEOUT = 4005, "the endpoint did not answer in time",
+        "The time limit of the request or the connection was reached.",
+        "`weft service endpoints` shows latencies.";
+    NOT_EXPORTED = 4006, "the service is not exported to this cluster",
+        "Its ServiceExport does not name the caller's cluster in exportTo.",
+        "Change exportTo in the serving cluster.";
+    NO_PATH = 4007, "no tunnel to the serving cluster is up",
+        "This gateway sees none of that cluster's gateways.",
+        "`weft status` lists the tunnels; check UDP between the clusters.";
+    OVERLOAD = 4008, "a limit was reached",
+        "More connections or requests are waiting than the limit allows.",
+        "Scale the service out, or raise the limit.";
+    IDENTITY_MISMATCH = 4009, "the endpoint is not who it should be",
+        "Its certificate names an identity that may not serve this service.",
+        "Check ServiceExport.spec.identities and the workload's service account.";
+    BAD_REQUEST = 4010, "the request is malformed",
+        "Its framing is ambiguous or broken; guessing would let two programs read it differently.",
+        "Correct the client.";
+    HEADERS_TOO_LARGE = 4011, "the request's header is too large",
+        "At most 100 fields and 60 KiB are taken.",
+        "Send less, often fewer cookies.";
+    DRAINING = 4012, "the process is draining",
+        "It is about to stop and takes no new work.",
+        "Retry: another instance answers.";
+
+    RELEASES_LATER = 5001, "releases are not enforced yet",
+        "This version does not split traffic between versions.",
+        "docs/status.md says what is enforced.";
+
+    NO_LEADER = 6001, "the registry has no leader",
+        "A majority of its voters cannot reach each other. Reads, DNS and traffic go on.",
+        "Retry; `weft raft members` shows who is missing. Nothing was written.";
+    OUTCOME_UNKNOWN = 6002, "the write's outcome is not known",
+        "The answer did not arrive in time. It may still be applied, at most once.",
+        "Read the record, then decide.";
+    REFUSED = 6003, "the registry refused the write",
+        "Every replica came to the same verdict; nothing was changed.",
+        "The message says what would be right.";
+    STALE_INDEX = 6004, "the federation has changed since",
+        "--if-index gave a position, and the record changed after it.",
+        "Look at the difference (`weft diff`), then apply again.";
+    DISK = 6005, "the log could not be written",
+        "The disk refused a write or a sync. The gateway stops rather than acknowledge what may be lost.",
+        "Check the disk; start the gateway again.";
+    COMPACTED = 6006, "the history asked for is gone",
+        "The log before that position has been compacted into a snapshot.",
+        "Read the current state, and watch from its index.";
+    TOO_LARGE = 6007, "the record is too large",
+        "One log entry holds at most 256 KiB.",
+        "Split it.";
+    QUARANTINED = 6008, "a committed record could not be read",
+        "It was kept aside and changed nothing.",
+        "Upgrade this gateway if others are newer; `weft status` shows the index.";
+
+    NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
+        "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",
+        "Configure dns.upstreams to forward it.";
+    NO_SUCH_NAME = 7002, "the name does not exist",
+        "No service of that name is visible to this cluster.",
+        "`weft dns explain NAME` shows how it was read and what is near.";
+    CANNOT_KNOW = 7003, "the answer cannot be known now",
+        "This gateway has no state yet, or has not heard of the endpoints asked for.",
+        "Retry; `weft status` shows the index and its age.";
+    UPSTREAM_FAILED = 7004, "no upstream resolver answered",
+        "The question is not weft's, and those it was forwarded to were silent.",
+        "Check dns.upstreams.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_every_text_is_a_sentence() {
+        assert!(TABLE.is_sorted_by(|a, b| a.number < b.number));
+        for code in TABLE {
+            for text in [code.why, code.next] {
+                assert!(
+                    text.ends_with(['.', '?']) || code.number == 2006,
+                    "{code}: {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_in_every_spelling() {
+        for spelling in ["WEFT-1007", "weft-1007", "1007"] {
+            assert_eq!(Code::find(spelling), Some(&PORT_IN_USE));
+        }
+        for wrong in ["", "WEFT-", "WEFT-9999", "wéft-1"] {
+            assert_eq!(Code::find(wrong), None, "{wrong}");
+        }
+    }
+}

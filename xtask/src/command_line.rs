@@ -1,0 +1,70 @@
+//! The arguments of `cargo xtask`.
+
+use crate::{deny::Install, failure::Failure, suite::Scope};
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test [--quick]    everything that must hold before a change lands:
+                    packages, tidy, format, clippy, documentation tests, tests.
+                    --quick leaves out the end-to-end tests and what they need
+  lint              format and clippy alone
+  doc               build the documentation; a warning is an error
+  tidy              what no compiler checks: names, links, fences, sizes, sources
+  deny [--install]  licences, banned crates and sources (needs cargo-deny;
+                    --install builds it first)";
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Test(Scope),
+    Lint,
+    Doc,
+    Tidy,
+    Deny(Install),
+    Help,
+}
+
+impl Task {
+    /// Reads the arguments that follow the program's name.
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let arguments: Vec<String> = arguments.collect();
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["test"] => Ok(Self::Test(Scope::Everything)),
+            ["test", "--quick"] => Ok(Self::Test(Scope::Quick)),
+            ["lint"] => Ok(Self::Lint),
+            ["doc"] => Ok(Self::Doc),
+            ["tidy"] => Ok(Self::Tidy),
+            ["deny"] => Ok(Self::Deny(Install::No)),
+            ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
+            ["help" | "--help" | "-h"] => Ok(Self::Help),
+            [] => Err(Failure::Usage("no task was named".into())),
+            _ => Err(Failure::Usage(format!("unknown: {}", words.join(" ")))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task, Failure> {
+        Task::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn tasks_and_their_options_are_read() {
+        assert_eq!(parse("test").unwrap(), Task::Test(Scope::Everything));
+        assert_eq!(parse("test --quick").unwrap(), Task::Test(Scope::Quick));
+        assert_eq!(parse("deny --install").unwrap(), Task::Deny(Install::Yes));
+        assert_eq!(parse("--help").unwrap(), Task::Help);
+    }
+
+    #[test]
+    fn anything_else_is_wrong_usage() {
+        for line in ["", "tests", "test --slow", "lint --quick"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask test`, `lint` and `doc`: what has to hold, in order of price.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    failure::Failure,
+    packages,
+    stage::{Stages, answers, cargo},
+    tidy,
+};
+
+/// The crate whose tests start real processes. `.config/nextest.toml` names it too.
+const END_TO_END: &str = "weft-e2e";
+
+/// The path of the program under test, for the end-to-end tests.
+const WEFT_BIN: &str = "WEFT_BIN";
+
+/// How much of the suite to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Everything,
+    /// No end-to-end tests, and nothing installed for them.
+    Quick,
+}
+
+/// Runs the whole suite, stopping at the first stage that fails.
+pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    if scope == Scope::Everything {
+        stages.work("packages", || packages::ensure(root))?;
+    }
+    stages.work("tidy", || tidy::run(root))?;
+    checks(&mut stages)?;
+    let binary = match scope {
+        Scope::Everything => Some(binary(&mut stages)?),
+        Scope::Quick => None,
+    };
+    // Before the others, so that the figures at the very end are those of the tests.
+    stages.run(
+        "documentation tests",
+        cargo().args(["test", "--workspace", "--doc", "--quiet"]),
+    )?;
+    if answers(cargo().args(["nextest", "--version"])) {
+        with_nextest(stages, binary.as_deref())
+    } else {
+        with_cargo(stages, binary.as_deref())
+    }
+}
+
+/// Format and clippy.
+pub(crate) fn lint(root: &Path) -> Result<(), Failure> {
+    checks(&mut Stages::new(root))
+}
+
+/// Builds the documentation of our crates.
+pub(crate) fn doc(root: &Path) -> Result<(), Failure> {
+    Stages::new(root).run(
+        "documentation",
+        cargo()
+            .args(["doc", "--no-deps", "--workspace"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn checks(stages: &mut Stages<'_>) -> Result<(), Failure> {
+    stages.run("format", cargo().args(["fmt", "--all", "--check"]))?;
+    stages.run(
+        "clippy",
+        cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )
+}
+
+/// The program that the end-to-end tests start: the one the caller names, or one built
+/// here. Building it as part of the workspace gives it the features, and so the
+/// compiled dependencies, that the tests use.
+fn binary(stages: &mut Stages<'_>) -> Result<PathBuf, Failure> {
+    if let Some(path) = std::env::var_os(WEFT_BIN) {
+        // Tests run in the folders of their crates, so a relative path would miss.
+        let path = PathBuf::from(path);
+        return Ok(std::path::absolute(&path).unwrap_or(path));
+    }
+    stages.run(
+        "build",
+        cargo().args(["build", "--workspace", "--bin", "weft"]),
+    )?;
+    let workspace = tidy::workspace::Workspace::load(stages.root())?;
+    Ok(workspace.target_directory.join("debug/weft"))
+}
+
+fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["nextest", "run", "--workspace"]);
+    if std::env::var_os("CI").is_some() {
+        command.args(["--profile", "ci"]);
+    }
+    match binary {
+        Some(path) => command.env(WEFT_BIN, path),
+        None => command.args(["--exclude", END_TO_END]),
+    };
+    stages.finish("tests", &mut command)
+}
+
+/// Without nextest the end-to-end tests need a run of their own, since only nextest
+/// can be told to run them one at a time.
+fn with_cargo(mut stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = binary else {
+        return stages.finish("tests", &mut unit_tests());
+    };
+    stages.run("end-to-end tests", &mut end_to_end_tests(path))?;
+    stages.finish("tests", &mut unit_tests())
+}
+
+fn unit_tests() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--exclude", END_TO_END]);
+    command.args(["--lib", "--bins", "--tests"]);
+    command
+}
+
+fn end_to_end_tests(binary: &Path) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--package", END_TO_END, "--lib", "--tests"]);
+    command.args(["--", "--test-threads=1"]);
+    command.env(WEFT_BIN, binary);
+    command
+}
