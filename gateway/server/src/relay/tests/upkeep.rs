@@ -90,7 +90,8 @@ async fn evicting_a_peer_resets_what_it_carried() {
         let read = within("the reset", tcp.read(&mut [0; 16])).await;
         assert!(read.is_err(), "cut, not ended");
     }
-    assert!(evicted.elapsed() < Duration::from_secs(1));
+    // Well before the idle timeout.
+    assert!(evicted.elapsed() < Duration::from_secs(5));
     let port = Server::new().await.echo();
     let refused = federation.connect(port).await;
     assert_eq!(refused.map(drop), Err(Reason::NoPath));
