@@ -583,3 +583,6 @@ const INFLIGHT_MAX: usize = 256;
 const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Committed bytes applied at one go.
 const APPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,8 @@ struct Task<T> {
     counters: Counters,
     disk_status: DiskStatus,
     removed: bool,
+    /// Proposals that peers forwarded in this step, and who waits to hear of them.
+    forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
     /// Proposals that the driver declined in this step.
     declined: Vec<RequestId>,
 }
@@ -153,6 +155,7 @@ pub(super) fn start(
         counters: Counters::default(),
         disk_status: DiskStatus::default(),
         removed: false,
+        forwarded: Vec::new(),
         declined: Vec::new(),
     };
     // What the log holds beyond the snapshot is applied before anybody asks.
@@ -209,6 +212,7 @@ impl<T: Transport> Task<T> {
         let now = Instant::now();
         self.send_due(now);
         self.carry_out();
+        self.answer_forwarded();
         for request in std::mem::take(&mut self.declined) {
             self.proposals.declined(now, &request);
         }
@@ -313,16 +317,21 @@ impl<T: Transport> Task<T> {
         });
     }
 
+    /// Taken like an own one; whether it was shows once the step is done.
     fn take_forwarded(&mut self, proposal: Proposal, reply: oneshot::Sender<Bytes>) {
         self.counters.forwarded += 1;
-        let request = proposal.request();
+        self.forwarded.push((proposal.request(), reply));
         let now = wall_time();
         self.driver.handle(Input::Propose { proposal, now });
-        self.carry_out();
-        let declined = self.declined.len();
-        self.declined.retain(|other| *other != request);
-        let taken = self.declined.len() == declined;
-        let _ = reply.send(call::propose_answer(taken, self.driver.leadership().leader));
+    }
+
+    /// Tells those who forwarded proposals in this step whether they were taken.
+    fn answer_forwarded(&mut self) {
+        let leader = self.driver.leadership().leader;
+        for (request, reply) in self.forwarded.drain(..) {
+            let taken = !self.declined.contains(&request);
+            let _ = reply.send(call::propose_answer(taken, leader));
+        }
     }
 
     /// Does what the driver wants, until it wants nothing more.
