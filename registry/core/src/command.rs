@@ -1,16 +1,39 @@
 //! What the log says: entries, the commands in them, and what came of each.
 
+use std::fmt;
 use std::net::SocketAddr;
 
+use serde::Serialize;
+
+use crate::sha256;
 use crate::{
     ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    Generation, Index, Kind, Namespace, NodeId, RegionName, RequestId, RoleBindingSpec, ServiceKey,
-    ServiceName, SignerEpoch, TokenId, UserName, WallTime, WorkloadEntrySpec,
+    Generation, Index, Namespace, NodeId, Refusal, RegionName, RequestId, RoleBindingSpec,
+    ServiceKey, ServiceName, SignerEpoch, TokenId, UserName, WallTime, WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PublicKey(pub [u8; 32]);
+
+impl TokenId {
+    /// The id of the token whose public key this is.
+    pub fn of(key: &PublicKey) -> Self {
+        let hash = sha256::digest(&key.0);
+        Self(std::array::from_fn(|at| hash[at]))
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Founder => f.write_str("the founder"),
+            Self::Gateway(node, _) => write!(f, "gateway {node}"),
+            Self::Operator(user, _) => write!(f, "operator {user}"),
+            Self::Token(id) => write!(f, "the holder of token {id}"),
+        }
+    }
+}
 
 /// Who wrote an entry, and with which of its keys it signed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +90,7 @@ pub struct Founding {
 }
 
 /// What a gateway says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GatewayRecord {
     /// Its name within its cluster.
     pub name: GatewayName,
@@ -82,7 +105,7 @@ pub struct GatewayRecord {
 }
 
 /// What a token lets its holder do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenGrant {
     /// The token's public key.
     pub key: PublicKey,
@@ -110,7 +133,7 @@ pub struct Redemption {
 }
 
 /// A signer's next key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SignerRecord {
     /// Whose key: an operator's. A gateway's key travels in its record.
     pub user: UserName,
@@ -197,82 +220,15 @@ pub enum Event {
     Format(FormatLevel),
 }
 
-/// What came of an entry.
+/// What came of an entry: the position at which it took effect, or why it did not.
 pub type Outcome = Result<Index, Refusal>;
 
-/// Why an entry changed nothing. Every replica comes to the same one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The federation has no first entry yet, or has one already.
-    #[error("the federation is already founded, or not yet")]
-    Founding,
-    /// The signature does not hold, or the author has no such key.
-    #[error("the entry's signature does not hold for its author")]
-    Signature,
-    /// The author does not own what the command changes, or lacks the role.
-    #[error("{author} may not change {what}")]
-    NotOwner {
-        /// Who tried.
-        author: String,
-        /// What it tried to change.
-        what: String,
-    },
-    /// An older write than one already seen of this owner.
-    #[error(
-        "generation {given} is not above {seen}: a replay, or a lost race; read again and retry"
-    )]
-    StaleGeneration {
-        /// As written.
-        given: Generation,
-        /// The newest accepted.
-        seen: Generation,
-    },
-    /// No such record.
-    #[error("{0} does not exist")]
-    Unknown(String),
-    /// The name is taken, or belonged to a member that was removed.
-    #[error("{0} exists already, or its name was used by a removed member")]
-    Taken(String),
-    /// The token is expired, revoked or used.
-    #[error("the token is {0}")]
-    Token(&'static str),
-    /// The value breaks a rule of its kind.
-    #[error("{kind} {name}: {problem}")]
-    Invalid {
-        /// The kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// What is wrong, and what would be right.
-        problem: String,
-    },
-    /// The cluster may not export from this namespace.
-    #[error(
-        "cluster {cluster} may not export from namespace {namespace}; Cluster.spec.namespaces lists the allowed ones"
-    )]
-    Namespace {
-        /// The exporter.
-        cluster: ClusterName,
-        /// The namespace.
-        namespace: Namespace,
-    },
-    /// All virtual-IP indexes are in use or in quarantine.
-    #[error("no virtual-IP index is free")]
-    Exhausted,
-    /// The command belongs to a format level that is not in force.
-    #[error("the command needs format level {needs}, {has} is in force")]
-    Format {
-        /// The level it needs.
-        needs: FormatLevel,
-        /// The level in force.
-        has: FormatLevel,
-    },
-    /// The last administrator cannot be removed.
-    #[error("this would leave the federation without an administrator")]
-    LastAdmin,
-}
-
 impl Command {
+    /// The format level from which members understand the command.
+    pub fn level(&self) -> FormatLevel {
+        FormatLevel::FIRST
+    }
+
     /// The command in two words, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {

@@ -41,10 +41,27 @@ number!(
     /// A service's place in every cluster's virtual-IP range.
     VirtualIpIndex(u32));
 
+impl FormatLevel {
+    /// The level of a federation at its founding.
+    pub const FIRST: Self = Self(1);
+}
+
+impl Generation {
+    /// The one after it; the last one has none but itself.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl SignerEpoch {
+    /// The epoch of a signer's first key.
+    pub const FIRST: Self = Self(1);
+}
+
 macro_rules! opaque {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $type(pub [u8; 16]);
 
         impl $type {

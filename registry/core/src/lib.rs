@@ -12,14 +12,22 @@
 //!                                 exports ─> Service (derived, MCS rules, virtual-IP index)
 //! ```
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod code;
 mod command;
 pub mod duration;
 mod endpoint;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 mod id;
 mod name;
+pub mod quota;
+mod refusal;
 mod resource;
 mod service;
+mod sha256;
 mod spiffe;
 mod state;
 mod time;
@@ -27,7 +35,7 @@ mod time;
 pub use code::Code;
 pub use command::{
     Author, Command, Entry, Event, Founding, GatewayRecord, Key, Outcome, PublicKey, Redemption,
-    Refusal, SignerRecord, TokenGrant,
+    SignerRecord, TokenGrant,
 };
 pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
 pub use id::{
@@ -38,16 +46,20 @@ pub use name::{
     ClusterName, FederationDomain, GatewayName, Hostname, NameError, Namespace, PortName,
     RegionName, ServiceAccount, ServiceName, UserName, Version, ZoneName,
 };
+pub use refusal::Refusal;
 pub use resource::{
     ApiVersion, Cluster, ClusterRole, ClusterSpec, DnsSpec, ExportSpec, ExportTo, GatewayAddress,
-    GrpcProbe, HealthCheck, HttpProbe, Kind, Metadata, OnStale, RelayConsent, Resource, Role,
-    RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe, VirtualIpRanges,
-    WorkloadEntry, WorkloadEntrySpec,
+    GrpcProbe, HealthCheck, HttpProbe, Kind, KindName, Metadata, OnStale, Probe, RelayConsent,
+    Resource, Role, RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe,
+    VirtualIpRanges, WorkloadEntry, WorkloadEntrySpec,
 };
 pub use service::{
     AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,
     TransportProtocol,
 };
 pub use spiffe::{SpiffeError, SpiffeId, SpiffePath, TrustDomain};
-pub use state::{ExportRecord, Federation, Member, Node, TokenState, WorkloadRecord};
+pub use state::{
+    Applied, ExportRecord, Federation, FederationParts, Member, Node, PartsError, Quarantine,
+    TokenState, WorkloadRecord,
+};
 pub use time::WallTime;

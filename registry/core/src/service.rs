@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterName, Index, NameError, Namespace, OnStale, PortName, ServiceAccount, ServiceName,
-    VirtualIpIndex,
+    ClusterName, Federation, Index, NameError, Namespace, OnStale, PortName, ServiceAccount,
+    ServiceName, SpiffeId, SpiffePath, VirtualIpIndex,
 };
 
 /// A service's name in the federation: `namespace/name`.
@@ -213,6 +213,31 @@ impl Service {
         self.exporters
             .iter()
             .any(|(exporter, e)| exporter == cluster || e.export_to.admits(cluster))
+    }
+
+    /// Whether this is who an endpoint of the service may prove to be: a workload
+    /// with an identity that the export of its own cluster names, or a gateway of
+    /// that cluster that stands in for one. The callers' check on the inner handshake.
+    pub fn accepts(&self, identity: &SpiffeId, federation: &Federation) -> bool {
+        let Some((cluster, _)) = federation.cluster_of(&identity.trust_domain) else {
+            return false;
+        };
+        let Some(exporter) = self.exporters.get(cluster) else {
+            return false;
+        };
+        let named = |namespace: &Namespace, account: &ServiceAccount| {
+            let pair = (namespace.clone(), account.clone());
+            exporter.identities.contains(&pair)
+        };
+        match &identity.path {
+            SpiffePath::Workload { namespace, account } => named(namespace, account),
+            SpiffePath::StandIn {
+                gateway,
+                namespace,
+                account,
+            } => named(namespace, account) && federation.has_gateway(cluster, gateway),
+            SpiffePath::Gateway(_) | SpiffePath::User(_) => false,
+        }
     }
 
     /// The port with this number.

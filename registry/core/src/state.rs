@@ -1,18 +1,38 @@
 //! The replicated state: what every gateway holds the same at the same index.
+//!
+//! This file is its shape and how it is read; [`Federation::apply`] and the
+//! modules below it are the only way in which it changes.
+
+mod apply;
+mod author;
+mod entries;
+mod exports;
+mod founding;
+mod gateways;
+mod leases;
+mod membership;
+mod merge;
+mod parts;
+mod requests;
+mod roles;
+mod tokens;
+mod virtual_ip;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{
-    Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayRecord,
-    Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service, ServiceKey,
-    ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
+    Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
+    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service,
+    ServiceKey, ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
     VirtualIpRanges, WallTime, WorkloadEntrySpec,
 };
 
 /// A member cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// What administrators say of it.
     pub spec: ClusterSpec,
@@ -20,8 +40,13 @@ pub struct Member {
     pub trust_domain: TrustDomain,
     /// Its CA certificates, DER.
     pub bundle: Vec<Vec<u8>>,
-    /// The newest accepted write of its owner.
+    /// The newest accepted write of its owner, over all its records.
     pub generation: Generation,
+    /// The owner's newest write of the bundle.
+    pub bundle_generation: Generation,
+    /// The newest of its deletions: a record that is absent returns only by a newer
+    /// write, so that no old one can be replayed into its place.
+    pub deleted_floor: Generation,
     /// Where in the log its lease lapsed; none while it is held.
     pub lapsed: Option<Index>,
     /// Where in the log it joined.
@@ -29,7 +54,7 @@ pub struct Member {
 }
 
 /// A gateway of a member cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Node {
     /// Its cluster.
     pub cluster: ClusterName,
@@ -37,10 +62,12 @@ pub struct Node {
     pub gateway: GatewayRecord,
     /// Which of its keys `gateway.key` is.
     pub epoch: SignerEpoch,
+    /// The owner's newest write of this record.
+    pub generation: Generation,
 }
 
 /// What became of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum TokenState {
     /// Nobody has used it.
     Open,
@@ -51,7 +78,7 @@ pub enum TokenState {
 }
 
 /// One cluster's offer, as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExportRecord {
     /// The offer.
     pub spec: ExportSpec,
@@ -62,13 +89,18 @@ pub struct ExportRecord {
 }
 
 /// A server without a sidecar, as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WorkloadRecord {
     /// The server.
     pub spec: WorkloadEntrySpec,
     /// The owner's write that set it.
     pub generation: Generation,
 }
+
+pub use apply::Applied;
+pub use parts::{FederationParts, PartsError};
+use requests::Requests;
+pub use virtual_ip::Quarantine;
 
 pub(crate) type Table<K, V> = Arc<BTreeMap<K, V>>;
 
@@ -92,6 +124,15 @@ pub struct Federation {
     pub(crate) exports: Table<(ServiceKey, ClusterName), Arc<ExportRecord>>,
     pub(crate) entries: Table<(ClusterName, Namespace, ServiceName), Arc<WorkloadRecord>>,
     pub(crate) services: Table<ServiceKey, Arc<Service>>,
+    /// Indexes of services that are gone, until they may mean another one.
+    pub(crate) quarantine: Table<ServiceKey, Quarantine>,
+    /// Names of removed members: their trust domains never return.
+    pub(crate) tombstones: Table<ClusterName, Index>,
+    /// The newest order judged of each operator's current key.
+    pub(crate) orders: Table<UserName, Generation>,
+    /// The newest word of each observing cluster on the lease of another.
+    pub(crate) observed: Table<(ClusterName, ClusterName), Generation>,
+    pub(crate) requests: Requests,
 }
 
 impl Federation {
@@ -150,6 +191,13 @@ impl Federation {
     /// All gateways, by id.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Arc<Node>)> {
         self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// Whether a cluster has a gateway of this name.
+    pub fn has_gateway(&self, cluster: &ClusterName, name: &GatewayName) -> bool {
+        self.nodes
+            .values()
+            .any(|node| node.cluster == *cluster && node.gateway.name == *name)
     }
 
     /// A derived service.
@@ -226,11 +274,29 @@ impl Federation {
 
     /// The generation this author's next write must carry at least, for what its cluster owns.
     pub fn next_generation(&self, cluster: &ClusterName) -> Generation {
-        let seen = self
-            .clusters
-            .get(cluster)
-            .map_or(Generation(0), |member| member.generation);
-        Generation(seen.0 + 1)
+        let seen = self.clusters.get(cluster).map(|member| member.generation);
+        seen.unwrap_or_default().next()
+    }
+
+    /// The generation an operator's next order must carry at least: each of its
+    /// orders is judged once, in this order, whatever comes of it.
+    pub fn next_order(&self, user: &UserName) -> Generation {
+        self.orders.get(user).copied().unwrap_or_default().next()
+    }
+
+    /// Whether a member of this name was removed, so that the name never returns.
+    pub fn is_removed(&self, cluster: &ClusterName) -> bool {
+        self.tombstones.contains_key(cluster)
+    }
+
+    /// The signing key of an operator.
+    pub fn signer(&self, user: &UserName) -> Option<&SignerRecord> {
+        self.signers.get(user)
+    }
+
+    /// Virtual-IP indexes of services that are gone, by service.
+    pub fn quarantined(&self) -> impl Iterator<Item = (&ServiceKey, &Quarantine)> {
+        self.quarantine.iter()
     }
 }
 
@@ -256,3 +322,8 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

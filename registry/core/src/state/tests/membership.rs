@@ -1,0 +1,174 @@
+//! Members, their gateways, tokens and leases.
+
+use super::*;
+
+#[test]
+fn tokens_are_used_once_in_time_and_for_their_cluster() {
+    let mut log = three();
+    let admin = log.admin();
+    let now = log.state.time();
+    let granted = |seed, expires| Command::GrantToken(grant("eu-2", seed, expires));
+    refused(&log, admin.clone(), granted(50, now), "expired");
+    let far = now.after(Duration::from_secs(90_000));
+    refused(&log, admin.clone(), granted(50, far), "24h");
+    for seed in 50..54 {
+        log.accept(admin.clone(), granted(seed, soon(&log)));
+    }
+    refused(
+        &log,
+        admin.clone(),
+        granted(50, soon(&log)),
+        "exists already",
+    );
+    log.accept(
+        admin,
+        Command::RevokeToken(TokenId::of(&PublicKey([51; 32]))),
+    );
+    let (author, command) = redeem("eu-2", 51, "gw");
+    refused(&log, author.clone(), command, "revoked");
+    refused(&log, author, redeem("eu-2", 52, "gw").1, "may not change");
+    let (author, command) = redeem("eu-2", 50, "gw");
+    log.accept(author.clone(), command.clone());
+    refused(&log, author, command, "used already");
+    let member = log.state.cluster(&name("eu-2")).expect("it joined");
+    assert_eq!(
+        (member.spec.region.as_str(), member.spec.role),
+        ("eu-west", ClusterRole::Member)
+    );
+    let (author, command) = redeem("eu-2", 52, "gw");
+    refused(&log, author.clone(), command, "gateway gw of eu-2 exists");
+    refused(
+        &log,
+        author.clone(),
+        redeem("other", 52, "gw-2").1,
+        "another bundle",
+    );
+    log.accept(author, redeem("eu-2", 52, "gw-2").1);
+    let (author, command) = redeem("eu-2", 53, "gw-3");
+    let mut late = log.entry(author, command);
+    late.time = now.after(Duration::from_secs(700));
+    assert_eq!(log.append(late).outcome, Err(Refusal::Token("expired")));
+}
+
+#[test]
+fn a_removed_cluster_leaves_nothing_and_never_returns() {
+    let mut log = three();
+    log.accept(log.gateway(2), put(EU, "shop/a", http()));
+    log.accept(log.gateway(1), put(US, "shop/b", http()));
+    log.accept(log.admin(), Command::GrantToken(grant(EU, 50, soon(&log))));
+    refused(
+        &log,
+        log.admin(),
+        Command::RemoveCluster(name(US)),
+        "the founder",
+    );
+    let events = log.accept(log.gateway(2), Command::RemoveCluster(name(EU)));
+    for gone in [
+        Key::Cluster(name(EU)),
+        Key::Node(NodeId(2)),
+        Key::Export(name("shop/a"), name(EU)),
+        Key::Service(name("shop/a")),
+    ] {
+        assert!(events.contains(&Event::Deleted(gone.clone())), "{gone:?}");
+    }
+    assert_eq!(log.state.services().count(), 1);
+    let again = Command::GrantToken(grant(EU, 51, soon(&log)));
+    refused(&log, log.admin(), again, "removed member");
+    let (author, command) = redeem(EU, 50, "gw");
+    refused(&log, author, command, "revoked");
+    refused(&log, log.gateway(2), delete(EU, "shop/a"), "signature");
+    for (node, cluster) in [(4, "eu-2"), (5, "eu-3"), (6, "eu-4")] {
+        log.join(node, cluster);
+        let found = log.state.node(NodeId(node.into()));
+        assert!(found.is_some_and(|found| found.cluster.as_str() == cluster));
+        log.accept(log.admin(), Command::RemoveCluster(name(cluster)));
+    }
+}
+
+#[test]
+fn a_gateway_keeps_its_name_and_counts_its_keys() {
+    let mut log = three();
+    let mut moved = gateway(2);
+    moved.tunnel = None;
+    log.accept(log.gateway(2), Command::PutGateway(moved.clone()));
+    assert_eq!(
+        log.state.node(NodeId(2)).map(|n| n.epoch),
+        Some(SignerEpoch(1))
+    );
+    moved.key = PublicKey([60; 32]);
+    let old = log.gateway(2);
+    log.accept(old.clone(), Command::PutGateway(moved.clone()));
+    assert_eq!(
+        log.state.node(NodeId(2)).map(|n| n.epoch),
+        Some(SignerEpoch(2))
+    );
+    refused(&log, old, Command::PutGateway(moved.clone()), "signature");
+    moved.name = name("other");
+    refused(
+        &log,
+        log.gateway(2),
+        Command::PutGateway(moved.clone()),
+        "part of its identity",
+    );
+    moved.name = name("gw");
+    moved.format = FormatLevel(0);
+    refused(
+        &log,
+        log.gateway(2),
+        Command::PutGateway(moved),
+        "newer version",
+    );
+    let last = Command::RemoveGateway(NodeId(2));
+    refused(&log, log.gateway(2), last, "remove the cluster instead");
+    refused(
+        &log,
+        log.admin(),
+        Command::RemoveGateway(NodeId(9)),
+        "does not exist",
+    );
+}
+
+#[test]
+fn the_format_rises_once_every_gateway_understands_it() {
+    let mut log = three();
+    let raise = Command::RaiseFormat(FormatLevel(2));
+    refused(
+        &log,
+        log.gateway(1),
+        raise.clone(),
+        "needs format level 2, 1 is in force",
+    );
+    for node in 1..=3 {
+        let mut record = gateway(node);
+        record.format = FormatLevel(2);
+        log.accept(log.gateway(node.into()), Command::PutGateway(record));
+    }
+    let events = log.accept(log.gateway(1), raise.clone());
+    assert_eq!(events, [Event::Format(FormatLevel(2))]);
+    refused(&log, log.gateway(1), raise, "exists already");
+}
+
+#[test]
+fn leases_lapse_and_return_once() {
+    let mut log = three();
+    let lapse = log.entry(log.gateway(1), Command::LapseLease(name(EU)));
+    assert_eq!(
+        log.append(lapse.clone()).events,
+        [Event::Lease(name(EU), true)]
+    );
+    assert_eq!(
+        log.accept(log.gateway(1), Command::LapseLease(name(EU))),
+        []
+    );
+    let back = log.accept(log.gateway(1), Command::ReturnLease(name(EU)));
+    assert_eq!(back, [Event::Lease(name(EU), false)]);
+    let replay = Entry {
+        request: RequestId([255; 16]),
+        ..lapse
+    };
+    let outcome = log.append(replay).outcome;
+    assert!(
+        matches!(outcome, Err(Refusal::StaleGeneration { .. })),
+        "{outcome:?}"
+    );
+}
