@@ -1,6 +1,6 @@
 //! Joining a federation with a token, diagnosed in stages.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,7 +98,7 @@ pub async fn join(
         .map_err(refused)?
         .into_inner();
     check_described(token, &described, clock(), &mut seen)?;
-    check_udp(at, &described, &mut seen).await?;
+    check_udp(config.spec.tunnel.bind.ip(), at, &described, &mut seen).await?;
     let own = cluster_bundle(token, &described)?;
     let prepared = Prepared::new(config, token, own, clock())?;
     let request = JoinRequest {
@@ -247,6 +247,7 @@ fn check_described(
 }
 
 async fn check_udp(
+    local: IpAddr,
     api: SocketAddr,
     described: &DescribeResponse,
     seen: &mut impl FnMut(Stage),
@@ -262,7 +263,7 @@ async fn check_udp(
         .tunnel
         .parse()
         .map_err(|_| JoinError::Answer(format!("tunnel address {:?}", described.tunnel)))?;
-    match probe_udp(tunnel, STEP).await {
+    match probe_udp(local, tunnel, STEP).await {
         Ok(UdpProbe::Open) => {
             let found = format!("{tunnel} answers, with 1200 bytes to a packet");
             seen(Stage { name: "udp", found });

@@ -5,7 +5,7 @@
 //! also proves that packets of that size arrive.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -25,12 +25,19 @@ pub enum UdpProbe {
     Silent,
 }
 
-/// Sends up to four datagrams and waits for an answer, `limit` in all.
-pub async fn probe_udp(address: SocketAddr, limit: Duration) -> io::Result<UdpProbe> {
-    let local: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+/// Sends up to four datagrams from `local`, any port, and waits for an answer, `limit` in all.
+/// The tunnel will come from the same address, so what lets the probe through lets it through.
+pub async fn probe_udp(
+    local: IpAddr,
+    address: SocketAddr,
+    limit: Duration,
+) -> io::Result<UdpProbe> {
+    let local = match (local, address) {
+        (local, _) if !local.is_unspecified() => local,
+        (_, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (_, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    let local = SocketAddr::new(local, 0);
     let socket = UdpSocket::bind(local).await?;
     socket.connect(address).await?;
     let ids: [u8; 2 * ID] = rand::random();
