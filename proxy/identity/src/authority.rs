@@ -166,7 +166,7 @@ impl Authority {
         Zeroizing::new(self.issuer.key().serialize_der())
     }
 
-    #[cfg(feature = "fixture")]
+    #[cfg(any(test, feature = "fixture"))]
     pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }

@@ -8,6 +8,8 @@ use rustls_pki_types::CertificateDer;
 use weft_model::{SpiffeError, SpiffeId};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::public_key::PublicKey;
 
 /// Which rule for leaves a certificate breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,11 @@ pub enum SvidError {
     /// `extendedKeyUsage` is there without both `serverAuth` and `clientAuth`.
     #[error("extendedKeyUsage lacks {0}")]
     ExtendedKeyUsage(&'static str),
+    /// The public key is too weak, or of no kind that signs here.
+    #[error(
+        "its public key is {0}, not ECDSA P-256 or P-384, Ed25519, or RSA of at least 2048 bits"
+    )]
+    WeakKey(String),
     /// The private key belongs to another certificate, or is of no supported kind.
     #[error("the private key does not belong to the certificate")]
     Key,
@@ -82,6 +89,7 @@ impl Leaf {
         })?;
         check_key_usage(&certificate)?;
         check_extended_key_usage(&certificate)?;
+        check_key(&certificate)?;
         Ok(Self {
             id,
             not_before: certificate.validity().not_before.timestamp(),
@@ -174,4 +182,21 @@ fn check_extended_key_usage(certificate: &X509Certificate<'_>) -> Result<(), Svi
         Some((_, false)) => Err(SvidError::ExtendedKeyUsage("clientAuth")),
         None | Some((true, true)) => Ok(()),
     }
+}
+
+/// rustls-webpki judges the keys that sign certificates, not the leaf's own.
+fn check_key(certificate: &X509Certificate<'_>) -> Result<(), SvidError> {
+    let key = certificate.public_key();
+    let weak = match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) if rsa.key_size() < 2048 => {
+            format!("RSA of {} bits", rsa.key_size())
+        }
+        Ok(PublicKey::EC(point)) if !matches!(point.key_size(), 256 | 384) => {
+            format!("EC of {} bits", point.key_size())
+        }
+        Ok(PublicKey::RSA(_) | PublicKey::EC(_)) => return Ok(()),
+        _ if key.algorithm.algorithm == OID_SIG_ED25519 => return Ok(()),
+        _ => format!("of algorithm {}", key.algorithm.algorithm),
+    };
+    Err(SvidError::WeakKey(weak))
 }

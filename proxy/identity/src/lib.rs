@@ -20,7 +20,7 @@ mod armor;
 mod authority;
 mod bundle;
 mod enrolment;
-#[cfg(feature = "fixture")]
+#[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 mod keystore;
 mod leaf;
@@ -28,6 +28,8 @@ mod pinned;
 mod signing;
 mod source;
 mod svid;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod token;
 mod verify;

@@ -55,7 +55,7 @@ impl SvidSource {
     }
 
     /// A source that presents a chain which keeps no rules. `current` panics on it.
-    #[cfg(feature = "fixture")]
+    #[cfg(any(test, feature = "fixture"))]
     pub(crate) fn lawless(certified: CertifiedKey) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(Current {
             svid: None,

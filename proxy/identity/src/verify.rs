@@ -118,6 +118,8 @@ pub enum Reason {
     KeyUsage,
     /// `extendedKeyUsage` incomplete.
     ExtendedKeyUsage,
+    /// A public key too weak to prove anything.
+    WeakKey,
     /// No bundle, or an empty one.
     Bundle,
     /// No way to the bundle's roots: unknown issuer, wrong signature, unsupported algorithm.
@@ -155,6 +157,7 @@ fn leaf_reason(error: &SvidError) -> Reason {
         SvidError::Uris(_) | SvidError::OtherName(_) => Reason::Names,
         SvidError::Id { .. } => Reason::Id,
         SvidError::Ca => Reason::Ca,
+        SvidError::WeakKey(_) => Reason::WeakKey,
         SvidError::KeyUsageMissing
         | SvidError::KeyUsageNotCritical
         | SvidError::NoDigitalSignature

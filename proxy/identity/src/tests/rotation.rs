@@ -1,12 +1,12 @@
 //! Rotation, pinning and what a configuration does not do.
 
-mod support;
-
+use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Failed, NOW, pair};
-use weft_identity::fixture::{authority, bundles, svid};
-use weft_identity::{
+use super::handshake::{Failed, NOW, pair};
+use crate::fixture::{authority, bundles, svid};
+use crate::{
     Bundles, ClientAuth, PeerRule, Reason, SvidSource, client_config, client_config_pinned,
     peer_id, refusal, server_config,
 };
@@ -36,11 +36,20 @@ fn a_replaced_svid_counts_from_the_next_handshake_and_cuts_nothing() {
     server_side.replace(svid(&home, &id("new"), NOW));
     let mut after = pair(&client, &server).handshake().unwrap();
 
-    let seen = |p: &support::Pair| peer_id(p.client.peer_certificates().unwrap()).unwrap();
+    let seen = |p: &super::handshake::Pair| peer_id(p.client.peer_certificates().unwrap()).unwrap();
     assert_eq!(seen(&before).to_string(), id("old"));
     assert_eq!(seen(&after).to_string(), id("new"));
-    before.say(b"still here");
-    after.say(b"here too");
+    say(&mut before, b"still here");
+    say(&mut after, b"here too");
+}
+
+/// Sends `text` from client to server.
+fn say(pair: &mut super::handshake::Pair, text: &[u8]) {
+    pair.client.writer().write_all(text).unwrap();
+    while pair.turn().unwrap() {}
+    let mut heard = vec![0; text.len()];
+    pair.server.reader().read_exact(&mut heard).unwrap();
+    assert_eq!(heard, text);
 }
 
 #[test]
@@ -78,8 +87,13 @@ fn no_session_is_ever_resumed() {
         ALPN,
     );
     let client = client_config(&source, &trust, PeerRule::Gateway, ALPN);
-    for _ in 0..3 {
-        let pair = pair(&client, &server).handshake().unwrap();
+    // Not even with a client that would.
+    let mut willing = rustls::ClientConfig::clone(&client);
+    willing.resumption = rustls::client::Resumption::in_memory_sessions(8);
+    let willing = Arc::new(willing);
+    for client in [&client, &client, &willing, &willing] {
+        let pair = pair(client, &server).handshake().unwrap();
+        assert_eq!(pair.client.tls13_tickets_received(), 0);
         assert_eq!(
             pair.server.handshake_kind(),
             Some(rustls::HandshakeKind::Full)
@@ -98,7 +112,7 @@ fn no_session_is_ever_resumed() {
 fn a_pin_admits_the_gateway_of_that_bundle_only() {
     let home = authority(HOME, NOW);
     let impostor = authority(HOME, NOW);
-    let join = |by: &weft_identity::Authority, who: &str| {
+    let join = |by: &crate::Authority, who: &str| {
         let source = SvidSource::new(svid(by, who, NOW));
         let auth = ClientAuth::Optional(PeerRule::AnyKnown);
         let server = server_config(&source, &bundles(&[by]), auth, ALPN);
@@ -125,4 +139,23 @@ fn renewal_falls_between_four_tenths_and_half_of_the_life() {
         assert_eq!(svid.renew_at(seed), svid.renew_at(seed));
     }
     assert_ne!(svid.renew_at(1), svid.renew_at(2));
+}
+
+#[test]
+fn both_configurations_have_the_suite_that_quic_begins_with() {
+    // RFC 9001 §5.2: initial packets are protected with AEAD_AES_128_GCM.
+    let home = authority(HOME, NOW);
+    let trust = bundles(&[&home]);
+    let source = SvidSource::new(svid(&home, &id("gw-1"), NOW));
+    let auth = ClientAuth::Required(PeerRule::Gateway);
+    let server = server_config(&source, &trust, auth, ALPN);
+    let client = client_config(&source, &trust, PeerRule::Gateway, ALPN);
+    for provider in [server.crypto_provider(), client.crypto_provider()] {
+        let initial = provider.cipher_suites.iter().find_map(|suite| {
+            let suite = suite.tls13()?;
+            let wanted = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+            (suite.common.suite == wanted).then(|| suite.quic_suite())?
+        });
+        assert!(initial.is_some());
+    }
 }

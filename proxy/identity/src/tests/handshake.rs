@@ -7,7 +7,7 @@ use rustls_pki_types::UnixTime;
 use weft_model::WallTime;
 
 /// 2026-01-01T00:00:00Z.
-pub(crate) const NOW: WallTime = WallTime(1_767_225_600_000);
+pub(super) const NOW: WallTime = WallTime(1_767_225_600_000);
 
 #[derive(Debug)]
 struct Fixed;
@@ -18,41 +18,41 @@ impl rustls::time_provider::TimeProvider for Fixed {
     }
 }
 
-pub(crate) fn unix(time: WallTime) -> UnixTime {
+pub(super) fn unix(time: WallTime) -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_millis(time.0))
 }
 
-pub(crate) struct Pair {
-    pub(crate) client: ClientConnection,
-    pub(crate) server: ServerConnection,
+pub(super) struct Pair {
+    pub(super) client: ClientConnection,
+    pub(super) server: ServerConnection,
 }
 
 /// Which side refused, and why.
 #[derive(Debug)]
-pub(crate) enum Failed {
+pub(super) enum Failed {
     Client(rustls::Error),
     Server(rustls::Error),
 }
 
-pub(crate) fn pair(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Pair {
+pub(super) fn pair(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Pair {
     let (mut client, mut server) = (ClientConfig::clone(client), ServerConfig::clone(server));
     client.time_provider = Arc::new(Fixed);
     server.time_provider = Arc::new(Fixed);
     Pair {
-        client: ClientConnection::new(client.into(), weft_identity::server_name()).unwrap(),
+        client: ClientConnection::new(client.into(), crate::server_name()).unwrap(),
         server: ServerConnection::new(server.into()).unwrap(),
     }
 }
 
 impl Pair {
-    pub(crate) fn handshake(mut self) -> Result<Self, Failed> {
+    pub(super) fn handshake(mut self) -> Result<Self, Failed> {
         while self.turn()? {}
         assert!(!self.client.is_handshaking() && !self.server.is_handshaking());
         Ok(self)
     }
 
     /// Moves what either side has to say; false once both are silent.
-    pub(crate) fn turn(&mut self) -> Result<bool, Failed> {
+    pub(super) fn turn(&mut self) -> Result<bool, Failed> {
         let mut wire = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut wire).unwrap();
@@ -74,15 +74,5 @@ impl Pair {
             self.client.process_new_packets().map_err(Failed::Client)?;
         }
         Ok(moved)
-    }
-
-    /// Sends `text` from client to server.
-    pub(crate) fn say(&mut self, text: &[u8]) {
-        use std::io::{Read, Write};
-        self.client.writer().write_all(text).unwrap();
-        while self.turn().unwrap() {}
-        let mut heard = vec![0; text.len()];
-        self.server.reader().read_exact(&mut heard).unwrap();
-        assert_eq!(heard, text);
     }
 }
