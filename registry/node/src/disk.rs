@@ -13,7 +13,7 @@ mod store;
 pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
 pub use memory::MemoryDisk;
-pub use store::{DiskError, Folder, Store, StoreId};
+pub use store::{DiskError, Folder, Store, StoreId, exists};
 
 #[cfg(test)]
 mod tests;

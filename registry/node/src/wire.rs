@@ -19,6 +19,9 @@ pub(crate) use entry::{encode_entry, entry_request};
 pub use field::WireError;
 pub(crate) use state::{decode_image, encode_image};
 
+/// The highest format level this program reads and writes.
+pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::FIRST;
+
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 

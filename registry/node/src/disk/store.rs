@@ -32,6 +32,11 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreId(pub [u8; 16]);
 
+/// Whether `dir` holds a registry.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(FILE_NAME).exists()
+}
+
 /// Whose state a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
@@ -121,11 +126,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Whether a folder holds state: then it is to be resumed from, otherwise to be made.
-    pub fn exists(dir: &Path) -> bool {
-        dir.join(FILE_NAME).exists()
-    }
-
     /// A store that writes to anything, for tests of what happens when it fails.
     #[cfg(test)]
     pub(crate) fn on(backend: impl redb::StorageBackend, folder: Folder) -> Self {
@@ -189,7 +189,7 @@ impl Store {
     /// Opens a folder that has state, and checks whose it is.
     pub fn open(dir: &Path, expected: Option<&Folder>) -> Result<Self, DiskError> {
         let path = dir.join(FILE_NAME);
-        if !Self::exists(dir) {
+        if !exists(dir) {
             return Err(DiskError::Empty { path });
         }
         let (database, wire) = contained(&path, || {
