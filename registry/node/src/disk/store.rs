@@ -126,11 +126,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Whether a folder holds state: then it is to be resumed from, otherwise to be made.
-    pub fn exists(dir: &Path) -> bool {
-        dir.join(FILE_NAME).exists()
-    }
-
     /// A store that writes to anything, for tests of what happens when it fails.
     #[cfg(test)]
     pub(crate) fn on(backend: impl redb::StorageBackend, folder: Folder) -> Self {
@@ -194,7 +189,7 @@ impl Store {
     /// Opens a folder that has state, and checks whose it is.
     pub fn open(dir: &Path, expected: Option<&Folder>) -> Result<Self, DiskError> {
         let path = dir.join(FILE_NAME);
-        if !Self::exists(dir) {
+        if !exists(dir) {
             return Err(DiskError::Empty { path });
         }
         let (database, wire) = contained(&path, || {

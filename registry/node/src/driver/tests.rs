@@ -34,7 +34,7 @@ fn settle(driver: &mut Driver) {
 #[derive(Debug, Clone)]
 enum Step {
     Tick(u8),
-    Message(NodeId, RaftMessage),
+    Message(NodeId, Box<RaftMessage>),
 }
 
 fn entry() -> impl Strategy<Value = RaftEntry> {
@@ -118,7 +118,7 @@ fn message() -> impl Strategy<Value = RaftMessage> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (1_u8..25).prop_map(Step::Tick),
-        6 => message().prop_map(|message| Step::Message(NodeId(message.from), message)),
+        6 => message().prop_map(|message| Step::Message(NodeId(message.from), Box::new(message))),
     ]
 }
 
@@ -133,7 +133,10 @@ proptest! {
         for step in steps {
             match step {
                 Step::Tick(count) => (0..count).for_each(|_| driver.handle(Input::Tick)),
-                Step::Message(from, message) => driver.handle(Input::Message { from, message }),
+                Step::Message(from, message) => {
+                    let message = *message;
+                    driver.handle(Input::Message { from, message });
+                }
             }
             settle(&mut driver);
         }

@@ -140,6 +140,6 @@ pub(super) mod tests {
             matches!(error, StartError::Founding(Refusal::Signature)),
             "{error}"
         );
-        assert!(!Store::exists(dir.path()));
+        assert!(!crate::disk::exists(dir.path()));
     }
 }
