@@ -38,8 +38,8 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Problem {
     pub(crate) code: Code,
     pub(crate) what: String,
-    pub(crate) detail: Option<String>,
-    pub(crate) next: Option<String>,
+    pub(crate) detail: Option<Box<str>>,
+    pub(crate) next: Option<Box<str>>,
     pub(crate) exit: Exit,
 }
 
@@ -57,13 +57,13 @@ impl Problem {
 
     /// Adds what was found, shown below the first line.
     pub(crate) fn detail(mut self, detail: impl fmt::Display) -> Self {
-        self.detail = Some(detail.to_string());
+        self.detail = Some(detail.to_string().into());
         self
     }
 
     /// Replaces the code's general next step by a particular one.
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
-        self.next = Some(next.into());
+        self.next = Some(next.into().into());
         self
     }
 }

@@ -33,7 +33,7 @@ impl Get {
         }
         match global.output {
             Format::Json | Format::Yaml if self.name.is_some() => {
-                output::value(global.output, &items[0])
+                output::value(global.output, &items[0]);
             }
             Format::Json | Format::Yaml => output::value(
                 global.output,

@@ -70,8 +70,8 @@ impl From<Result<String, Problem>> for Reply {
             }) => Self::Problem {
                 code: code.to_string(),
                 what,
-                detail,
-                next,
+                detail: detail.map(Into::into),
+                next: next.map(Into::into),
             },
         }
     }
@@ -91,8 +91,8 @@ impl Reply {
             } => {
                 let code = Code::find(&code).copied().unwrap_or(code::REFUSED);
                 Err(Problem {
-                    detail,
-                    next,
+                    detail: detail.map(Into::into),
+                    next: next.map(Into::into),
                     ..Problem::new(code, what)
                 })
             }

@@ -51,7 +51,9 @@ pub(crate) async fn serve(
 ) {
     while let Some(stream) = incoming.recv().await {
         match &stream.header.kind {
-            Some(Kind::Raft(_)) => drop(tokio::spawn(raft(registry.clone(), stream))),
+            Some(Kind::Raft(_)) => {
+                tokio::spawn(raft(registry.clone(), stream));
+            }
             Some(Kind::Rpc(_)) => {
                 drop(tokio::spawn(question(
                     registry.clone(),
@@ -62,7 +64,7 @@ pub(crate) async fn serve(
             // A full queue means that the catalog is behind: the peer opens another stream later.
             Some(Kind::Catalog(_)) => drop(catalog.try_send(stream)),
             Some(Kind::Relay(_)) | None => {
-                tracing::debug!(peer = %stream.peer, "a stream of no kind we take")
+                tracing::debug!(peer = %stream.peer, "a stream of no kind we take");
             }
         }
     }

@@ -272,7 +272,7 @@ impl Hub {
             );
             match self.registry.propose(proposal).await {
                 Err(ProposeError::Refused(refused @ Refusal::StaleGeneration { .. })) => {
-                    lost = Some(refused)
+                    lost = Some(refused);
                 }
                 result => return result.map_err(|error| propose_status(&error)),
             }

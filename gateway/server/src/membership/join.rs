@@ -351,7 +351,7 @@ impl Prepared {
             .iter()
             .map(|peer| known_peer(peer, &token.domain).map_err(JoinError::Answer))
             .collect::<Result<Vec<_>, _>>()?;
-        let id = SpiffeId::gateway(trust_domain.clone(), config.metadata.name.clone());
+        let id = SpiffeId::gateway(trust_domain, config.metadata.name.clone());
         let chain = match &self.authority {
             Some(authority) => authority
                 .issue(&self.csr, &id, config.spec.identity.leaf_lifetime, self.now)
