@@ -1,1 +1,3 @@
 //! Control-plane decisions: DNS answers, liveness verdicts, tunnel path choice. Pure.
+
+pub mod dns;
