@@ -1,1 +1,3 @@
 //! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.
+
+pub mod dns;
