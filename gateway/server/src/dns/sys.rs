@@ -71,7 +71,7 @@ impl Peer {
         header.msg_iovlen = 1;
         if control_length > 0 {
             header.msg_control = self.control.0.as_mut_ptr().cast();
-            header.msg_controllen = control_length as _;
+            header.msg_controllen = control_length;
         }
         header
     }
@@ -113,7 +113,7 @@ impl Batch {
         });
         let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|at| {
             let peer = &mut self.slots[at].peer;
-            peer.address_length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            peer.address_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             libc::mmsghdr {
                 msg_hdr: peer.header(&mut slices[at], CONTROL_MAX),
                 msg_len: 0,
@@ -135,7 +135,7 @@ impl Batch {
         for (slot, header) in self.slots.iter_mut().zip(&headers[..count]) {
             slot.length = (header.msg_len as usize).min(QUERY_MAX);
             slot.peer.address_length = header.msg_hdr.msg_namelen;
-            slot.peer.control_length = header.msg_hdr.msg_controllen as usize;
+            slot.peer.control_length = header.msg_hdr.msg_controllen;
             slot.reply.clear();
         }
         Ok(count)
@@ -229,7 +229,7 @@ pub(super) fn ask_for_packet_info(socket: &UdpSocket) -> io::Result<()> {
             level,
             option,
             ptr::from_ref(&on).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     match done {
