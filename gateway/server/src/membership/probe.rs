@@ -5,7 +5,7 @@
 //! also proves that packets of that size arrive.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -25,9 +25,11 @@ pub enum UdpProbe {
     Silent,
 }
 
-/// Sends up to four datagrams and waits for an answer, `limit` in all.
-pub async fn probe_udp(address: SocketAddr, limit: Duration) -> io::Result<UdpProbe> {
+/// Sends up to four datagrams and waits for an answer, `limit` in all. They leave from the
+/// address that tunnels are dialled from, since another one may meet other routes and filters.
+pub async fn probe_udp(from: IpAddr, address: SocketAddr, limit: Duration) -> io::Result<UdpProbe> {
     let local: SocketAddr = match address {
+        _ if from.is_ipv4() == address.is_ipv4() => (from, 0).into(),
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
