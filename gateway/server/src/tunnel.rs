@@ -319,6 +319,11 @@ impl Tunnels {
         self.shared.draining.cancelled().await;
     }
 
+    /// Resolves once [`Tunnels::drain`] has closed everything.
+    pub async fn stopped(&self) {
+        self.shared.stop.cancelled().await;
+    }
+
     /// Ends the tunnels: refuses new connections, tells the peers, lets relayed
     /// connections end until `deadline`, then closes everything.
     pub async fn drain(&self, deadline: Instant) {
@@ -408,13 +413,7 @@ fn bind_group(
     workers: usize,
     buffer: usize,
 ) -> io::Result<Vec<std::net::UdpSocket>> {
-    sys::probe_udp(bind)?;
-    let first = sys::shared_udp(bind)?;
-    let address = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..workers {
-        sockets.push(sys::shared_udp(address)?);
-    }
+    let sockets = sys::udp_group(bind, workers)?;
     for socket in &sockets {
         sys::raise_buffers(socket, buffer);
     }

@@ -11,11 +11,11 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::server_h1;
+use crate::http::{HEAD_TIMEOUT, server_h1};
 use crate::metrics::Metrics;
 use crate::snapshot::TableSource;
 
@@ -101,6 +101,8 @@ async fn connection(admin: Arc<Admin>, stream: TcpStream) {
         async move { Ok::<_, Infallible>(answer) }
     });
     if let Err(error) = server_h1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await
     {

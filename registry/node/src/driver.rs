@@ -8,36 +8,37 @@
 //!  Persisted, Transfer                   Leadership, …
 //! ```
 //!
-//! The order that keeps promises: what a [`Batch`] holds goes to the disk; what
+//! The order that keeps promises: what a [`crate::disk::Batch`] holds goes to the disk; what
 //! may only be said once it is there (votes, acknowledgements) waits for
 //! [`Input::Persisted`]; a leader's appends need not wait (Raft thesis §10.2.1).
 //! A record is applied only when it is committed and on this node's disk.
 //! Equal inputs give equal outputs: election timeouts come from a seed.
 
+mod group;
 mod input;
 mod output;
+mod persist;
 mod screen;
 mod snapshots;
 mod timeouts;
 
 use std::collections::VecDeque;
 
-use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message, MessageType};
-use raft::{RawNode, ReadOnlyOption, Ready, StateRole};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::{RawNode, ReadOnlyOption, StateRole};
 use weft_model::{Index, NodeId};
-use weft_proto::log::conf_change;
 use weft_proto::peer::RaftMessage;
 
-use crate::disk::{Batch, Stored};
+use crate::disk::Stored;
 use crate::image::Image;
-use crate::members::{self, MemberChange};
-use crate::replica::{Record, Repeats, Replica};
+use crate::replica::{Repeats, Replica};
 use crate::wire;
 
 #[cfg(feature = "bugs")]
 pub use input::Bug;
 pub use input::{Input, ReadId, Settings};
 pub use output::{Leadership, Output, RaftStatus, Role};
+use persist::Unpersisted;
 pub use screen::Suspicion;
 use snapshots::Snapshots;
 use timeouts::Timeouts;
@@ -63,16 +64,6 @@ pub struct Driver {
     leadership: Leadership,
     /// Whether this node was in the configuration before.
     was_member: bool,
-}
-
-struct Unpersisted {
-    batch: u64,
-    /// The library's number for it; 0 if the library knows nothing of it.
-    ready: u64,
-    /// What may be said once it is on the disk.
-    held: Vec<Message>,
-    /// The state that becomes this node's once it is on the disk.
-    install: Option<Box<Image>>,
 }
 
 /// Why a driver cannot start from what a disk held.
@@ -172,16 +163,6 @@ impl Driver {
         Index(self.raw.raft.raft_log.committed)
     }
 
-    /// The voter that could lead soonest after this leader; none if it is alone, or no leader.
-    pub fn successor(&self) -> Option<NodeId> {
-        let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
-        members::successor(
-            &voters.collect(),
-            &output::progress(&self.raw),
-            self.settings.node,
-        )
-    }
-
     fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }
@@ -236,32 +217,6 @@ impl Driver {
         self.raw.read_index(context);
     }
 
-    fn handle_persisted(&mut self, batch: u64) {
-        while self
-            .unpersisted
-            .front()
-            .is_some_and(|waiting| waiting.batch <= batch)
-        {
-            if let Some(waiting) = self.unpersisted.pop_front() {
-                self.settle_batch(waiting);
-            }
-        }
-    }
-
-    fn settle_batch(&mut self, waiting: Unpersisted) {
-        if waiting.ready > 0 {
-            self.raw.on_persist_ready(waiting.ready);
-        }
-        if let Some(image) = waiting.install {
-            let index = image.index;
-            self.raw.mut_store().install(*image);
-            self.raw.advance_apply_to(index.0);
-            self.outputs.push(Output::Installed { index });
-            self.note_membership();
-        }
-        self.send(waiting.held);
-    }
-
     /// Lets the library say what follows from the inputs so far.
     fn advance(&mut self) {
         while self.raw.has_ready() {
@@ -284,84 +239,6 @@ impl Driver {
         self.answer_reads();
         self.note_leadership();
         self.compact();
-    }
-
-    /// Takes a ready's writes into the replica. None if the disk need not know at once.
-    fn stage(&mut self, ready: &mut Ready) -> Option<(Vec<Entry>, Option<Box<Image>>)> {
-        let must_write = ready.must_sync();
-        let entries = ready.take_entries();
-        let store = self.raw.mut_store();
-        if let Some(hard) = ready.hs() {
-            store.set_hard(hard.clone());
-            self.commit_unsaved = true;
-        }
-        let mut install = None;
-        if !ready.snapshot().is_empty() {
-            let metadata = ready.snapshot().get_metadata();
-            store.restart_after(metadata.index, metadata.term);
-            let arrived = self
-                .incoming
-                .take()
-                .filter(|image| image.index.0 == metadata.index);
-            install = Some(match arrived {
-                Some(image) => image,
-                None => Box::new(
-                    wire::decode_image(ready.snapshot())
-                        .expect("a snapshot is decoded before the library sees it"),
-                ),
-            });
-        }
-        store.append(&entries);
-        must_write.then_some((entries, install))
-    }
-
-    /// Hands a batch to the disk; `held` is said once it is there.
-    fn write(
-        &mut self,
-        ready: u64,
-        entries: Vec<Entry>,
-        install: Option<Box<Image>>,
-        held: Vec<Message>,
-    ) {
-        self.batches += 1;
-        self.commit_unsaved = false;
-        if let Some(image) = &install {
-            self.compacted = image.index.0;
-        }
-        let batch = Batch {
-            number: self.batches,
-            hard: self.raw.store().hard().clone(),
-            install: install.clone(),
-            entries,
-            compaction: None,
-        };
-        self.queue(ready, batch, install, held);
-    }
-
-    fn queue(&mut self, ready: u64, batch: Batch, install: Option<Box<Image>>, held: Vec<Message>) {
-        #[cfg(feature = "bugs")]
-        let (ready, batch, held) = self.misbehave(ready, batch, held);
-        self.unpersisted.push_back(Unpersisted {
-            batch: batch.number,
-            ready,
-            held,
-            install,
-        });
-        self.outputs.push(Output::Persist(batch));
-    }
-
-    /// Nothing to write; what is held still waits for the writes before it.
-    fn pass(&mut self, ready: u64, held: Vec<Message>) {
-        match self.unpersisted.back_mut() {
-            Some(last) => {
-                last.ready = ready;
-                last.held.extend(held);
-            }
-            None => {
-                self.raw.on_persist_ready(ready);
-                self.send(held);
-            }
-        }
     }
 
     fn send(&mut self, messages: Vec<Message>) {
@@ -390,51 +267,6 @@ impl Driver {
             self.outputs.push(Output::Applied(record));
         }
         self.raw.advance_apply_to(last);
-    }
-
-    fn apply_conf_change(&mut self, kind: EntryType, entry: &Entry) -> Record {
-        let change = match wire::raft::read_conf_change(kind, entry.data.clone()) {
-            Ok(change) => change,
-            Err(error) => return self.raw.mut_store().quarantine(entry, error.to_string()),
-        };
-        match self.raw.apply_conf_change(&change) {
-            Ok(conf) => {
-                let store = self.raw.mut_store();
-                store.set_conf(conf);
-                let record = store.pass(entry);
-                self.step_down_if_voteless();
-                self.note_membership();
-                record
-            }
-            Err(error) => self.raw.mut_store().quarantine(entry, error.to_string()),
-        }
-    }
-
-    /// A leader that its own log has just taken the vote from leads no more. It
-    /// is no plan's doing (a leader hands over first), but it may have become
-    /// leader with that entry under way, and the library would go on, and panic
-    /// for want of its own progress.
-    fn step_down_if_voteless(&mut self) {
-        let votes = self
-            .raw
-            .raft
-            .prs()
-            .conf()
-            .voters()
-            .contains(self.settings.node.0);
-        if self.is_leader() && !votes {
-            let term = self.raw.raft.term;
-            self.raw.raft.become_follower(term, raft::INVALID_ID);
-        }
-    }
-
-    fn note_membership(&mut self) {
-        let member = self.image().counts(self.settings.node);
-        if self.was_member && !member {
-            self.outputs.push(Output::Removed);
-        }
-        self.was_member = member;
-        self.outputs.push(Output::MembersChanged);
     }
 
     fn note_read(&mut self, context: &[u8], index: u64) {
@@ -475,66 +307,6 @@ impl Driver {
         }
     }
 
-    /// Writes a snapshot once enough was applied since the last, and forgets the log before its tail.
-    fn compact(&mut self) {
-        let applied = self.image().index.0;
-        let due = applied.saturating_sub(self.compacted) >= self.settings.snapshot_entries;
-        let installing = self.unpersisted.iter().any(|batch| batch.install.is_some());
-        if !due || installing {
-            return;
-        }
-        self.compacted = applied;
-        let keep_after = applied.saturating_sub(self.settings.tail_entries);
-        let store = self.raw.mut_store();
-        store.compact(keep_after);
-        let compaction = crate::disk::Compaction {
-            image: store.image().clone(),
-            through: store.before(),
-        };
-        self.batches += 1;
-        self.commit_unsaved = false;
-        let batch = Batch {
-            number: self.batches,
-            hard: self.raw.store().hard().clone(),
-            install: None,
-            entries: Vec::new(),
-            compaction: Some(Box::new(compaction)),
-        };
-        self.queue(0, batch, None, Vec::new());
-    }
-
-    /// The leader keeps the group's configuration in step with the state, one change at a time.
-    fn plan_membership(&mut self) {
-        let raft = &self.raw.raft;
-        if raft.has_pending_conf() || raft.lead_transferee.is_some() {
-            return;
-        }
-        let image = self.image();
-        if image.conf.get_voters_outgoing().is_empty() {
-            let progress = output::progress(&self.raw);
-            match members::plan_members(&image.state, &image.conf, &progress, self.settings.node) {
-                Some(MemberChange::Transfer(to)) => self.raw.transfer_leader(to.0),
-                Some(change) => self.propose_change(change.singles()),
-                None => {}
-            }
-        } else {
-            // The library leaves a joint configuration by itself, unless the leader that entered it is gone.
-            self.propose_change(Vec::new());
-        }
-    }
-
-    fn propose_change(&mut self, singles: Vec<(conf_change::Type, NodeId)>) {
-        let mut change = ConfChangeV2::default();
-        change.set_transition(ConfChangeTransition::Auto);
-        let singles: Vec<_> = singles
-            .into_iter()
-            .map(|(kind, node)| wire::raft::conf_change_single(kind, node.0))
-            .collect();
-        change.set_changes(singles.into());
-        // Refused only while leadership is being handed over; the next tick plans anew.
-        let _ = self.raw.propose_conf_change(Vec::new(), change);
-    }
-
     #[cfg(not(feature = "bugs"))]
     fn repeats(&self) -> Repeats {
         Repeats::Once
@@ -547,32 +319,6 @@ impl Driver {
             _ => Repeats::Once,
         }
     }
-
-    /// Faults that the simulation must catch; see [`Bug`].
-    #[cfg(feature = "bugs")]
-    fn misbehave(
-        &mut self,
-        ready: u64,
-        mut batch: Batch,
-        held: Vec<Message>,
-    ) -> (u64, Batch, Vec<Message>) {
-        match self.settings.bug {
-            Some(Bug::PersistedTooSoon) if ready > 0 && batch.install.is_none() => {
-                self.raw.on_persist_ready(ready);
-                self.send(held);
-                (0, batch, Vec::new())
-            }
-            Some(Bug::SpeakTooSoon) => {
-                self.send(held);
-                (ready, batch, Vec::new())
-            }
-            Some(Bug::ForgetVote) => {
-                batch.hard.vote = 0;
-                (ready, batch, held)
-            }
-            _ => (ready, batch, held),
-        }
-    }
 }
 
 /// Log entries per message, in bytes: enough to use a path of 100 ms, small enough to lose.
@@ -583,3 +329,6 @@ const INFLIGHT_MAX: usize = 256;
 const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Committed bytes applied at one go.
 const APPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

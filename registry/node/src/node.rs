@@ -25,6 +25,8 @@ use weft_proto::peer::RaftBatch;
 pub use config::{RegistryConfig, Start};
 pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
 pub use open::found;
+#[cfg(test)]
+pub(crate) use open::tests::founding as founding_for_tests;
 pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
 pub use watch::{Changes, Watch, WatchError};

@@ -1,5 +1,7 @@
 //! Three registries in one process: real disks, channels for a network.
 
+#![allow(clippy::unwrap_used, reason = "a test that lacks it has failed")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,18 +1,21 @@
 //! The world: time, nodes, network and clients, and the loop that moves them.
 
+mod clients;
+mod finish;
+
 use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weft_model::{Index, NodeId, WallTime};
-use weft_registry::driver::{Input, Output, ReadId, Suspicion};
+use weft_registry::driver::{Input, Output, Suspicion};
 use weft_registry::{Answer, Record, found};
 
-use crate::client::{self, Acknowledged, Admin, Aim, Writer};
+use crate::client::{self, Admin, Writer};
 use crate::faults::{self, Fault};
 use crate::invariant::Invariants;
 use crate::member::Member;
-use crate::network::{Letter, Network, Weather};
+use crate::network::{Letter, Network};
 use crate::trace::Trace;
 
 /// What to simulate.
@@ -349,182 +352,6 @@ impl World {
         self.answer_clients(node, record)
     }
 
-    /// Gives a client at this node its answer, if the record is its request.
-    fn answer_clients(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
-        let (Some(request), Some(Answer::Judged(outcome))) = (record.request, &record.answer)
-        else {
-            return Ok(());
-        };
-        let mut answers = Vec::new();
-        for writer in self.writers.iter_mut().filter(|writer| writer.home == node) {
-            let mine = writer.pending.take_if(|p| p.proposal.request() == request);
-            answers.extend(mine.map(|pending| (Some(writer.number), pending.what)));
-        }
-        let admin = self
-            .admin
-            .pending
-            .take_if(|p| p.proposal.request() == request);
-        answers.extend(admin.map(|pending| (None, pending.what)));
-        for (cluster, what) in answers {
-            self.note_membership(&what, record)?;
-            let answer = Acknowledged {
-                request,
-                cluster,
-                what,
-                outcome: outcome.clone(),
-            };
-            self.invariants
-                .durable
-                .acknowledge(answer, &self.invariants.agreement)?;
-        }
-        Ok(())
-    }
-
-    /// What the administrator's answered requests mean for the world.
-    fn note_membership(&mut self, what: &Aim, record: &Record) -> Result<(), String> {
-        let accepted = matches!(record.answer, Some(Answer::Judged(Ok(_))));
-        match what {
-            Aim::Write { .. } => Ok(()),
-            _ if !accepted => Err(format!("{what:?} was refused: {:?}", record.answer)),
-            Aim::Grant { number } => {
-                self.granted.push(*number);
-                Ok(())
-            }
-            Aim::Redeem { number } => self.begin_member(*number),
-            Aim::Remove { number } => {
-                self.removed.push(*number);
-                self.writers.retain(|writer| writer.number != *number);
-                Ok(())
-            }
-        }
-    }
-
-    fn begin_member(&mut self, number: u8) -> Result<(), String> {
-        let name = client::cluster(number);
-        let node = self.members.values().find_map(|member| {
-            let state = &member.driver.as_ref()?.image().state;
-            state
-                .nodes()
-                .find(|(_, node)| node.cluster == name)
-                .map(|(id, _)| id)
-        });
-        let node = node.ok_or("a redeemed token made no gateway")?;
-        self.granted.retain(|granted| *granted != number);
-        self.joined.insert(number, node);
-        self.members.insert(node, Member::new(node, None));
-        self.writers.push(Writer::new(number, node));
-        self.start(node)
-    }
-
-    fn run_clients(&mut self, phase: Phase) -> Result<(), String> {
-        let now = self.now;
-        if phase != Phase::Healing {
-            for writer in &mut self.writers {
-                if writer.pending.is_none() && self.rng.random_bool(0.05) {
-                    writer.begin(now, &mut self.rng);
-                }
-            }
-            self.run_admin(phase);
-        }
-        let mut due = Vec::new();
-        for writer in &mut self.writers {
-            if let Some(pending) = writer.pending.as_mut().filter(|p| p.again_at <= now) {
-                pending.again_at = now + PATIENCE;
-                due.push((writer.home, pending.proposal.clone()));
-            }
-        }
-        let running: Vec<NodeId> = self.running();
-        if let Some(pending) = self.admin.pending.as_mut().filter(|p| p.again_at <= now)
-            && !running.is_empty()
-        {
-            pending.again_at = now + PATIENCE;
-            let through = running[self.rng.random_range(0..running.len())];
-            due.push((through, pending.proposal.clone()));
-        }
-        for (home, proposal) in due {
-            self.propose(home, proposal)?;
-        }
-        if !running.is_empty() && self.rng.random_bool(0.05) {
-            let at = running[self.rng.random_range(0..running.len())];
-            self.read(at)?;
-        }
-        Ok(())
-    }
-
-    /// One membership order at a time; removals only while enough clusters are left.
-    fn run_admin(&mut self, phase: Phase) {
-        if self.admin.pending.is_some() {
-            return;
-        }
-        let (now, time) = (self.now, self.wall());
-        if let Some(number) = self.granted.first().copied() {
-            return self.admin.redeem(now, &mut self.rng, number);
-        }
-        let fresh = NEWCOMERS
-            .into_iter()
-            .find(|number| !self.joined.contains_key(number));
-        if phase == Phase::Founding {
-            if let Some(number) = fresh {
-                self.admin.grant(now, &mut self.rng, number, time);
-            }
-            return;
-        }
-        if !self.rng.random_bool(0.004) {
-            return;
-        }
-        let members: Vec<u8> = self.joined.keys().copied().collect();
-        let removable: Vec<u8> = members
-            .into_iter()
-            .filter(|number| *number != 1 && !self.removed.contains(number))
-            .collect();
-        match fresh {
-            Some(number) if removable.len() < 3 || self.rng.random_bool(0.5) => {
-                self.admin.grant(now, &mut self.rng, number, time);
-            }
-            _ if removable.len() > 2 => {
-                let number = removable[self.rng.random_range(0..removable.len())];
-                self.admin.remove(now, &mut self.rng, number);
-            }
-            _ => {}
-        }
-    }
-
-    /// As a gateway does: to the driver itself if it leads, otherwise over the network to who does.
-    fn propose(&mut self, home: NodeId, proposal: weft_registry::Proposal) -> Result<(), String> {
-        let time = self.wall();
-        let Some(member) = self.members.get_mut(&home) else {
-            return Ok(());
-        };
-        let leader = member.driver.as_ref().and_then(|d| d.leadership().leader);
-        match leader {
-            Some(leader) if leader == home => {
-                member.handle(Input::Propose {
-                    proposal,
-                    now: time,
-                });
-                self.drain(home)
-            }
-            Some(leader) => {
-                let letter = Letter::Forward(proposal);
-                self.network
-                    .send(self.now, &mut self.rng, home, leader, letter);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn read(&mut self, node: NodeId) -> Result<(), String> {
-        self.next_read += 1;
-        let read = ReadId(self.next_read);
-        let acknowledged = self.invariants.durable.highest();
-        self.invariants.reads.ask(node, read, acknowledged);
-        if let Some(member) = self.members.get_mut(&node) {
-            member.handle(Input::Read { read });
-        }
-        self.drain(node)
-    }
-
     /// Lets something go wrong, or right.
     fn strike(&mut self) -> Result<(), String> {
         let nodes = self.running();
@@ -554,75 +381,6 @@ impl World {
             let survivors = self.rng.random_range(0..=member.disk.unsynced());
             member.crash(survivors, restart_at);
             self.crashes += 1;
-        }
-    }
-
-    fn heal(&mut self) -> Result<(), String> {
-        self.network.cuts.clear();
-        self.network.weather = Weather::FAIR;
-        let down: Vec<NodeId> = self
-            .members
-            .values()
-            .filter(|member| member.driver.is_none())
-            .map(|member| member.node)
-            .collect();
-        down.into_iter().try_for_each(|node| self.start(node))
-    }
-
-    /// What still lacks before the group has converged.
-    fn lack(&self) -> Option<String> {
-        if self.admin.pending.is_some() || self.writers.iter().any(|w| w.pending.is_some()) {
-            return Some("answers to all clients".into());
-        }
-        let Some(leader) = self.leader().and_then(|leader| self.driver(leader)) else {
-            return Some("a leader".into());
-        };
-        let (status, state) = (leader.status(), &leader.image().state);
-        let group: Vec<NodeId> = status
-            .voters
-            .iter()
-            .chain(&status.learners)
-            .copied()
-            .collect();
-        for (node, _) in state.nodes() {
-            if !group.contains(&node) {
-                return Some(format!("node {node} in the group"));
-            }
-            if self.applied(node) != status.commit {
-                return Some(format!("node {node} at {}", status.commit));
-            }
-        }
-        if group.len() != state.nodes().count() {
-            return Some("removed nodes out of the group".into());
-        }
-        let odd = group.len().min(5) - usize::from(group.len().min(5).is_multiple_of(2));
-        if status.voters.len() != odd {
-            return Some(format!("{odd} voters, it has {:?}", status.voters));
-        }
-        None
-    }
-
-    fn check_final(&mut self) -> Result<(), String> {
-        let nodes: Vec<NodeId> = match self.leader().and_then(|leader| self.driver(leader)) {
-            Some(leader) => leader.image().state.nodes().map(|(node, _)| node).collect(),
-            None => Vec::new(),
-        };
-        let mut digests = Vec::new();
-        for node in nodes {
-            let Some(driver) = self.members.get(&node).and_then(|m| m.driver.as_ref()) else {
-                return Err(format!("node {node} is down"));
-            };
-            let image = driver.image();
-            self.invariants
-                .states
-                .compare(node, image.index, &image.state)?;
-            self.invariants.durable.check_final(&image.state)?;
-            digests.push(image.state.digest());
-        }
-        digests.dedup();
-        match digests.len() {
-            1 => Ok(()),
-            _ => Err(format!("the final digests differ: {digests:?}")),
         }
     }
 

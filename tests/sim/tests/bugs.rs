@@ -1,6 +1,10 @@
 //! The simulation is evidence only if it finds faults that are there.
 
 #![cfg(feature = "bugs")]
+#![allow(
+    clippy::print_stdout,
+    reason = "which seed caught what is worth reading"
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

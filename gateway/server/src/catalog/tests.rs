@@ -246,6 +246,18 @@ async fn until_ready(sidecar: &client::CatalogClient, numbers: &[u8]) {
     .await;
 }
 
+/// The fixture's federation, to write on. Requests are numbered by the length
+/// of the log: beyond those that made the state.
+fn writable() -> fixture::Log {
+    let mut log = fixture::Log {
+        state: fixture::federation(),
+        ..fixture::Log::default()
+    };
+    let filler = log.entry(log.gateway(1), Command::LapseLease(name(US)));
+    log.entries = vec![filler; 1000];
+    log
+}
+
 /// Joins two gateways until the returned task is aborted.
 fn join(one: &CatalogHandle, other: &CatalogHandle) -> JoinHandle<()> {
     let (one, other) = (one.clone(), other.clone());
@@ -603,10 +615,7 @@ async fn a_subscriber_that_does_not_read_harms_nobody() {
 async fn a_server_without_a_sidecar_is_checked_and_fronted() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
-    let mut log = fixture::Log {
-        state: fixture::federation(),
-        ..fixture::Log::default()
-    };
+    let mut log = writable();
     let spec = WorkloadEntrySpec {
         service: name("checkout"),
         address: [127, 0, 0, 1].into(),
@@ -621,8 +630,8 @@ async fn a_server_without_a_sidecar_is_checked_and_fronted() {
             tcp: Some(TcpProbe {
                 port: NonZeroU16::new(port).unwrap(),
             }),
-            interval: Duration::from_millis(50),
-            timeout: Duration::from_secs(1),
+            interval: Duration::from_millis(200),
+            timeout: Duration::from_millis(200),
             failures: 2,
             successes: 1,
         }],
@@ -677,10 +686,7 @@ async fn intent_reaches_sidecars() {
         sidecar.table().load().service(&orders).map(|_| ())
     })
     .await;
-    let mut log = fixture::Log {
-        state: fixture::federation(),
-        ..fixture::Log::default()
-    };
+    let mut log = writable();
     let cluster = log.cluster_of(1);
     log.accept(
         log.gateway(1),
@@ -723,10 +729,7 @@ async fn the_leader_lapses_a_silent_cluster_and_returns_it() {
     let first = until("a lapse", || proposed.lock().unwrap().first().cloned()).await;
     assert_eq!(first, Command::LapseLease(name(EU)));
     assert!(began.elapsed() >= Duration::from_secs(10));
-    let mut log = fixture::Log {
-        state: fixture::federation(),
-        ..fixture::Log::default()
-    };
+    let mut log = writable();
     log.accept(log.gateway(1), Command::LapseLease(name(EU)));
     *state.lock().unwrap() = Arc::new(log.state);
     proposed.lock().unwrap().clear();

@@ -66,9 +66,9 @@ impl Responder {
             }
         };
         let question = query.question();
-        match self.from_zones(&question).await {
+        match self.zones_answer(&question).await {
             Some(compiled) => Some(self.write(&compiled, &query, transport)),
-            None => self.from_others(&query, port, transport).await,
+            None => self.others_answer(&query, port, transport).await,
         }
     }
 
@@ -77,7 +77,7 @@ impl Responder {
     }
 
     /// The answer of our zones; waits a moment for endpoints that are not known yet.
-    async fn from_zones(&self, question: &Question) -> Option<Compiled> {
+    async fn zones_answer(&self, question: &Question) -> Option<Compiled> {
         let until = Instant::now() + AWAIT;
         let mut seen: Option<Arc<Zones>> = None;
         loop {
@@ -103,7 +103,7 @@ impl Responder {
         }
     }
 
-    async fn from_others(
+    async fn others_answer(
         &self,
         query: &Query<'_>,
         port: u16,

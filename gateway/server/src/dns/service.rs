@@ -72,6 +72,7 @@ pub struct DnsService {
     metrics: DnsMetrics,
     socket: Arc<UdpSocket>,
     thread: Option<JoinHandle<()>>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
     stop: Arc<AtomicBool>,
     cancel: CancellationToken,
 }
@@ -113,17 +114,16 @@ impl DnsService {
             .spawn(move || udp.run())
             .map_err(DnsError::Thread)?;
         let cancel = CancellationToken::new();
-        tokio::spawn(answer_left_over(
-            waiting,
-            Arc::clone(&socket),
-            Arc::clone(&responder),
-        ));
-        tokio::spawn(tcp::listen(listener, responder, cancel.clone()));
+        let (to_socket, answers) = (Arc::clone(&socket), Arc::clone(&responder));
+        let left_over = answer_left_over(waiting, to_socket, answers, cancel.clone());
+        let connections = tcp::listen(listener, responder, cancel.clone());
+        let tasks = [tokio::spawn(left_over), tokio::spawn(connections)];
         Ok(Self {
             address,
             metrics,
             socket,
             thread: Some(thread),
+            tasks,
             stop,
             cancel,
         })
@@ -139,13 +139,26 @@ impl DnsService {
         &self.metrics
     }
 
-    /// Stops listening, closes connections and waits for the UDP thread.
+    /// Whether UDP is being answered: its thread ends only if the socket breaks.
+    pub fn is_running(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Stops listening, closes connections and waits for the UDP thread. The port
+    /// is free when this returns.
     pub async fn shutdown(mut self) {
         self.stop();
         if let Some(thread) = self.thread.take() {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!("the thread for DNS over UDP ended by a panic");
+            }
+        }
+        for task in &mut self.tasks {
+            if task.await.is_err() {
+                tracing::error!("a task of DNS ended by a panic");
             }
         }
     }

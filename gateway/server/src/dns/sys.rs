@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::ptr;
@@ -36,7 +37,7 @@ impl Peer {
     fn empty() -> Self {
         Self {
             // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it is plain data.
-            address: unsafe { std::mem::zeroed() },
+            address: unsafe { mem::zeroed() },
             address_length: 0,
             control: Control([0; CONTROL_MAX]),
             control_length: 0,
@@ -63,14 +64,14 @@ impl Peer {
 
     fn header(&mut self, slice: &mut libc::iovec, control_length: usize) -> libc::msghdr {
         // SAFETY: all-zero bytes are a valid `msghdr`: null pointers with lengths of zero.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_name = ptr::from_mut(&mut self.address).cast();
         header.msg_namelen = self.address_length;
         header.msg_iov = slice;
         header.msg_iovlen = 1;
         if control_length > 0 {
             header.msg_control = self.control.0.as_mut_ptr().cast();
-            header.msg_controllen = control_length as _;
+            header.msg_controllen = control_length;
         }
         header
     }
@@ -134,7 +135,7 @@ impl Batch {
         for (slot, header) in self.slots.iter_mut().zip(&headers[..count]) {
             slot.length = (header.msg_len as usize).min(QUERY_MAX);
             slot.peer.address_length = header.msg_hdr.msg_namelen;
-            slot.peer.control_length = header.msg_hdr.msg_controllen as usize;
+            slot.peer.control_length = header.msg_hdr.msg_controllen;
             slot.reply.clear();
         }
         Ok(count)
@@ -159,7 +160,7 @@ impl Batch {
         });
         // SAFETY: all-zero bytes are a valid `mmsghdr`; those up to `staged` are
         // overwritten, the others are not passed on.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
         let mut staged = 0;
         for (slot, slice) in self.slots[..count].iter_mut().zip(&mut slices) {
             if !slot.reply.is_empty() {

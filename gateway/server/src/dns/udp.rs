@@ -5,7 +5,9 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use weft_model::ServiceKey;
 use weft_plan::dns::wire::{Query, Recursion, Unread};
 
@@ -110,20 +112,23 @@ fn is_passing(error: &io::Error) -> bool {
     passing.contains(&error.kind()) || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
-/// Answers what the loop leaves over until the loop is gone.
+/// Answers what the loop leaves over until cancelled. When it is done, no query is
+/// left that still holds the socket.
 pub(super) async fn answer_left_over(
     mut waiting: mpsc::Receiver<LeftOver>,
     socket: Arc<UdpSocket>,
     responder: Arc<Responder>,
+    cancel: CancellationToken,
 ) {
-    let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
-    while let Some(LeftOver { packet, peer }) = waiting.recv().await {
-        let Ok(permit) = Arc::clone(&at_once).acquire_owned().await else {
-            return;
-        };
+    let mut at_once = JoinSet::new();
+    while let Some(Some(left_over)) = cancel.run_until_cancelled(waiting.recv()).await {
+        let LeftOver { packet, peer } = left_over;
+        while at_once.try_join_next().is_some() {}
+        if at_once.len() >= AT_ONCE_MAX {
+            at_once.join_next().await;
+        }
         let (socket, responder) = (Arc::clone(&socket), Arc::clone(&responder));
-        tokio::spawn(async move {
-            let _permit = permit;
+        at_once.spawn(async move {
             let response = responder
                 .respond(&packet, peer.port(), Transport::Udp)
                 .await;
@@ -133,4 +138,5 @@ pub(super) async fn answer_left_over(
             }
         });
     }
+    at_once.shutdown().await;
 }

@@ -90,7 +90,7 @@ pub async fn join(
 ) -> Result<Membership, JoinError> {
     refuse_existing(&config.spec.state_dir)?;
     check_target(config, token)?;
-    let (_, channel) = reach(token, address, &mut seen).await?;
+    let (at, channel) = reach(token, address, &mut seen).await?;
     let mut client = EnrolmentClient::new(channel);
     let described = client
         .describe(DescribeRequest {})
@@ -98,7 +98,7 @@ pub async fn join(
         .map_err(refused)?
         .into_inner();
     check_described(token, &described, clock(), &mut seen)?;
-    check_udp(config.spec.tunnel.bind.ip(), &described, &mut seen).await?;
+    check_udp(config.spec.tunnel.bind.ip(), at, &described, &mut seen).await?;
     let own = cluster_bundle(token, &described)?;
     let prepared = Prepared::new(config, token, own, clock())?;
     let request = JoinRequest {
@@ -247,7 +247,8 @@ fn check_described(
 }
 
 async fn check_udp(
-    from: IpAddr,
+    local: IpAddr,
+    api: SocketAddr,
     described: &DescribeResponse,
     seen: &mut impl FnMut(Stage),
 ) -> Result<(), JoinError> {
@@ -262,14 +263,14 @@ async fn check_udp(
         .tunnel
         .parse()
         .map_err(|_| JoinError::Answer(format!("tunnel address {:?}", described.tunnel)))?;
-    match probe_udp(from, tunnel, STEP).await {
+    match probe_udp(local, tunnel, STEP).await {
         Ok(UdpProbe::Open) => {
             let found = format!("{tunnel} answers, with 1200 bytes to a packet");
             seen(Stage { name: "udp", found });
             Ok(())
         }
         Ok(UdpProbe::Silent) | Err(_) => {
-            tracing::debug!(%from, %tunnel, "the API answers, the tunnel port does not");
+            tracing::debug!(%api, %tunnel, "the API answers, the tunnel port does not");
             Err(JoinError::UdpBlocked(tunnel))
         }
     }

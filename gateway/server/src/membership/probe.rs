@@ -25,14 +25,19 @@ pub enum UdpProbe {
     Silent,
 }
 
-/// Sends up to four datagrams and waits for an answer, `limit` in all. They leave from the
-/// address that tunnels are dialled from, since another one may meet other routes and filters.
-pub async fn probe_udp(from: IpAddr, address: SocketAddr, limit: Duration) -> io::Result<UdpProbe> {
-    let local: SocketAddr = match address {
-        _ if from.is_ipv4() == address.is_ipv4() => (from, 0).into(),
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+/// Sends up to four datagrams from `local`, any port, and waits for an answer, `limit` in all.
+/// The tunnel will come from the same address, so what lets the probe through lets it through.
+pub async fn probe_udp(
+    local: IpAddr,
+    address: SocketAddr,
+    limit: Duration,
+) -> io::Result<UdpProbe> {
+    let local = match (local, address) {
+        (local, _) if !local.is_unspecified() => local,
+        (_, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (_, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    let local = SocketAddr::new(local, 0);
     let socket = UdpSocket::bind(local).await?;
     socket.connect(address).await?;
     let ids: [u8; 2 * ID] = rand::random();

@@ -4,6 +4,7 @@ mod calls;
 mod hostile;
 mod meeting;
 mod membership;
+mod nonsense;
 mod outage;
 mod spread;
 

@@ -179,7 +179,7 @@ fn what_this_server_does_not_do_is_said_plainly() {
             changed(&|p| {
                 p.truncate(12);
                 p[5] = 0;
-                p[11] = 0
+                p[11] = 0;
             }),
             ResponseCode::FormErr,
         ),
@@ -187,7 +187,7 @@ fn what_this_server_does_not_do_is_said_plainly() {
             "question cut short",
             changed(&|p| {
                 p.truncate(20);
-                p[11] = 0
+                p[11] = 0;
             }),
             ResponseCode::FormErr,
         ),
@@ -326,7 +326,8 @@ fn shutdown_frees_the_port() {
     let _inside = runtime.enter();
     let service = start(&[], source(zones(Some(1))));
     let bind = service.local_addr();
+    assert!(service.is_running());
     runtime.block_on(service.shutdown());
-    drop(runtime);
     std::net::UdpSocket::bind(bind).unwrap();
+    std::net::TcpListener::bind(bind).unwrap();
 }

@@ -15,10 +15,10 @@ use weft_model::{EndpointId, Health, VirtualIpRanges};
 use weft_plan::dns::{AddressFamilies, HeadlessEndpoint, Input, Liveness, LocalVips, Name, Zones};
 
 /// Generous: these tests wait for answers, they do not measure them.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The fixture's zones as us-east-1 sees them, with `endpoints` of data/orders there.
-pub fn zones(endpoints: Option<u8>) -> Zones {
+pub(super) fn zones(endpoints: Option<u8>) -> Zones {
     let ranges = VirtualIpRanges {
         ipv4: name("127.64.0.0/16"),
         ipv6: Some(name("fd00:77:65:66::/64")),
@@ -52,20 +52,20 @@ pub fn zones(endpoints: Option<u8>) -> Zones {
     Zones::build(&input, &mut LocalVips::new(&ranges))
 }
 
-pub fn source(zones: Zones) -> ZonesSource {
+pub(super) fn source(zones: Zones) -> ZonesSource {
     Arc::new(ArcSwap::from_pointee(zones))
 }
 
 /// Listens on a free port of 127.0.0.1.
-pub fn start(upstreams: &[SocketAddr], zones: ZonesSource) -> DnsService {
+pub(super) fn start(upstreams: &[SocketAddr], zones: ZonesSource) -> DnsService {
     start_with(config(upstreams), zones)
 }
 
-pub fn start_with(config: DnsServiceConfig, zones: ZonesSource) -> DnsService {
+pub(super) fn start_with(config: DnsServiceConfig, zones: ZonesSource) -> DnsService {
     DnsService::start(config, zones).unwrap()
 }
 
-pub fn config(upstreams: &[SocketAddr]) -> DnsServiceConfig {
+pub(super) fn config(upstreams: &[SocketAddr]) -> DnsServiceConfig {
     DnsServiceConfig {
         bind: "127.0.0.1:0".parse().unwrap(),
         upstreams: upstreams.to_vec(),
@@ -74,7 +74,7 @@ pub fn config(upstreams: &[SocketAddr]) -> DnsServiceConfig {
 }
 
 /// A runtime of its own threads, so that a test may block.
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -83,7 +83,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// A query as a stub resolver sends it.
-pub fn query(id: u16, name: &str, kind: RecordType, payload: Option<u16>) -> Message {
+pub(super) fn query(id: u16, name: &str, kind: RecordType, payload: Option<u16>) -> Message {
     let mut query = Message::query();
     query.metadata.id = id;
     query.metadata.recursion_desired = true;
@@ -96,20 +96,20 @@ pub fn query(id: u16, name: &str, kind: RecordType, payload: Option<u16>) -> Mes
     query
 }
 
-pub fn udp() -> UdpSocket {
+pub(super) fn udp() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-pub fn tcp(server: SocketAddr) -> TcpStream {
+pub(super) fn tcp(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// Asks over UDP.
-pub fn ask_udp(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
+pub(super) fn ask_udp(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
     let socket = udp();
     socket.send_to(packet, server).unwrap();
     let mut buffer = vec![0; 65_535];
@@ -123,19 +123,19 @@ pub fn ask_udp(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
 }
 
 /// Asks over TCP.
-pub fn ask_tcp(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
+pub(super) fn ask_tcp(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
     let mut stream = tcp(server);
     send_framed(&mut stream, packet);
     read_framed(&mut stream)
 }
 
-pub fn send_framed(stream: &mut TcpStream, packet: &[u8]) {
+pub(super) fn send_framed(stream: &mut TcpStream, packet: &[u8]) {
     let length = u16::try_from(packet.len()).unwrap();
     let framed = [&length.to_be_bytes(), packet].concat();
     stream.write_all(&framed).unwrap();
 }
 
-pub fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
+pub(super) fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut message = vec![0; u16::from_be_bytes(length).into()];
@@ -144,13 +144,13 @@ pub fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Asks over UDP and decodes the answer.
-pub fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
+pub(super) fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
     let packet = query(77, name, kind, Some(1232)).to_vec().unwrap();
     Message::from_vec(&ask_udp(server, &packet)).unwrap()
 }
 
 /// The code of the answer's extended error (RFC 8914).
-pub fn extended_error(message: &Message) -> u16 {
+pub(super) fn extended_error(message: &Message) -> u16 {
     let opt = message.edns.as_ref().unwrap();
     match opt.option(EdnsCode::from(15)).unwrap() {
         EdnsOption::Unknown(15, bytes) => u16::from_be_bytes([bytes[0], bytes[1]]),

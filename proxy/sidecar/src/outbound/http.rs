@@ -10,7 +10,6 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 use weft_decide::{Outcome, Reason, RequestHead, find};
 use weft_model::ServiceKey;
 
@@ -44,8 +43,12 @@ impl Outbound {
     /// knowledge, until it ends. Requests go where `hint` says, or else where
     /// their host says; `CONNECT` opens a tunnel.
     pub async fn serve_http(&self, client: impl Stream + 'static, hint: Option<Hint>) {
-        let Ok(Ok((spoken, client))) = timeout(HEAD_TIMEOUT, detect(client)).await else {
-            return;
+        let (spoken, client) = tokio::select! {
+            detected = detect(client, HEAD_TIMEOUT) => match detected {
+                Ok(detected) => detected,
+                Err(error) => return tracing::debug!(%error, "client left before a request"),
+            },
+            () = self.shared.drain.cancelled() => return,
         };
         let tunnel = Rc::new(RefCell::new(None));
         let handler = {
@@ -60,8 +63,12 @@ impl Outbound {
         match spoken {
             Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
             Spoken::Http1 => {
-                let Some(mut client) =
-                    serve_h1(Strict::new(client), handler, &self.shared.drain).await
+                let Some(mut client) = serve_h1(
+                    Strict::new(client, HEAD_TIMEOUT),
+                    handler,
+                    &self.shared.drain,
+                )
+                .await
                 else {
                     return;
                 };

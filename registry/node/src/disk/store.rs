@@ -126,6 +126,18 @@ pub struct Store {
 }
 
 impl Store {
+    /// A store that writes to anything, for tests of what happens when it fails.
+    #[cfg(test)]
+    pub(crate) fn on(backend: impl redb::StorageBackend, folder: Folder) -> Self {
+        let database = Builder::new().create_with_backend(backend).unwrap();
+        Self {
+            database,
+            path: PathBuf::new(),
+            folder,
+            id: StoreId([0; 16]),
+        }
+    }
+
     /// Makes a folder for a node that has no state yet. `first` is what a founder begins with.
     pub fn create(
         dir: &Path,
@@ -177,7 +189,7 @@ impl Store {
     /// Opens a folder that has state, and checks whose it is.
     pub fn open(dir: &Path, expected: Option<&Folder>) -> Result<Self, DiskError> {
         let path = dir.join(FILE_NAME);
-        if !path.exists() {
+        if !exists(dir) {
             return Err(DiskError::Empty { path });
         }
         let (database, wire) = contained(&path, || {

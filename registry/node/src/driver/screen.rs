@@ -53,8 +53,8 @@ pub enum Suspicion {
     /// A snapshot's configuration is impossible.
     #[error("the snapshot's configuration is impossible")]
     Configuration,
-    /// A read without exactly one short context.
-    #[error("a read without a context")]
+    /// A read without exactly one short context, or with a term, which reads have none of.
+    #[error("a read without a context, or with a term")]
     Read,
     /// Its kind needs a term and it has none.
     #[error("it has no term")]
@@ -72,11 +72,12 @@ pub(super) fn screen(
     from: NodeId,
     message: &Message,
 ) -> Result<(), Suspicion> {
-    // A former leader passes a read on to the next one in the asker's name. The
-    // answer goes to the asker, who knows by the context whether it asked.
+    // A former leader passes a read on to the next one in the asker's name, which
+    // may be this node's. The answer goes to the asker, who knows by the context
+    // whether it asked.
     let passed_on = message.get_msg_type() == MessageType::MsgReadIndex;
     let named = message.from == from.0 || (passed_on && message.from != 0);
-    if !named || message.to != node.0 || message.from == node.0 || from == node {
+    if !named || message.to != node.0 || from == node {
         return Err(Suspicion::Address {
             said: message.from,
             to: message.to,
@@ -87,8 +88,11 @@ pub(super) fn screen(
     }
     numbers(message)?;
     match message.get_msg_type() {
-        MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => read(message),
+        MessageType::MsgReadIndex if message.term != 0 => Err(Suspicion::Read),
+        MessageType::MsgReadIndex => read(message),
+        // Without a term the library would take it for one of its own.
         _ if message.term == 0 => Err(Suspicion::NoTerm),
+        MessageType::MsgReadIndexResp => read(message),
         MessageType::MsgAppend => append(raw, message),
         MessageType::MsgHeartbeat => heartbeat(raw, message),
         MessageType::MsgSnapshot => snapshot(message.get_snapshot()),

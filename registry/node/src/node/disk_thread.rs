@@ -78,3 +78,98 @@ fn run(store: &Store, queue: &Receiver<Batch>, events: &UnboundedSender<DiskEven
 
 /// Batches in one transaction: bounds how long the first of them waits for the last.
 const BATCHES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+    use tokio::sync::mpsc::unbounded_channel;
+    use weft_model::NodeId;
+    use weft_model::fixture::name;
+
+    use super::*;
+    use crate::disk::Folder;
+    use crate::driver::{Driver, Input, Output, Settings};
+
+    /// Memory whose fsync fails once it is told to.
+    #[derive(Debug)]
+    struct Failing {
+        memory: InMemoryBackend,
+        fails: Arc<AtomicBool>,
+    }
+
+    impl StorageBackend for Failing {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.memory.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.memory.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            self.memory.set_len(len)
+        }
+        fn sync_data(&self) -> Result<(), io::Error> {
+            match self.fails.load(Ordering::SeqCst) {
+                true => Err(io::Error::other("EIO")),
+                false => self.memory.sync_data(),
+            }
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            self.memory.write(offset, data)
+        }
+    }
+
+    /// Batches as a driver hands them out.
+    fn batches() -> Vec<Batch> {
+        let founding = crate::node::open::tests::founding();
+        let (_, first) = crate::found(&founding, weft_model::WallTime(1)).unwrap();
+        let mut driver = Driver::open(Settings::new(NodeId(1), 1), first).unwrap();
+        let mut batches = Vec::new();
+        while batches.len() < 2 {
+            driver.handle(Input::Tick);
+            for output in driver.take_outputs() {
+                if let Output::Persist(batch) = output {
+                    driver.handle(Input::Persisted {
+                        batch: batch.number,
+                    });
+                    batches.push(batch);
+                }
+            }
+        }
+        batches
+    }
+
+    #[tokio::test]
+    async fn a_failed_fsync_confirms_nothing_and_ends_the_thread() {
+        let fails = Arc::new(AtomicBool::new(false));
+        let backend = Failing {
+            memory: InMemoryBackend::new(),
+            fails: fails.clone(),
+        };
+        let folder = Folder {
+            domain: name("fed.example.org"),
+            node: NodeId(1),
+        };
+        let (events, mut from_disk) = unbounded_channel();
+        let disk = DiskThread::spawn(Store::on(backend, folder), events).unwrap();
+        let mut batches = batches().into_iter();
+        disk.write(batches.next().unwrap());
+        let event = from_disk.recv().await.unwrap();
+        assert!(
+            matches!(event, DiskEvent::Persisted { batch: 1, .. }),
+            "{event:?}"
+        );
+        fails.store(true, Ordering::SeqCst);
+        disk.write(batches.next().unwrap());
+        let event = from_disk.recv().await.unwrap();
+        assert!(
+            matches!(event, DiskEvent::Failed(DiskError::Write(_))),
+            "{event:?}"
+        );
+        assert!(from_disk.recv().await.is_none());
+    }
+}

@@ -76,3 +76,70 @@ pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), Sta
     };
     Ok((folder, stored))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tempfile::tempdir;
+    use weft_identity::SigningKey;
+    use weft_model::fixture::{cluster_spec, gateway, name};
+    use weft_model::{Founding, Generation, PublicKey, Refusal, RequestId};
+
+    use super::*;
+    use crate::disk::DiskError;
+    use crate::proposal::Draft;
+
+    fn draft(key: &SigningKey) -> Draft {
+        let mut gateway = gateway(1);
+        gateway.key = key.public();
+        let founding = Founding {
+            domain: name("fed.example.org"),
+            cluster: name("us-east-1"),
+            spec: cluster_spec("us-east"),
+            bundle: vec![b"ca".to_vec()],
+            operators: vec![b"operators".to_vec()],
+            gateway,
+            admin: (name("ana"), PublicKey([200; 32])),
+        };
+        Draft {
+            request: RequestId([1; 16]),
+            author: Author::Founder,
+            by_order_of: None,
+            generation: Generation(0),
+            command: Command::Found(Box::new(founding)),
+        }
+    }
+
+    pub(crate) fn founding() -> Proposal {
+        let key = SigningKey::from_seed([1; 32]);
+        Proposal::sign(&key, &draft(&key))
+    }
+
+    #[test]
+    fn a_federation_is_founded_once() {
+        let dir = tempdir().unwrap();
+        let start = || Start::Found(founding());
+        let (store, stored) = open(dir.path(), start(), WallTime(1)).unwrap();
+        assert_eq!(store.folder().node, FOUNDER);
+        assert_eq!(stored.entries.len(), 1);
+        drop(store);
+        let again = open(dir.path(), start(), WallTime(2)).unwrap_err();
+        assert!(
+            matches!(again, StartError::Disk(DiskError::Occupied { .. })),
+            "{again}"
+        );
+        open(dir.path(), Start::Resume(None), WallTime(3)).unwrap();
+    }
+
+    #[test]
+    fn a_founding_signed_by_another_key_leaves_no_folder() {
+        let dir = tempdir().unwrap();
+        let other = SigningKey::from_seed([2; 32]);
+        let forged = Proposal::sign(&other, &draft(&SigningKey::from_seed([1; 32])));
+        let error = open(dir.path(), Start::Found(forged), WallTime(1)).unwrap_err();
+        assert!(
+            matches!(error, StartError::Founding(Refusal::Signature)),
+            "{error}"
+        );
+        assert!(!crate::disk::exists(dir.path()));
+    }
+}

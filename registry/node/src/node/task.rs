@@ -1,12 +1,15 @@
 //! The task: takes events, steps the driver, does what it is told.
 
+mod handover;
+mod outputs;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use weft_model::{Index, NodeId, RequestId, WallTime};
+use weft_model::{NodeId, RequestId, WallTime};
 use weft_proto::peer::RaftBatch;
 
 use super::config::RegistryConfig;
@@ -15,12 +18,11 @@ use super::error::{CallError, Failure, Gone, StartError, TransferError};
 use super::proposals::{self, Proposals, Reach};
 use super::reads::{self, Leader, Reads};
 use super::status::{Counters, DiskStatus, Status};
-use super::transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
-use super::watch::{Changes, Ring};
+use super::transport::{METHOD_PROPOSE, Transport};
+use super::watch::Ring;
 use super::{Clock, Registry, Shared, call, open};
-use crate::driver::{Driver, Input, Leadership, Output, Role, Settings};
+use crate::driver::{Driver, Input, Role, Settings};
 use crate::proposal::Proposal;
-use crate::replica::{Answer, Record};
 
 /// What reaches the task.
 pub(super) enum Event {
@@ -73,6 +75,8 @@ struct Task<T> {
     counters: Counters,
     disk_status: DiskStatus,
     removed: bool,
+    /// Proposals that peers forwarded in this step, and who waits to hear of them.
+    forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
     /// Proposals that the driver declined in this step.
     declined: Vec<RequestId>,
 }
@@ -153,6 +157,7 @@ pub(super) fn start(
         counters: Counters::default(),
         disk_status: DiskStatus::default(),
         removed: false,
+        forwarded: Vec::new(),
         declined: Vec::new(),
     };
     // What the log holds beyond the snapshot is applied before anybody asks.
@@ -209,6 +214,7 @@ impl<T: Transport> Task<T> {
         let now = Instant::now();
         self.send_due(now);
         self.carry_out();
+        self.answer_forwarded();
         for request in std::mem::take(&mut self.declined) {
             self.proposals.declined(now, &request);
         }
@@ -313,192 +319,21 @@ impl<T: Transport> Task<T> {
         });
     }
 
+    /// Taken like an own one; whether it was shows once the step is done.
     fn take_forwarded(&mut self, proposal: Proposal, reply: oneshot::Sender<Bytes>) {
         self.counters.forwarded += 1;
-        let request = proposal.request();
+        self.forwarded.push((proposal.request(), reply));
         let now = wall_time();
         self.driver.handle(Input::Propose { proposal, now });
-        self.carry_out();
-        let declined = self.declined.len();
-        self.declined.retain(|other| *other != request);
-        let taken = self.declined.len() == declined;
-        let _ = reply.send(call::propose_answer(taken, self.driver.leadership().leader));
     }
 
-    /// Does what the driver wants, until it wants nothing more.
-    fn carry_out(&mut self) {
-        let mut applied = None;
-        for output in self.driver.take_outputs() {
-            match output {
-                Output::Send(to, messages) => self.transport.send(to, RaftBatch { messages }),
-                Output::Persist(batch) => self.disk.write(batch),
-                Output::Applied(record) => {
-                    applied = Some(record.index);
-                    self.note_applied(record);
-                }
-                Output::Installed { index } => {
-                    self.counters.installed += 1;
-                    self.shared.ring.restart(index);
-                    applied = Some(index);
-                }
-                Output::ReadReady { read, index } => {
-                    self.publish(applied.take());
-                    self.reads.ready(read, index);
-                }
-                Output::Declined { request } => self.declined.push(request),
-                Output::Leadership(leadership) => self.note_leadership(leadership),
-                Output::MembersChanged => self.publish_status(),
-                Output::Removed => {
-                    tracing::warn!("this node is no longer part of the group");
-                    self.removed = true;
-                }
-                Output::Suspect { from, suspicion } => {
-                    self.counters.suspect += 1;
-                    tracing::warn!(%from, %suspicion, "dropped a message that no correct peer sends");
-                }
-            }
-        }
-        self.publish(applied);
-    }
-
-    /// Makes what was applied visible, before anybody is told of it.
-    fn publish(&self, applied: Option<Index>) {
-        if let Some(index) = applied {
-            let state = self.driver.image().state.clone();
-            self.shared.state.store(Arc::new(state));
-            self.shared.index.send_replace(index);
-        }
-    }
-
-    fn note_applied(&mut self, record: Record) {
-        let Record {
-            index,
-            checksum: _,
-            request,
-            answer,
-            events,
-        } = record;
-        self.counters.applied += 1;
-        match &answer {
-            Some(Answer::Judged(Err(_))) => self.counters.refused += 1,
-            Some(Answer::Quarantined(reason)) => {
-                tracing::error!(%index, reason, "an entry of the log cannot be read here");
-            }
-            _ => {}
-        }
-        if !events.is_empty() {
-            let events = events.into();
-            self.shared.ring.push(Changes { index, events });
-        }
-        if let (Some(request), Some(answer)) = (request, answer) {
-            self.publish(Some(index));
-            self.proposals.answer(index, &request, &answer);
-        }
-    }
-
-    fn note_leadership(&mut self, leadership: Leadership) {
-        self.counters.leader_changes += 1;
-        tracing::info!(leader = ?leadership.leader, term = leadership.term, "leadership");
-        if leadership.leader.is_some() {
-            self.proposals.hurry(Instant::now());
-        }
-        self.publish_status();
-    }
-
-    fn publish_status(&self) {
-        let status = Status {
-            raft: self.driver.status(),
-            removed: self.removed,
-            tick: self.shared.clock.tick(),
-            disk: self.disk_status,
-            counters: self.counters,
-            waiting: self.proposals.len(),
-        };
-        self.shared.status.store(Arc::new(status));
-    }
-
-    fn begin_transfer(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        reply: oneshot::Sender<Result<(), TransferError>>,
-    ) {
+    /// Tells those who forwarded proposals in this step whether they were taken.
+    fn answer_forwarded(&mut self) {
         let leader = self.driver.leadership().leader;
-        let is_voter = self.driver.status().voters.contains(&to);
-        let refused = match leader {
-            _ if !is_voter => Some(TransferError::NotAVoter(to)),
-            None => Some(TransferError::NoLeader),
-            Some(_) => None,
-        };
-        if let Some(error) = refused {
-            let _ = reply.send(Err(error));
-            return;
+        for (request, reply) in self.forwarded.drain(..) {
+            let taken = !self.declined.contains(&request);
+            let _ = reply.send(call::propose_answer(taken, leader));
         }
-        let until = now + self.shared.clock.tick() * TRANSFER_TICKS;
-        self.transfers.push(Transfer {
-            to,
-            again: now,
-            until,
-            reply,
-        });
-    }
-
-    fn request_transfer(&mut self, to: NodeId) {
-        if self.leads() {
-            self.driver.handle(Input::Transfer { to });
-            return;
-        }
-        let leader = self.driver.leadership().leader;
-        if let Some(leader) = leader.filter(|leader| *leader != to) {
-            let transport = self.transport.clone();
-            tokio::spawn(async move {
-                let body = call::transfer_request(to);
-                let call = transport.call(leader, METHOD_TRANSFER, body);
-                // Whether it worked shows in who leads.
-                let _ = tokio::time::timeout(CALL_TIMEOUT, call).await;
-            });
-        }
-    }
-
-    fn settle_transfers(&mut self, now: Instant) {
-        let leader = self.driver.leadership().leader;
-        let done = |transfer: &mut Transfer| leader == Some(transfer.to) || transfer.until <= now;
-        for transfer in self.transfers.extract_if(.., done) {
-            let result = match leader == Some(transfer.to) {
-                true => Ok(()),
-                false => Err(TransferError::Timeout(transfer.to)),
-            };
-            let _ = transfer.reply.send(result);
-        }
-        let pause = self.shared.clock.tick() * PATIENCE_TICKS;
-        let mut due = Vec::new();
-        for transfer in self.transfers.iter_mut().filter(|t| t.again <= now) {
-            transfer.again = now + pause;
-            due.push(transfer.to);
-        }
-        for to in due {
-            self.request_transfer(to);
-        }
-    }
-
-    fn begin_stopping(&mut self, now: Instant, reply: oneshot::Sender<()>) {
-        let stopping = self.stopping.get_or_insert_with(|| Stopping {
-            replies: Vec::new(),
-            until: now + HANDOVER,
-        });
-        stopping.replies.push(reply);
-        if let Some(to) = self.leads().then(|| self.driver.successor()).flatten() {
-            self.driver.handle(Input::Transfer { to });
-        }
-    }
-
-    /// Whether a shutdown has come to its end: somebody else leads, or nobody can.
-    fn has_stopped(&self) -> bool {
-        let Some(stopping) = &self.stopping else {
-            return false;
-        };
-        let handing_over = self.leads() && self.driver.successor().is_some();
-        !handing_over || stopping.until <= Instant::now()
     }
 
     fn end(mut self, failure: Option<Arc<Failure>>) {

@@ -1,7 +1,5 @@
 //! Three registries over channels, with real folders.
 
-#![allow(clippy::unwrap_used, reason = "a test that lacks it has failed")]
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;

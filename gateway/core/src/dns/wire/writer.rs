@@ -123,6 +123,9 @@ impl<'q> Writer<'q> {
 
     /// That the message has `name` here.
     fn remember(&mut self, name: &[u8]) {
+        if self.names.is_empty() {
+            self.remember_question();
+        }
         let at = self.position();
         if at <= POINTER_MAX {
             self.names.entry(name.to_vec()).or_insert(at as u16);

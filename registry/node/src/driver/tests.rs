@@ -1,0 +1,153 @@
+use proptest::prelude::*;
+use weft_proto::peer::{RaftConfState, RaftEntry, RaftSnapshot};
+
+use super::*;
+use crate::disk::Stored;
+
+const ME: NodeId = NodeId(1);
+
+/// A founder's driver whose group is made to be 1, 2 and 3.
+fn driver() -> Driver {
+    let (_, mut first) =
+        crate::found(&crate::node::founding_for_tests(), weft_model::WallTime(1)).unwrap();
+    first.image.conf = raft::eraftpb::ConfState::from((vec![1, 2, 3], vec![4]));
+    Driver::open(Settings::new(ME, 1), first).unwrap()
+}
+
+/// Does what the driver wants at once, as a perfect disk would.
+fn settle(driver: &mut Driver) {
+    loop {
+        let outputs = driver.take_outputs();
+        if outputs.is_empty() {
+            return;
+        }
+        for output in outputs {
+            if let Output::Persist(batch) = output {
+                driver.handle(Input::Persisted {
+                    batch: batch.number,
+                });
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Tick(u8),
+    Message(NodeId, Box<RaftMessage>),
+}
+
+fn entry() -> impl Strategy<Value = RaftEntry> {
+    (
+        0_u32..3,
+        0_u64..6,
+        0_u64..8,
+        prop::collection::vec(any::<u8>(), 0..20),
+    )
+        .prop_map(|(kind, term, index, data)| RaftEntry {
+            r#type: kind,
+            term,
+            index,
+            data: data.into(),
+            context: Default::default(),
+        })
+}
+
+fn snapshot() -> impl Strategy<Value = RaftSnapshot> {
+    let nodes = || prop::collection::vec(0_u64..5, 0..4);
+    (0_u64..9, 0_u64..6, nodes(), nodes(), nodes(), any::<bool>()).prop_map(
+        |(index, term, voters, learners, outgoing, real)| RaftSnapshot {
+            index,
+            term,
+            conf_state: Some(RaftConfState {
+                voters,
+                learners,
+                voters_outgoing: outgoing,
+                ..RaftConfState::default()
+            }),
+            data: match real {
+                true => wire::encode_image(driver().image()),
+                false => b"no image".as_slice().into(),
+            },
+        },
+    )
+}
+
+fn message() -> impl Strategy<Value = RaftMessage> {
+    let numbers = prop::array::uniform6(prop_oneof![9 => 0_u64..9, 1 => Just(u64::MAX)]);
+    let kind = prop::sample::select(vec![3_u32, 4, 5, 6, 7, 8, 9, 14, 15, 16, 17, 18, 2, 99]);
+    let entries = prop::collection::vec(entry(), 0..4);
+    let snapshot = prop::option::of(snapshot());
+    (
+        kind,
+        1_u64..5,
+        numbers,
+        entries,
+        snapshot,
+        any::<[bool; 2]>(),
+    )
+        .prop_map(
+            |(kind, from, numbers, mut entries, snapshot, [reject, follow])| {
+                let [term, log_term, index, commit, commit_term, reject_hint] = numbers;
+                if follow {
+                    // Most of the rest would be refused for its order alone.
+                    for (position, entry) in (1..).zip(&mut entries) {
+                        entry.index = index.saturating_add(position);
+                        entry.term = log_term.max(1);
+                    }
+                }
+                RaftMessage {
+                    r#type: kind,
+                    to: ME.0,
+                    from,
+                    term,
+                    log_term,
+                    index,
+                    entries,
+                    commit,
+                    commit_term,
+                    snapshot,
+                    reject,
+                    reject_hint,
+                    ..RaftMessage::default()
+                }
+            },
+        )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (1_u8..25).prop_map(Step::Tick),
+        6 => message().prop_map(|message| Step::Message(NodeId(message.from), Box::new(message))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What peers say is data: whatever it is, the driver lives.
+    #[test]
+    fn no_message_of_a_peer_panics_a_node(steps in prop::collection::vec(step(), 1..40)) {
+        let mut driver = driver();
+        settle(&mut driver);
+        for step in steps {
+            match step {
+                Step::Tick(count) => (0..count).for_each(|_| driver.handle(Input::Tick)),
+                Step::Message(from, message) => {
+                    let message = *message;
+                    driver.handle(Input::Message { from, message });
+                }
+            }
+            settle(&mut driver);
+        }
+    }
+}
+
+#[test]
+fn a_joiner_without_a_log_waits_and_does_not_campaign() {
+    let mut driver = Driver::open(Settings::new(NodeId(9), 1), Stored::default()).unwrap();
+    for _ in 0..1_000 {
+        driver.handle(Input::Tick);
+        assert!(driver.take_outputs().is_empty());
+    }
+}

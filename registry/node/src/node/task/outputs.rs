@@ -1,0 +1,108 @@
+//! What the driver wants done, done: sent, written, published, answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use weft_model::Index;
+use weft_proto::peer::RaftBatch;
+
+use super::Task;
+use crate::driver::{Leadership, Output};
+use crate::node::status::Status;
+use crate::node::transport::Transport;
+use crate::node::watch::Changes;
+use crate::replica::{Answer, Record};
+
+impl<T: Transport> Task<T> {
+    /// Does what the driver wants, until it wants nothing more.
+    pub(super) fn carry_out(&mut self) {
+        let mut applied = None;
+        for output in self.driver.take_outputs() {
+            match output {
+                Output::Send(to, messages) => self.transport.send(to, RaftBatch { messages }),
+                Output::Persist(batch) => self.disk.write(batch),
+                Output::Applied(record) => {
+                    applied = Some(record.index);
+                    self.note_applied(record);
+                }
+                Output::Installed { index } => {
+                    self.counters.installed += 1;
+                    self.shared.ring.restart(index);
+                    applied = Some(index);
+                }
+                Output::ReadReady { read, index } => {
+                    self.publish(applied.take());
+                    self.reads.ready(read, index);
+                }
+                Output::Declined { request } => self.declined.push(request),
+                Output::Leadership(leadership) => self.note_leadership(leadership),
+                Output::MembersChanged => self.publish_status(),
+                Output::Removed => {
+                    tracing::warn!("this node is no longer part of the group");
+                    self.removed = true;
+                }
+                Output::Suspect { from, suspicion } => {
+                    self.counters.suspect += 1;
+                    tracing::warn!(%from, %suspicion, "dropped a message that no correct peer sends");
+                }
+            }
+        }
+        self.publish(applied);
+    }
+
+    /// Makes what was applied visible, before anybody is told of it.
+    fn publish(&self, applied: Option<Index>) {
+        if let Some(index) = applied {
+            let state = self.driver.image().state.clone();
+            self.shared.state.store(Arc::new(state));
+            self.shared.index.send_replace(index);
+        }
+    }
+
+    fn note_applied(&mut self, record: Record) {
+        let Record {
+            index,
+            checksum: _,
+            request,
+            answer,
+            events,
+        } = record;
+        self.counters.applied += 1;
+        match &answer {
+            Some(Answer::Judged(Err(_))) => self.counters.refused += 1,
+            Some(Answer::Quarantined(reason)) => {
+                tracing::error!(%index, reason, "an entry of the log cannot be read here");
+            }
+            _ => {}
+        }
+        if !events.is_empty() {
+            let events = events.into();
+            self.shared.ring.push(Changes { index, events });
+        }
+        if let (Some(request), Some(answer)) = (request, answer) {
+            self.publish(Some(index));
+            self.proposals.answer(index, &request, &answer);
+        }
+    }
+
+    fn note_leadership(&mut self, leadership: Leadership) {
+        self.counters.leader_changes += 1;
+        tracing::info!(leader = ?leadership.leader, term = leadership.term, "leadership");
+        if leadership.leader.is_some() {
+            self.proposals.hurry(Instant::now());
+        }
+        self.publish_status();
+    }
+
+    pub(super) fn publish_status(&self) {
+        let status = Status {
+            raft: self.driver.status(),
+            removed: self.removed,
+            tick: self.shared.clock.tick(),
+            disk: self.disk_status,
+            counters: self.counters,
+            waiting: self.proposals.len(),
+        };
+        self.shared.status.store(Arc::new(status));
+    }
+}
