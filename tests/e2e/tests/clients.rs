@@ -157,7 +157,10 @@ fn shop_works(dev: &Dev) -> Result<()> {
 fn fault_is_found(dev: &Dev) -> Result<()> {
     let check = ["check", "--fail-on", "warn"];
     let checked = eventually("weft check finds it", SOON, || dev.weft(check)?.exits(4))?;
-    checked.says("shop/catalog")?.says("ap-south-1")?.says("next")?;
+    checked
+        .says("shop/catalog")?
+        .says("ap-south-1")?
+        .says("next")?;
     Ok(())
 }
 
