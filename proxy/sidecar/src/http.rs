@@ -4,10 +4,14 @@ mod body;
 mod exec;
 mod headers;
 mod limits;
+mod preface;
 mod refusal;
+mod serve;
 
-pub(crate) use body::{Body, BodyEnd, Watch, grpc_status};
+pub(crate) use body::{Body, BodyEnd, grpc_status};
 pub(crate) use exec::LocalExec;
 pub(crate) use headers::{FORWARDED_CLIENT_CERT, REQUEST_ID, sanitize, strip_hop_by_hop};
-pub(crate) use limits::{client_h1, client_h2, server_h1, server_h2};
+pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, server_h1, server_h2};
+pub(crate) use preface::{Rewound, Spoken, detect};
 pub(crate) use refusal::{is_grpc, refuse};
+pub(crate) use serve::{Answer, Handler, serve_h1, serve_h2};

@@ -4,7 +4,7 @@ mod dial;
 mod target;
 mod tls;
 
-pub(crate) use dial::{Dialer, connect_tcp};
 pub use dial::{Connector, NoRemote, RemoteTarget};
-pub(crate) use target::{ENDPOINT, PORT, SERVICE, Target, TargetError};
+pub(crate) use dial::{Dialer, connect_tcp};
+pub(crate) use target::Target;
 pub(crate) use tls::{ALPN_H2, ALPN_TCP, Identities, InnerStream};

@@ -10,12 +10,30 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+mod clock;
 pub mod config;
+mod data_plane;
 pub mod enrolment;
+mod http;
+mod inbound;
+mod inner;
+mod listen;
+mod metrics;
+mod outbound;
+mod pipe;
+mod pool;
 mod relay;
 pub mod rpc;
 mod snapshot;
+mod stream;
+mod worker;
 
 pub use config::{Config, SidecarConfig};
+pub use data_plane::{Addresses, DataPlane, Sources, StartError};
+pub use inbound::LocalEndpoint;
+pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use metrics::Metrics;
+pub use outbound::{Hint, Outbound, OutboundParts};
 pub use relay::{RelaySession, RelaySessions, SessionId};
 pub use snapshot::TableSource;
+pub use stream::{BoxStream, Stream};

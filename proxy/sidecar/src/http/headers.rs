@@ -1,10 +1,10 @@
 //! Headers that must not pass: those of one hop, and those that claim an identity.
 
+use http::HeaderValue;
 use http::header::{
     CONNECTION, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::HeaderValue;
 
 /// Who the caller proved to be (Envoy's XFCC form).
 pub(crate) const FORWARDED_CLIENT_CERT: HeaderName =
@@ -27,7 +27,10 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     // Hop-by-hop status is no way to have end-to-end framing removed.
-    for name in named.iter().filter(|name| **name != http::header::CONTENT_LENGTH) {
+    for name in named
+        .iter()
+        .filter(|name| **name != http::header::CONTENT_LENGTH)
+    {
         headers.remove(name);
     }
     for name in [

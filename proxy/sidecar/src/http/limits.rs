@@ -13,7 +13,7 @@ const FIELDS_MAX: usize = 100;
 const HEAD_MAX: usize = 60 << 10;
 /// Longest time from a connection's readiness to a whole head. Shorter frees
 /// connections of slow clients sooner.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most concurrent requests a peer may have on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// What one HTTP/2 stream may have under way: enough for 100 Mbit/s at 80 ms.

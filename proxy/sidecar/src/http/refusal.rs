@@ -28,8 +28,8 @@ pub(crate) fn refuse(reason: Reason, about: &str, grpc: bool) -> Response<Body> 
             reason.next_step()
         );
         let mut response = Response::new(Body::ours(text));
-        *response.status_mut() = StatusCode::from_u16(reason.http_status())
-            .expect("every reason has an HTTP status");
+        *response.status_mut() =
+            StatusCode::from_u16(reason.http_status()).expect("every reason has an HTTP status");
         response.headers_mut().insert(
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -51,7 +51,10 @@ fn grpc_refusal(reason: Reason, about: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(reason.grpc_status()));
+    headers.insert(
+        "grpc-status",
+        HeaderValue::from(u16::from(reason.grpc_status())),
+    );
     let message = format!("{reason} ({about})");
     if let Ok(message) = HeaderValue::try_from(percent(&message)) {
         headers.insert("grpc-message", message);

@@ -49,10 +49,7 @@ pub trait Connector {
 pub struct NoRemote;
 
 impl Connector for NoRemote {
-    fn connect<'a>(
-        &'a self,
-        _: RemoteTarget<'a>,
-    ) -> LocalBoxFuture<'a, Result<BoxStream, Reason>> {
+    fn connect<'a>(&'a self, _: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<BoxStream, Reason>> {
         Box::pin(async { Err(Reason::NoPath) })
     }
 }

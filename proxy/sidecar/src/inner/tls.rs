@@ -25,6 +25,7 @@ pub(crate) type InnerStream = client::TlsStream<BoxStream>;
 
 /// What this process proves, and whom it trusts.
 pub(crate) struct Identities {
+    own: SpiffeId,
     svid: SvidSource,
     bundles: BundleSource,
     // Building a configuration costs more than a lookup; sources inside are hot-swapped.
@@ -37,6 +38,7 @@ const CLIENTS_MAX: usize = 4096;
 impl Identities {
     pub(crate) fn new(svid: SvidSource, bundles: BundleSource) -> Self {
         Self {
+            own: svid.current().id().clone(),
             svid,
             bundles,
             clients: RefCell::default(),
@@ -54,9 +56,9 @@ impl Identities {
         )
     }
 
-    /// Who this process is now.
-    pub(crate) fn own_id(&self) -> SpiffeId {
-        self.svid.current().id().clone()
+    /// Who this process is: renewals change the certificate, never the id.
+    pub(crate) fn own_id(&self) -> &SpiffeId {
+        &self.own
     }
 
     /// Does the handshake over `stream`: the peer must prove to be `peer`.
@@ -102,9 +104,9 @@ fn handshake_reason(error: &io::Error) -> Reason {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(
-            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented,
-        ) => Reason::IdentityMismatch,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Reason::IdentityMismatch
+        }
         Some(rustls::Error::NoApplicationProtocol) => Reason::UpstreamProtocol,
         _ => Reason::ConnectFailed,
     }

@@ -1,0 +1,82 @@
+//! One HTTP connection from a client, to its end or to the drain's.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{Body, Rewound, server_h1, server_h2};
+use crate::stream::Stream;
+
+/// What a [`Handler`] returns.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+
+/// Answers the requests of one connection. Never fails: refusals are answers.
+pub(crate) struct Handler<F>(pub(crate) F);
+
+impl<F: Fn(Request<Incoming>) -> Answer> Service<Request<Incoming>> for Handler<F> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        (self.0)(request)
+    }
+}
+
+/// Serves HTTP/1.1. Returns the stream if an answer turned it into a tunnel.
+pub(crate) async fn serve_h1<S, F>(
+    stream: S,
+    handler: Handler<F>,
+    drain: &CancellationToken,
+) -> Option<Rewound<S>>
+where
+    S: Stream + 'static,
+    F: Fn(Request<Incoming>) -> Answer + Unpin + 'static,
+{
+    let mut connection = server_h1().serve_connection(TokioIo::new(stream), handler);
+    let ended = tokio::select! {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+        () = drain.cancelled() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        }
+    };
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let mut stream = Rewound::new(read_buf.into(), io.into_inner());
+    match ended {
+        Ok(()) => Some(stream),
+        Err(error) => {
+            tracing::debug!(%error, "client's connection ended");
+            // An answer to what was refused may still be on its way: end well.
+            let _ = stream.shutdown().await;
+            None
+        }
+    }
+}
+
+/// Serves HTTP/2 with prior knowledge, or as ALPN chose it.
+pub(crate) async fn serve_h2<S, F>(stream: S, handler: Handler<F>, drain: &CancellationToken)
+where
+    S: Stream + 'static,
+    F: Fn(Request<Incoming>) -> Answer + 'static,
+{
+    let mut connection = pin!(server_h2().serve_connection(TokioIo::new(stream), handler));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "client's connection ended");
+    }
+}

@@ -1,0 +1,164 @@
+//! From peers to the app beside this sidecar: one [`Inbound`] per worker.
+
+mod app;
+mod http;
+mod tcp;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use weft_decide::Reason;
+use weft_identity::{BundleSource, SvidSource, peer_id};
+use weft_model::{AppProtocol, EndpointId, ServiceKey, SpiffeId};
+
+use crate::config::LocalService;
+use crate::http::HEAD_TIMEOUT;
+use crate::inner::{ALPN_H2, ALPN_TCP, Identities, Target};
+use crate::metrics::{Labels, Metrics, Recorder, Reporter};
+use app::AppPool;
+
+/// A service of this workload under the endpoint id that it registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalEndpoint {
+    /// Random per process start.
+    pub id: EndpointId,
+    /// The service.
+    pub service: LocalService,
+}
+
+/// Ends inner connections and hands their requests to the app.
+#[derive(Clone)]
+pub(crate) struct Inbound {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    endpoints: Arc<[LocalEndpoint]>,
+    identities: Identities,
+    acceptor: TlsAcceptor,
+    apps: AppPool,
+    recorder: Recorder,
+    clock: crate::clock::Clock,
+    drain: CancellationToken,
+}
+
+/// A peer, and what its connections have in common.
+struct Peer {
+    id: SpiffeId,
+    /// Ready to be sent to the app.
+    forwarded_client_cert: ::http::HeaderValue,
+}
+
+/// Where a target leads here.
+#[derive(Debug, Clone)]
+struct Destination {
+    service: ServiceKey,
+    version: Option<weft_model::Version>,
+    app: SocketAddr,
+    protocol: AppProtocol,
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        endpoints: Arc<[LocalEndpoint]>,
+        svid: SvidSource,
+        bundles: BundleSource,
+        metrics: Metrics,
+        drain: CancellationToken,
+    ) -> Self {
+        let identities = Identities::new(svid, bundles);
+        Self {
+            shared: Rc::new(Shared {
+                acceptor: TlsAcceptor::from(identities.server()),
+                endpoints,
+                identities,
+                apps: AppPool::default(),
+                recorder: Recorder::new(metrics),
+                clock: crate::clock::Clock::start(),
+                drain,
+            }),
+        }
+    }
+
+    /// Serves one connection from a peer, until it ends.
+    pub(crate) async fn serve(&self, stream: TcpStream) {
+        let shared = &self.shared;
+        // The certificate may be hot-swapped, so the acceptor is made of sources.
+        let handshake = timeout(HEAD_TIMEOUT, shared.acceptor.accept(stream)).await;
+        let tls = match handshake {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "inner handshake refused");
+                return;
+            }
+            Err(_) => return,
+        };
+        let session = tls.get_ref().1;
+        let Some(peer) = session
+            .peer_certificates()
+            .and_then(|chain| peer_id(chain).ok())
+        else {
+            return;
+        };
+        let peer = Rc::new(shared.introduce(peer));
+        match session.alpn_protocol() {
+            Some(protocol) if protocol == ALPN_H2 => self.serve_http(tls, peer).await,
+            Some(protocol) if protocol == ALPN_TCP => self.serve_tcp(tls, peer).await,
+            _ => tracing::debug!(peer = %peer.id, "inner connection without a protocol"),
+        }
+    }
+}
+
+impl Shared {
+    fn introduce(&self, id: SpiffeId) -> Peer {
+        let value = format!("By={};URI={id}", self.identities.own_id());
+        Peer {
+            forwarded_client_cert: ::http::HeaderValue::try_from(value)
+                .expect("SPIFFE ids are visible ASCII"),
+            id,
+        }
+    }
+
+    /// Whether the target is one of this workload's own. A stale endpoint id
+    /// means the caller's table is older than this process.
+    fn find(&self, target: &Target) -> Result<Destination, Reason> {
+        let local = self
+            .endpoints
+            .iter()
+            .find(|local| local.id == target.endpoint && local.service.key == target.service)
+            .ok_or(Reason::NoSuchEndpoint)?;
+        let port = port(&local.service, target.port).ok_or(Reason::NoSuchPort)?;
+        Ok(Destination {
+            service: local.service.key.clone(),
+            version: local.service.version.clone(),
+            app: SocketAddr::new(local.service.app, port.app_port.get()),
+            protocol: port.protocol,
+        })
+    }
+
+    fn labels(&self, peer: &Peer, to: &Destination, protocol: &'static str) -> Labels {
+        Labels {
+            reporter: Reporter::Destination,
+            source: Some(peer.id.clone()),
+            service: Some(to.service.clone()),
+            destination_cluster: None,
+            destination_version: to.version.clone(),
+            protocol,
+            code: 0,
+            flags: "-",
+        }
+    }
+}
+
+fn port(service: &LocalService, wanted: NonZeroU16) -> Option<&crate::config::LocalPort> {
+    service
+        .ports
+        .iter()
+        .find(|port| port.service_port == wanted)
+}

@@ -1,0 +1,124 @@
+//! Requests from peers to the app.
+
+use std::rc::Rc;
+
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tokio_rustls::server::TlsStream;
+use weft_decide::Reason;
+use weft_model::AppProtocol;
+
+use super::{Destination, Inbound, Peer, Shared};
+use crate::http::{
+    Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, is_grpc, refuse, sanitize, serve_h2,
+    strip_hop_by_hop,
+};
+use crate::inner::Target;
+use crate::stream::Stream;
+
+impl Inbound {
+    pub(super) async fn serve_http<S: Stream + 'static>(&self, tls: TlsStream<S>, peer: Rc<Peer>) {
+        let shared = Rc::clone(&self.shared);
+        let handler = Handler(move |request: Request<Incoming>| -> Answer {
+            let (shared, peer) = (Rc::clone(&shared), Rc::clone(&peer));
+            Box::pin(async move { Ok(shared.respond(request, &peer).await) })
+        });
+        serve_h2(tls, handler, &self.shared.drain).await;
+    }
+}
+
+impl Shared {
+    async fn respond(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let grpc = is_grpc(request.headers());
+        let start = self.clock.now();
+        let destination = Target::take_from(request.headers_mut())
+            .map_err(|_| Reason::BadRequest)
+            .and_then(|target| self.find(&target));
+        let destination = match destination {
+            Ok(destination) => destination,
+            Err(reason) => return refuse(reason, "this endpoint", grpc),
+        };
+        let mut labels = self.labels(peer, &destination, "http");
+        let answer = self.forward(request, peer, &destination).await;
+        let response = answer.unwrap_or_else(|reason| {
+            labels.flags = reason.response_flag();
+            refuse(reason, "the app", grpc)
+        });
+        labels.code = response.status().as_u16();
+        self.recorder.request(labels, self.clock.now().since(start));
+        response
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        to: &Destination,
+    ) -> Result<Response<Body>, Reason> {
+        let (mut head, incoming) = request.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        sanitize(&mut head.headers);
+        head.extensions.clear();
+        head.headers
+            .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+        let body = Body::forwarded(incoming);
+        match to.protocol {
+            AppProtocol::Http2 | AppProtocol::Grpc => {
+                let response = self
+                    .apps
+                    .send_h2(to.app, Request::from_parts(head, body))
+                    .await?;
+                let (head, incoming) = response.into_parts();
+                Ok(Response::from_parts(head, Body::forwarded(incoming)))
+            }
+            AppProtocol::Http | AppProtocol::Tcp => {
+                origin_form(&mut head)?;
+                self.exchange_h1(to, Request::from_parts(head, body)).await
+            }
+        }
+    }
+
+    async fn exchange_h1(
+        &self,
+        to: &Destination,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Reason> {
+        let (response, borrowed) = self.apps.send_h1(to.app, request).await?;
+        let (mut head, incoming) = response.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        let body = Body::forwarded(incoming).watched(Box::new(move |end| {
+            if matches!(end, BodyEnd::Complete { .. }) {
+                borrowed.give_back();
+            }
+        }));
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// As an HTTP/1.1 server expects it: the host in `Host`, the path in the target,
+/// crumbs of `Cookie` joined (RFC 9113 §8.2.3).
+fn origin_form(head: &mut http::request::Parts) -> Result<(), Reason> {
+    let authority = head.uri.authority().ok_or(Reason::BadRequest)?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::BadRequest)?;
+    head.headers.insert(HOST, host);
+    let path = head.uri.path_and_query().cloned();
+    head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    head.version = Version::HTTP_11;
+    join_cookies(head);
+    Ok(())
+}
+
+fn join_cookies(head: &mut http::request::Parts) {
+    let crumbs: Vec<&[u8]> = head
+        .headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        head.headers.insert(http::header::COOKIE, joined);
+    }
+}

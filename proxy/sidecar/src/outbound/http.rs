@@ -1,0 +1,261 @@
+//! Requests from the app: routed and balanced one by one.
+
+mod request;
+
+use std::cell::RefCell;
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use http::header::UPGRADE;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use weft_decide::{Outcome, Reason, RequestHead, find};
+use weft_model::ServiceKey;
+
+use super::flight::Flight;
+use super::tcp::Opened;
+use super::{ATTEMPTS_MAX, Chosen, Outbound, Shared, blame};
+use crate::http::{
+    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, detect, grpc_status, is_grpc, refuse,
+    serve_h1, serve_h2, strip_hop_by_hop,
+};
+use crate::inner::Target;
+use crate::metrics::{Labels, Reporter};
+use crate::stream::Stream;
+use request::{Outgoing, authority};
+
+/// The service a connection is for, where its address already says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The service.
+    pub service: ServiceKey,
+    /// Its port.
+    pub port: NonZeroU16,
+}
+
+const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
+const HTTPS_PORT: NonZeroU16 = NonZeroU16::new(443).unwrap();
+
+impl Outbound {
+    /// Serves one client connection that speaks HTTP/1.1 or HTTP/2 with prior
+    /// knowledge, until it ends. Requests go where `hint` says, or else where
+    /// their host says; `CONNECT` opens a tunnel.
+    pub async fn serve_http(&self, client: impl Stream + 'static, hint: Option<Hint>) {
+        let Ok(Ok((spoken, client))) = timeout(HEAD_TIMEOUT, detect(client)).await else {
+            return;
+        };
+        let tunnel = Rc::new(RefCell::new(None));
+        let handler = {
+            let shared = Rc::clone(&self.shared);
+            let tunnel = Rc::clone(&tunnel);
+            Handler(move |request: Request<Incoming>| -> Answer {
+                let shared = Rc::clone(&shared);
+                let (hint, tunnel) = (hint.clone(), Rc::clone(&tunnel));
+                Box::pin(async move { Ok(shared.respond(request, hint, &tunnel).await) })
+            })
+        };
+        match spoken {
+            Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
+            Spoken::Http1 => {
+                let Some(mut client) = serve_h1(client, handler, &self.shared.drain).await else {
+                    return;
+                };
+                let opened = tunnel.borrow_mut().take();
+                match opened {
+                    Some(opened) => self.shared.carry(client, opened).await,
+                    None => {
+                        let _ = client.shutdown().await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn respond(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        hint: Option<Hint>,
+        tunnel: &RefCell<Option<Opened>>,
+    ) -> Response<Body> {
+        let grpc = is_grpc(request.headers());
+        let about = request::about(&request);
+        let mut service = None;
+        let answer = if request.method() == Method::CONNECT {
+            self.connect_tunnel(&request, tunnel).await
+        } else {
+            self.forward(request, hint, &mut service).await
+        };
+        answer.unwrap_or_else(|reason| {
+            self.refused(service.as_ref(), "http", reason);
+            refuse(reason, &about, grpc)
+        })
+    }
+
+    /// Opens the tunnel first, so that the answer to `CONNECT` tells the truth.
+    async fn connect_tunnel(
+        self: &Rc<Self>,
+        request: &Request<Incoming>,
+        tunnel: &RefCell<Option<Opened>>,
+    ) -> Result<Response<Body>, Reason> {
+        if request.version() == http::Version::HTTP_2 {
+            return Err(Reason::NotSupported);
+        }
+        let authority = request.uri().authority().ok_or(Reason::BadRequest)?;
+        let chosen = self.choose(&RequestHead {
+            method: "CONNECT",
+            authority: authority.as_str(),
+            path: "",
+            port_default: HTTPS_PORT,
+        })?;
+        let opened = self.open(&chosen).await?;
+        tunnel.replace(Some(opened));
+        Ok(Response::new(Body::empty()))
+    }
+
+    async fn forward(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        hint: Option<Hint>,
+        service: &mut Option<ServiceKey>,
+    ) -> Result<Response<Body>, Reason> {
+        let authority = authority(&request)?;
+        let chosen = match hint {
+            Some(hint) => self.choose_service(&hint.service, hint.port)?,
+            None => self.choose(&RequestHead {
+                method: request.method().as_str(),
+                authority: &authority,
+                path: request.uri().path_and_query().map_or("/", |p| p.as_str()),
+                port_default: HTTP_PORT,
+            })?,
+        };
+        *service = Some(chosen.service.key().clone());
+        let websocket = request
+            .headers()
+            .get(UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if websocket {
+            return Err(Reason::NotSupported);
+        }
+        let outgoing = Outgoing::new(request, &authority, &mut self.rng.borrow_mut())?;
+        self.send(&chosen, outgoing).await
+    }
+
+    fn choose(&self, head: &RequestHead<'_>) -> Result<Chosen, Reason> {
+        let table = self.tables.load();
+        let route = find(&table, head)?;
+        Ok(Chosen {
+            service: std::sync::Arc::clone(route.service),
+            port: route.number(),
+            scope: route.scope,
+        })
+    }
+
+    /// Sends the request to endpoints until one answers. What was not sent may
+    /// always go elsewhere; what was sent goes a second time only if it is safe to
+    /// repeat and the budget allows it.
+    async fn send(
+        self: &Rc<Self>,
+        chosen: &Chosen,
+        mut outgoing: Outgoing,
+    ) -> Result<Response<Body>, Reason> {
+        self.requested(chosen.service.key());
+        let mut tried = Vec::new();
+        let mut last = None;
+        while tried.len() < ATTEMPTS_MAX {
+            let view = match self.pick(chosen, &tried) {
+                Ok(view) => view,
+                Err(reason) => return Err(last.unwrap_or(reason)),
+            };
+            tried.push(view.endpoint.id);
+            let flight = Flight::start(self, chosen, view);
+            let lease = match self.pool.lease(&flight.view, chosen.port).await {
+                Ok(lease) => lease,
+                Err(reason) => {
+                    flight.end(blame(reason));
+                    last = Some(reason);
+                    continue;
+                }
+            };
+            let mut send = lease.send;
+            let request = outgoing.take(&self.target(chosen, &flight));
+            let error = match send.try_send_request(request).await {
+                Ok(response) => return Ok(self.accept(chosen, flight, lease.place, response)),
+                Err(error) => error,
+            };
+            let reason = outgoing.take_back(error);
+            flight.end(blame(reason));
+            if !outgoing.is_whole() {
+                if !outgoing.can_repeat() || !self.may_retry(chosen.service.key()) {
+                    return Err(reason);
+                }
+                self.recorder.retried();
+                outgoing.repeat();
+            }
+            last = Some(reason);
+        }
+        Err(last.unwrap_or(Reason::NoEndpoints))
+    }
+
+    fn target(&self, chosen: &Chosen, flight: &Flight) -> Target {
+        Target {
+            endpoint: flight.view.endpoint.id,
+            service: chosen.service.key().clone(),
+            port: chosen.port,
+        }
+    }
+
+    /// The answer's head is here; its body will say when the request is over.
+    fn accept(
+        &self,
+        chosen: &Chosen,
+        mut flight: Flight,
+        place: crate::pool::Place,
+        response: Response<Incoming>,
+    ) -> Response<Body> {
+        let latency = flight.answered();
+        let (mut head, incoming) = response.into_parts();
+        let labels = self.request_labels(chosen, &flight, head.status);
+        self.recorder.request(labels, latency);
+        strip_hop_by_hop(&mut head.headers);
+        let by_head = outcome(head.status, grpc_status(&head.headers));
+        let status = head.status;
+        let body = Body::forwarded(incoming).watched(Box::new(move |end| {
+            flight.end(match end {
+                BodyEnd::Complete { grpc_status: None } => by_head,
+                BodyEnd::Complete { grpc_status } => outcome(status, grpc_status),
+                BodyEnd::Failed => Outcome::LocalOrigin,
+                BodyEnd::Dropped => Outcome::Cancelled,
+            });
+            drop(place);
+        }));
+        Response::from_parts(head, body)
+    }
+
+    fn request_labels(&self, chosen: &Chosen, flight: &Flight, status: StatusCode) -> Labels {
+        let endpoint = &flight.view.endpoint;
+        Labels {
+            reporter: Reporter::Source,
+            source: Some(self.identities.own_id().clone()),
+            service: Some(chosen.service.key().clone()),
+            destination_cluster: Some(endpoint.cluster.clone()),
+            destination_version: endpoint.version.clone(),
+            protocol: "http",
+            code: status.as_u16(),
+            flags: "-",
+        }
+    }
+}
+
+/// A server error in HTTP, or a gRPC status that means the same: UNKNOWN,
+/// DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+fn outcome(status: StatusCode, grpc_status: Option<u8>) -> Outcome {
+    if status.is_server_error() || matches!(grpc_status, Some(2 | 4 | 13 | 14 | 15)) {
+        Outcome::ServerError
+    } else {
+        Outcome::Success
+    }
+}

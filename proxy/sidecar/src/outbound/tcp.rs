@@ -1,0 +1,151 @@
+//! Opaque connections: balanced once each, when they open.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weft_decide::{Outcome, Reason};
+use weft_model::ServiceKey;
+
+use super::flight::Flight;
+use super::{ATTEMPTS_MAX, Chosen, Outbound, Shared, blame};
+use crate::inner::{ALPN_TCP, InnerStream, Target};
+use crate::metrics::{Labels, Reporter};
+use crate::pipe::pipe;
+use crate::stream::Stream;
+
+/// An inner connection that the endpoint's app has accepted.
+pub(super) struct Opened {
+    stream: InnerStream,
+    flight: Flight,
+    labels: Labels,
+}
+
+impl Outbound {
+    /// Forwards one client connection to `service`, until both sides ended.
+    ///
+    /// If no endpoint can be reached the client's connection is reset, as a direct
+    /// connection would be refused; the reason is logged and counted.
+    pub async fn serve_tcp(&self, mut client: impl Stream, service: &ServiceKey, port: NonZeroU16) {
+        let opened = match self.shared.choose_service(service, port) {
+            Ok(chosen) => self.shared.open(&chosen).await,
+            Err(reason) => Err(reason),
+        };
+        match opened {
+            Ok(opened) => self.shared.carry(client, opened).await,
+            Err(reason) => {
+                tracing::debug!(%service, %port, reason = reason.label(), "connection refused");
+                self.shared.refused(Some(service), "tcp", reason);
+                client.reset();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Connects to an endpoint, trying others while none accepted.
+    pub(super) async fn open(self: &Rc<Self>, chosen: &Chosen) -> Result<Opened, Reason> {
+        let mut tried = Vec::new();
+        let mut last = None;
+        while tried.len() < ATTEMPTS_MAX {
+            let view = match self.pick(chosen, &tried) {
+                Ok(view) => view,
+                Err(reason) => return Err(last.unwrap_or(reason)),
+            };
+            tried.push(view.endpoint.id);
+            let mut flight = Flight::start(self, chosen, view);
+            match self.connect(chosen, &flight).await {
+                Ok(stream) => {
+                    flight.answered();
+                    let labels = self.connection_labels(chosen, &flight);
+                    self.recorder.connection_opened(labels.clone());
+                    return Ok(Opened {
+                        stream,
+                        flight,
+                        labels,
+                    });
+                }
+                Err(reason) => {
+                    flight.end(blame(reason));
+                    last = Some(reason);
+                }
+            }
+        }
+        Err(last.unwrap_or(Reason::NoEndpoints))
+    }
+
+    async fn connect(&self, chosen: &Chosen, flight: &Flight) -> Result<InnerStream, Reason> {
+        let target = Target {
+            endpoint: flight.view.endpoint.id,
+            service: chosen.service.key().clone(),
+            port: chosen.port,
+        };
+        let mut stream = self
+            .dialer
+            .dial(&flight.view, chosen.port, ALPN_TCP)
+            .await?;
+        stream
+            .write_all(&target.to_frame())
+            .await
+            .map_err(|_| Reason::ConnectFailed)?;
+        stream.flush().await.map_err(|_| Reason::ConnectFailed)?;
+        let status = stream.read_u8().await.map_err(|_| Reason::ConnectFailed)?;
+        Reason::from_wire(status)?;
+        Ok(stream)
+    }
+
+    pub(super) async fn carry(&self, mut client: impl Stream, opened: Opened) {
+        let Opened {
+            mut stream,
+            flight,
+            labels,
+        } = opened;
+        let transfer = pipe(&mut client, &mut stream).await;
+        if let Err(error) = &transfer.end {
+            tracing::debug!(%error, "connection cut");
+        }
+        self.recorder
+            .connection_closed(labels, transfer.backward, transfer.forward);
+        // A cut connection may be the client's doing: it tells nothing of the endpoint.
+        flight.end(match transfer.end {
+            Ok(()) => Outcome::Success,
+            Err(_) => Outcome::Cancelled,
+        });
+    }
+
+    pub(super) fn refused(&self, service: Option<&ServiceKey>, protocol: &'static str, r: Reason) {
+        let labels = Labels {
+            reporter: Reporter::Source,
+            source: None,
+            service: service.cloned(),
+            destination_cluster: None,
+            destination_version: None,
+            protocol,
+            code: if protocol == "tcp" {
+                0
+            } else {
+                r.http_status()
+            },
+            flags: r.response_flag(),
+        };
+        if protocol == "tcp" {
+            self.recorder.connection_closed(labels, 0, 0);
+        } else {
+            self.recorder.request(labels, std::time::Duration::ZERO);
+        }
+    }
+
+    fn connection_labels(&self, chosen: &Chosen, flight: &Flight) -> Labels {
+        let endpoint = &flight.view.endpoint;
+        Labels {
+            reporter: Reporter::Source,
+            source: Some(self.identities.own_id().clone()),
+            service: Some(chosen.service.key().clone()),
+            destination_cluster: Some(endpoint.cluster.clone()),
+            destination_version: endpoint.version.clone(),
+            protocol: "tcp",
+            code: 0,
+            flags: "-",
+        }
+    }
+}
