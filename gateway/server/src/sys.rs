@@ -1,0 +1,201 @@
+//! The few socket options that the standard library and `socket2` do not offer.
+//!
+//! This is the only module of the crate with `unsafe` code.
+
+#![allow(
+    unsafe_code,
+    reason = "setsockopt with structures that no safe wrapper knows"
+)]
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::size_of;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Fails if another process holds the UDP port. Sockets that share a port would
+/// join another gateway's group and take its datagrams rather than fail.
+pub(crate) fn probe_udp(address: SocketAddr) -> io::Result<()> {
+    std::net::UdpSocket::bind(address).map(drop)
+}
+
+/// Fails if another process listens on the TCP port; see [`probe_udp`].
+pub(crate) fn probe_tcp(address: SocketAddr) -> io::Result<()> {
+    std::net::TcpListener::bind(address).map(drop)
+}
+
+/// Opens a UDP socket that shares its port with its siblings, in the order of
+/// their creation: the place in that order is what [`steer`] returns.
+pub(crate) fn shared_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM.nonblocking().cloexec(),
+        Some(Protocol::UDP),
+    )?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Opens a listening TCP socket that shares its port with its siblings; the
+/// kernel spreads connections over them.
+pub(crate) fn shared_tcp(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// Raises a socket's buffers towards `bytes`: beyond the system's limit where
+/// the process may, up to that limit where it may not.
+pub(crate) fn raise_buffers(socket: &impl AsRawFd, bytes: usize) {
+    let wanted = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    // A failure leaves the buffer as it was, which is slower but not wrong.
+    let _ = option(socket, libc::SO_RCVBUFFORCE, &wanted)
+        .or_else(|_| option(socket, libc::SO_RCVBUF, &wanted));
+    let _ = option(socket, libc::SO_SNDBUFFORCE, &wanted)
+        .or_else(|_| option(socket, libc::SO_SNDBUF, &wanted));
+}
+
+/// Makes the next close of `socket` send a TCP RST rather than a FIN.
+pub(crate) fn reset_on_close(socket: &tokio::net::TcpStream) {
+    // It fails only for a socket that is already dead, and that one is not closed by FIN either.
+    let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// Steers the datagrams of a group of sockets that share a port: each goes to
+/// the socket whose place in the group is the first byte of its QUIC
+/// destination connection id, modulo `group`.
+///
+/// Classic BPF on a reuse-port group needs no privilege. The program stays with
+/// the group, so attaching it to one member is enough.
+pub(crate) fn steer(socket: &impl AsRawFd, group: u32) -> io::Result<()> {
+    let mut program = steering_program(group);
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    option(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+}
+
+/// The steering program as data (RFC 8999 §5: the invariant header forms).
+///
+/// A load past the datagram's end ends the program with 0, so a runt goes to the first socket.
+fn steering_program(group: u32) -> [libc::sock_filter; 7] {
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    [
+        // 0: the first byte; its highest bit tells the header form
+        instruction(LOAD_BYTE, 0, 0, 0),
+        // 1: long header: go on at 2; short header: jump to 4
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 2, 0x80),
+        // 2: long: form, four bytes of version, one of id length, then the id
+        instruction(LOAD_BYTE, 0, 0, 6),
+        // 3: skip 4
+        instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1),
+        // 4: short: the id follows the first byte
+        instruction(LOAD_BYTE, 0, 0, 1),
+        // 5:
+        instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, group),
+        // 6:
+        instruction(libc::BPF_RET | libc::BPF_A, 0, 0, 0),
+    ]
+}
+
+fn instruction(code: u32, jump_true: u8, jump_false: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code: code as u16,
+        jt: jump_true,
+        jf: jump_false,
+        k,
+    }
+}
+
+/// `setsockopt` at `SOL_SOCKET` with a plain C value.
+fn option<T>(socket: &impl AsRawFd, name: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `socket` is borrowed, the pointer and length
+    // describe one live `T`, and the kernel copies it (and what a `sock_fprog` points to,
+    // which the caller keeps alive) before the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    /// Both header forms, every first byte of an id: each datagram arrives at the
+    /// socket that the byte names.
+    #[test]
+    fn datagrams_reach_the_socket_their_id_names() {
+        for group in [1_usize, 2, 3, 4] {
+            let sockets = bind_group(group);
+            let to = sockets[0].local_addr().unwrap();
+            // One sender per datagram would spread by hash; a single one shows steering.
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            for byte in 0..=255_u8 {
+                for datagram in [long_header(byte), short_header(byte)] {
+                    sender.send_to(&datagram, to).unwrap();
+                    let mut received = [0; 64];
+                    let n = sockets[usize::from(byte) % group]
+                        .recv(&mut received)
+                        .unwrap_or_else(|e| panic!("{group} sockets, byte {byte}: {e}"));
+                    assert_eq!(received[..n], datagram[..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_runt_goes_to_the_first_socket() {
+        let sockets = bind_group(3);
+        let to = sockets[0].local_addr().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(&[0xc0, 0, 0], to).unwrap();
+        assert_eq!(sockets[0].recv(&mut [0; 8]).unwrap(), 3);
+    }
+
+    fn bind_group(group: usize) -> Vec<UdpSocket> {
+        let first = shared_udp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let mut sockets = vec![first];
+        sockets.extend((1..group).map(|_| shared_udp(address).unwrap()));
+        steer(&sockets[0], group as u32).unwrap();
+        for socket in &sockets {
+            socket.set_nonblocking(false).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+        }
+        sockets
+    }
+
+    fn long_header(byte: u8) -> Vec<u8> {
+        vec![0xc3, 0, 0, 0, 1, 8, byte, 0xee, 0xee, 0xee]
+    }
+
+    fn short_header(byte: u8) -> Vec<u8> {
+        vec![0x43, byte, 0xee, 0xee, 0xee, 0xee, 0xee]
+    }
+}

@@ -1,0 +1,263 @@
+//! Dialling: one task for each connection that this side should hold.
+//!
+//! A task sleeps while its connection is up and heard from. When there is none,
+//! or its path has gone silent, dials are started one beside the other, since a
+//! single handshake's retransmissions back off just as those of a connection do;
+//! the first that is answered is kept. If the silent connection speaks again
+//! meanwhile, the dials are dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use quinn::Connection;
+use rand::Rng;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use weft_model::{NodeId, SpiffeId};
+
+use super::close::Close;
+use super::hello::{self, HelloError, Purpose};
+use super::link::{Dialled, Link, Origin};
+use super::peer::PeerTarget;
+use super::shared::Shared;
+use super::tls::{self, TlsError};
+
+/// Why one dial came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No certificate of ours, or no bundle for the peer's trust domain.
+    #[error("TLS cannot be set up for the peer")]
+    Tls(#[from] TlsError),
+    /// The address cannot be dialled.
+    #[error("the address cannot be dialled")]
+    Connect(#[from] quinn::ConnectError),
+    /// The handshake failed.
+    #[error("the handshake failed")]
+    Handshake(#[from] quinn::ConnectionError),
+    /// The peer did not answer the hello.
+    #[error("the peer did not answer the hello")]
+    Hello(#[from] HelloError),
+    /// The peer gave a reason and closed.
+    #[error("the peer refused: {0}")]
+    Refused(Close),
+    /// Somebody else answered.
+    #[error("expected node {expected}, {id} answered as node {found}")]
+    WrongNode {
+        /// Whom we dialled.
+        expected: NodeId,
+        /// Who answered, by its own account.
+        found: NodeId,
+        /// Who answered, by its certificate.
+        id: SpiffeId,
+    },
+    /// Nothing answered in time.
+    #[error("no answer within {} s", ATTEMPT.as_secs())]
+    Timeout,
+}
+
+/// Keeps a task for every peer of the current table, on `worker`.
+pub(super) async fn dial_peers(shared: Arc<Shared>, worker: usize) {
+    let mut changed = shared.peers_changed.subscribe();
+    let mut tasks: BTreeMap<(NodeId, Purpose), AbortOnDropHandle<()>> = BTreeMap::new();
+    loop {
+        changed.mark_unchanged();
+        let peers = shared.peers.load_full();
+        tasks.retain(|(node, _), _| peers.get(*node).is_some());
+        for target in peers.iter() {
+            for purpose in purposes(worker) {
+                tasks.entry((target.node, *purpose)).or_insert_with(|| {
+                    let dialler = Dialler {
+                        shared: Arc::clone(&shared),
+                        worker,
+                        node: target.node,
+                        purpose: *purpose,
+                    };
+                    AbortOnDropHandle::new(tokio::spawn(dialler.run()))
+                });
+            }
+        }
+        tokio::select! {
+            () = shared.draining.cancelled() => return,
+            _ = changed.changed() => {}
+        }
+    }
+}
+
+/// The first worker holds the control connections, each one its data connections.
+fn purposes(worker: usize) -> &'static [Purpose] {
+    if worker == 0 {
+        &[Purpose::Control, Purpose::Data]
+    } else {
+        &[Purpose::Data]
+    }
+}
+
+/// Sees to it that one connection is up.
+struct Dialler {
+    shared: Arc<Shared>,
+    worker: usize,
+    node: NodeId,
+    purpose: Purpose,
+}
+
+impl Dialler {
+    async fn run(self) {
+        let mut links = self.shared.links.subscribe();
+        loop {
+            links.mark_unchanged();
+            if self.is_needed()
+                && let Some((connection, origin)) = self.establish().await
+            {
+                self.shared.admit(self.worker, connection, origin);
+                continue;
+            }
+            tokio::select! {
+                _ = links.changed() => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Whether no connection of this kind is up and heard from. Either side's
+    /// control connection will do; data connections are each worker's own.
+    fn is_needed(&self) -> bool {
+        let links = self.shared.links.load();
+        let heard = |link: &Arc<Link>| !link.is_silent();
+        match self.purpose {
+            Purpose::Control => !links
+                .control(self.shared.node, self.node)
+                .is_some_and(heard),
+            Purpose::Data => !links
+                .data(self.node)
+                .filter(|link| {
+                    link.origin.dialled == Dialled::Here && link.origin.worker == self.worker
+                })
+                .any(heard),
+        }
+    }
+
+    /// Dials until one is answered; none if it is no longer needed or the peer is gone.
+    async fn establish(&self) -> Option<(Connection, Origin)> {
+        let mut peers = self.shared.peers_changed.subscribe();
+        let mut attempts = FuturesUnordered::new();
+        let mut backoff = Backoff::new();
+        let mut next = Instant::now();
+        while self.is_needed() {
+            let target = self.shared.peers.load().get(self.node).cloned()?;
+            let may_start = target.address.is_some() && attempts.len() < ATTEMPTS_MAX;
+            tokio::select! {
+                () = sleep_until(next), if may_start => {
+                    attempts.push(self.attempt(target));
+                    next = Instant::now() + backoff.next();
+                }
+                Some(result) = attempts.next() => match result {
+                    Ok(established) => return Some(established),
+                    Err(error) => self.failed(&error),
+                },
+                _ = peers.changed() => {
+                    backoff = Backoff::new();
+                    next = Instant::now();
+                }
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+        None
+    }
+
+    async fn attempt(&self, target: PeerTarget) -> Result<(Connection, Origin), DialError> {
+        timeout(ATTEMPT, self.dial(target))
+            .await
+            .unwrap_or(Err(DialError::Timeout))
+    }
+
+    async fn dial(&self, target: PeerTarget) -> Result<(Connection, Origin), DialError> {
+        let shared = &self.shared;
+        let address = target.address.ok_or(DialError::Timeout)?;
+        let config = shared.tls.client(&target.id)?;
+        let endpoint = &shared.endpoints[self.worker].dial;
+        let connection = endpoint
+            .connect_with(config, address, tls::SERVER_NAME)?
+            .await?;
+        let own = shared.hello(self.purpose, self.worker);
+        let peer = hello::offer(&connection, &own).await.map_err(|error| {
+            let closed = connection.close_reason();
+            match closed.as_ref().and_then(Close::of) {
+                Some(reason) => DialError::Refused(reason),
+                None => error.into(),
+            }
+        })?;
+        if peer.node != target.node {
+            Close::WrongIdentity.apply(&connection);
+            return Err(DialError::WrongNode {
+                expected: target.node,
+                found: peer.node,
+                id: target.id,
+            });
+        }
+        let origin = Origin {
+            node: target.node,
+            cluster: target.cluster,
+            id: target.id,
+            incarnation: peer.incarnation,
+            purpose: self.purpose,
+            dialled: Dialled::Here,
+            worker: self.worker,
+        };
+        Ok((connection, origin))
+    }
+
+    fn failed(&self, error: &DialError) {
+        self.shared.metrics.dials_failed.inc();
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::debug!(
+            node = self.node.0, purpose = ?self.purpose, worker = self.worker,
+            %error, cause, "a dial failed"
+        );
+    }
+}
+
+/// Growing pauses between dials, spread so that gateways do not dial in step.
+struct Backoff {
+    ceiling: Duration,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self {
+            ceiling: BACKOFF_FIRST,
+        }
+    }
+
+    /// Between half of the ceiling and all of it; the ceiling doubles.
+    fn next(&mut self) -> Duration {
+        let pause = self.ceiling.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.ceiling = (self.ceiling * 2).min(BACKOFF_MAX);
+        pause
+    }
+}
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// A healed path is noticed within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Leaves room for a handshake and a hello over the longest path, with losses.
+const ATTEMPT: Duration = Duration::from_secs(6);
+/// With the pauses at their longest, this many attempts overlap.
+const ATTEMPTS_MAX: usize = 4;
+/// How often the silence of a connection is measured.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_not_beyond() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<Duration> = (0..12).map(|_| backoff.next()).collect();
+        assert!(pauses[0] < BACKOFF_FIRST);
+        assert!(pauses.iter().all(|pause| *pause < BACKOFF_MAX));
+        assert!(pauses[11] >= BACKOFF_MAX / 2);
+    }
+}

@@ -1,0 +1,155 @@
+//! Gateways find each other whichever side can be dialled.
+
+use std::time::{Duration, Instant};
+
+use super::links;
+use crate::testing::{Gateway, World, eventually, pair, within};
+use crate::tunnel::PathState;
+use crate::tunnel::link::Dialled;
+
+#[tokio::test]
+async fn either_side_may_dial() {
+    let world = World::new();
+    let (a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
+    // a cannot be dialled by b.
+    a.tunnels.set_peers(vec![b.target.clone()]);
+    b.tunnels.set_peers(vec![a.undialled()]);
+    a.until_up(&b, 1).await;
+    b.until_up(&a, 1).await;
+    assert_eq!(links(&a, b.node()).len(), 2, "control and data");
+
+    let (c, d) = (world.gateway(4, "a", 1), world.gateway(3, "b", 1));
+    // The lower node cannot be dialled by the higher one.
+    c.tunnels.set_peers(vec![d.undialled()]);
+    d.tunnels.set_peers(vec![c.target.clone()]);
+    c.until_up(&d, 1).await;
+    d.until_up(&c, 1).await;
+}
+
+#[tokio::test]
+async fn three_gateways_meet_pairwise() {
+    let world = World::new();
+    let all = [
+        world.gateway(1, "a", 1),
+        world.gateway(2, "b", 2),
+        world.gateway(3, "c", 1),
+    ];
+    for gateway in &all {
+        // A gateway skips itself.
+        let targets = all.iter().map(|other| other.target.clone()).collect();
+        gateway.tunnels.set_peers(targets);
+    }
+    let workers = |gateway: &Gateway| gateway.tunnels.workers().len();
+    for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        let (from, to) = (&all[from], &all[to]);
+        from.until_up(to, workers(from) + workers(to)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_simultaneous_dials_the_lower_nodes_is_kept() {
+    let world = World::new();
+    // Often enough that both dials are on their way at once in some of them.
+    for _ in 0..8 {
+        let (a, b) = pair(&world, 1).await;
+        for (gateway, peer, dialled) in [(&a, &b, Dialled::Here), (&b, &a, Dialled::There)] {
+            eventually("one control connection", || {
+                let links = gateway.tunnels.shared.links.load();
+                links.controls(peer.node()).count() == 1
+            })
+            .await;
+            let links = gateway.tunnels.shared.links.load();
+            let kept = links.control(gateway.node(), peer.node()).unwrap();
+            let both = gateway.tunnels.metrics().connected() > 3;
+            assert!(
+                !both || kept.origin.dialled == dialled,
+                "the wrong one was kept"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_control_connection_gives_way_once_its_streams_have_ended() {
+    let world = World::new();
+    let (mut a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
+    // Only the higher node dials at first, and opens a stream.
+    a.tunnels.set_peers(vec![b.undialled()]);
+    b.tunnels.set_peers(vec![a.target.clone()]);
+    b.until_up(&a, 1).await;
+    let stream = b.tunnels.control(a.node()).unwrap().open_catalog().await;
+    let stream = stream.unwrap();
+    let before = links(&b, a.node());
+
+    // Then the lower node dials by hand, as in a race.
+    let hello = super::hello(&a, super::Purpose::Control, 0);
+    let (connection, answer) = super::dial(&a, &super::tls(&a), &b, &hello).await.unwrap();
+    let origin = crate::tunnel::link::Origin {
+        node: b.node(),
+        cluster: b.target.cluster.clone(),
+        id: b.target.id.clone(),
+        incarnation: answer.incarnation,
+        purpose: super::Purpose::Control,
+        dialled: Dialled::Here,
+        worker: 0,
+    };
+    let shared = a.tunnels.shared.clone();
+    let admitted = a.tunnels.workers().spawn(0, async move {
+        shared.admit(0, connection, origin);
+    });
+    admitted.await.unwrap();
+
+    let a_node = a.node();
+    let kept_by_b = || {
+        let links = b.tunnels.shared.links.load();
+        links.control(b.node(), a_node).map(|l| l.origin.dialled)
+    };
+    eventually("the lower node's connection is used", || {
+        kept_by_b() == Some(Dialled::There)
+    })
+    .await;
+    // The stream holds the first connection open.
+    assert!(links(&b, a.node()).is_superset(&before));
+    drop(stream);
+    drop(within("the catalog stream", a.incoming.recv()).await);
+    eventually("one control connection", || {
+        let links = b.tunnels.shared.links.load();
+        links.controls(a_node).count() == 1
+    })
+    .await;
+    assert_eq!(kept_by_b(), Some(Dialled::There));
+}
+
+#[tokio::test]
+async fn draining_tells_the_peers_and_lets_streams_end() {
+    let world = World::new();
+    let (a, mut b) = pair(&world, 1).await;
+    let header = weft_proto::peer::RelayStream::default();
+    let stream = a.tunnels.open_relay(0, &b.target.cluster, header.clone());
+    let mut stream = within("a relay stream", stream).await.unwrap();
+    let mut relayed = within("the relay stream", b.relays[0].recv())
+        .await
+        .unwrap();
+
+    let draining = b.tunnels.clone();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let drained = tokio::spawn(async move { draining.drain(deadline).await });
+    eventually("a knows that b drains", || {
+        a.state(&b) == Some(PathState::Draining)
+    })
+    .await;
+
+    // The stream that was open goes on in both directions.
+    stream.send.write_all(b"ping").await.unwrap();
+    stream.send.finish().unwrap();
+    let heard = within("ping", relayed.recv.read_to_end(16)).await.unwrap();
+    assert_eq!(heard, b"ping");
+    relayed.send.write_all(b"pong").await.unwrap();
+    relayed.send.finish().unwrap();
+    let heard = within("pong", stream.recv.read_to_end(16)).await.unwrap();
+    assert_eq!(heard, b"pong");
+    assert!(!drained.is_finished());
+    drop((stream, relayed));
+    within("the drain's end", drained).await.unwrap();
+    eventually("a sees b down", || a.state(&b) == Some(PathState::Down)).await;
+}
