@@ -30,7 +30,7 @@ mod worker;
 
 pub use config::{Config, SidecarConfig};
 pub use data_plane::{Addresses, DataPlane, Sources, StartError};
-pub use inbound::LocalEndpoint;
+pub use inbound::{Inbound, LocalEndpoint, LocalEndpoints};
 pub use inner::{Connector, NoRemote, RemoteTarget};
 pub use metrics::Metrics;
 pub use outbound::{Hint, Outbound, OutboundParts};

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use weft_decide::{Outcome, Reason, RequestHead, find};
+use weft_decide::{Outcome, Reason, RequestHead, Scope, find};
 use weft_model::ServiceKey;
 
 use super::flight::Flight;
@@ -33,6 +33,8 @@ pub struct Hint {
     pub service: ServiceKey,
     /// Its port.
     pub port: NonZeroU16,
+    /// Which of its endpoints are meant.
+    pub scope: Scope,
 }
 
 const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
@@ -124,7 +126,7 @@ impl Shared {
     ) -> Result<Response<Body>, Reason> {
         let authority = authority(&request)?;
         let chosen = match hint {
-            Some(hint) => self.choose_service(&hint.service, hint.port)?,
+            Some(hint) => self.choose_service(&hint)?,
             None => self.choose(&RequestHead {
                 method: request.method().as_str(),
                 authority: &authority,
