@@ -190,16 +190,12 @@ impl Balancer {
         let Some(second) = draw(level, |p| p != first && usable(p), rng) else {
             return Some(first);
         };
-        Some(if self.cost(second, now) < self.cost(first, now) {
+        let (a, b) = (&self.states[first as usize], &self.states[second as usize]);
+        Some(if b.load.beats(b.weight, &a.load, a.weight, now) {
             second
         } else {
             first
         })
-    }
-
-    fn cost(&self, position: u32, now: Tick) -> f64 {
-        let state = &self.states[position as usize];
-        state.load.cost(now) / state.weight
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod body;
 mod exec;
+mod framing;
 mod headers;
 mod limits;
 mod preface;
 mod refusal;
 mod serve;
+mod strict;
 
 pub(crate) use body::{Body, BodyEnd, grpc_status};
 pub(crate) use exec::LocalExec;
@@ -15,3 +17,4 @@ pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, server_h1, server_h2
 pub(crate) use preface::{Rewound, Spoken, detect};
 pub(crate) use refusal::{is_grpc, refuse};
 pub(crate) use serve::{Answer, Handler, serve_h1, serve_h2};
+pub(crate) use strict::Strict;

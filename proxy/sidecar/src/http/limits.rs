@@ -36,8 +36,9 @@ pub(crate) fn server_h1() -> server::conn::http1::Builder {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
-        .max_buf_size(HEAD_MAX)
-        .pipeline_flush(true);
+        .max_buf_size(HEAD_MAX);
+    // Not `pipeline_flush`: it keeps answers back while unread bytes wait, also
+    // the last ones before a tunnel or a refusal's close.
     builder
 }
 

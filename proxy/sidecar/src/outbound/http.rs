@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
-use http::header::UPGRADE;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
@@ -18,8 +18,8 @@ use super::flight::Flight;
 use super::tcp::Opened;
 use super::{ATTEMPTS_MAX, Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, detect, grpc_status, is_grpc, refuse,
-    serve_h1, serve_h2, strip_hop_by_hop,
+    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status, is_grpc,
+    refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::metrics::{Labels, Reporter};
@@ -61,7 +61,9 @@ impl Outbound {
         match spoken {
             Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
             Spoken::Http1 => {
-                let Some(mut client) = serve_h1(client, handler, &self.shared.drain).await else {
+                let Some(mut client) =
+                    serve_h1(Strict::new(client), handler, &self.shared.drain).await
+                else {
                     return;
                 };
                 let opened = tunnel.borrow_mut().take();
@@ -85,15 +87,22 @@ impl Shared {
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let about = request::about(&request);
-        let mut service = None;
-        let answer = if request.method() == Method::CONNECT {
+        let (version, mut service) = (request.version(), None);
+        let connect = request.method() == Method::CONNECT;
+        let answer = if connect {
             self.connect_tunnel(&request, tunnel).await
         } else {
             self.forward(request, hint, &mut service).await
         };
         answer.unwrap_or_else(|reason| {
             self.refused(service.as_ref(), "http", reason);
-            refuse(reason, &about, grpc)
+            let mut refusal = refuse(reason, &about, grpc);
+            if connect && version < http::Version::HTTP_2 {
+                // Its client may have sent bytes for the tunnel: they are no request.
+                let close = HeaderValue::from_static("close");
+                refusal.headers_mut().insert(CONNECTION, close);
+            }
+            refusal
         })
     }
 
