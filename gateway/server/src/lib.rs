@@ -1,5 +1,6 @@
 //! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.
 
+pub mod relay;
 mod sys;
 #[cfg(test)]
 mod testing;

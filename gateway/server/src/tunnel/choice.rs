@@ -27,8 +27,9 @@ pub(super) fn choose(candidates: &[Candidate], turn: usize) -> Option<usize> {
     chosen.get(turn % chosen.len()).copied()
 }
 
-/// Differences below this say nothing about the path.
-const JITTER: Duration = Duration::from_millis(1);
+/// Differences below this say more about load than about the path: gateways of
+/// one cluster are about as far.
+const JITTER: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -56,6 +57,6 @@ mod tests {
         check(&[(true, 80), (true, 140)], &[0, 0]);
         check(&[(false, 1), (true, 140)], &[1, 1]);
         check(&[(false, 80), (false, 90)], &[0, 1, 0]);
-        check(&[(true, 0), (true, 1), (true, 2)], &[0, 1, 0, 1]);
+        check(&[(true, 0), (true, 5), (true, 6)], &[0, 1, 0, 1]);
     }
 }

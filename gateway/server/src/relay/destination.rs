@@ -1,0 +1,138 @@
+//! The far side: from a tunnel to a sidecar of this cluster.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::VarInt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::pump::pump;
+use super::reason::{CONNECTED, Reason};
+use super::{Local, Relay};
+use crate::tunnel::{IncomingRelay, PeerStream};
+
+/// Takes the relay streams of `worker`'s connections, on that worker.
+pub(super) async fn accept(relay: Arc<Relay>, mut streams: mpsc::Receiver<IncomingRelay>) {
+    while let Some(stream) = streams.recv().await {
+        spawn_local(serve(Arc::clone(&relay), stream));
+    }
+}
+
+async fn serve(relay: Arc<Relay>, incoming: IncomingRelay) {
+    let admitted = match relay.far.admit(&incoming.peer.trust_domain) {
+        Some(permit) => relay.reach(&incoming).await.map(|tcp| (tcp, permit)),
+        None => Err(Reason::Overload),
+    };
+    let IncomingRelay {
+        peer,
+        mut send,
+        recv,
+        hold,
+        ..
+    } = incoming;
+    let (tcp, _permit) = match admitted {
+        Ok(admitted) => admitted,
+        Err(reason) => {
+            relay.metrics.refused(reason);
+            refuse(send, recv, reason).await;
+            return;
+        }
+    };
+    if send.write_all(&[CONNECTED]).await.is_err() {
+        return;
+    }
+    let _open = relay.metrics.opened();
+    let stream = PeerStream { send, recv, hold };
+    if let Err(error) = pump(tcp, stream, relay.idle, &relay.metrics).await {
+        tracing::debug!(%peer, %error, "a relayed connection was cut");
+    }
+}
+
+/// Says why, and stops listening. The byte is delivered after the stream is dropped.
+async fn refuse(mut send: quinn::SendStream, mut recv: quinn::RecvStream, reason: Reason) {
+    let _ = recv.stop(REFUSED);
+    // If the caller is gone, nobody needs to know.
+    if send.write_all(&[reason.code()]).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
+impl Relay {
+    /// Connects to where the stream should go.
+    async fn reach(&self, incoming: &IncomingRelay) -> Result<TcpStream, Reason> {
+        if self.tunnels.is_draining() {
+            return Err(Reason::Draining);
+        }
+        let destination = (self.deliver)(&incoming.peer, &incoming.header)?;
+        if destination.local == Local::Refuse && is_local(destination.address) {
+            tracing::warn!(
+                peer = %incoming.peer, address = %destination.address,
+                "an endpoint claims an address that names this machine; refused"
+            );
+            return Err(Reason::NoSuchEndpoint);
+        }
+        let tcp = match timeout(CONNECT, TcpStream::connect(destination.address)).await {
+            Ok(Ok(tcp)) => tcp,
+            Ok(Err(error)) => {
+                tracing::debug!(address = %destination.address, %error, "connecting failed");
+                return Err(Reason::ConnectFailed);
+            }
+            Err(_) => return Err(Reason::Timeout),
+        };
+        let _ = tcp.set_nodelay(true);
+        Ok(tcp)
+    }
+}
+
+/// Whether an address means something else to this machine than to the one that
+/// claimed it: a peer must not reach the gateway's own services by it.
+fn is_local(address: SocketAddr) -> bool {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+        }
+    }
+}
+
+const REFUSED: VarInt = VarInt::from_u32(3);
+/// How long the endpoint may take to accept.
+const CONNECT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_local() {
+        let check = |address: &str, expect| {
+            let address = address.parse().unwrap();
+            assert_eq!(is_local(address), expect, "{address}");
+        };
+        check("127.0.0.1:80", true);
+        check("127.9.9.9:80", true);
+        check("169.254.169.254:80", true);
+        check("0.0.0.0:80", true);
+        check("224.0.0.1:80", true);
+        check("[::1]:80", true);
+        check("[::]:80", true);
+        check("[fe80::1]:80", true);
+        check("[::ffff:127.0.0.1]:80", true);
+        check("10.0.0.1:80", false);
+        check("192.168.1.1:80", false);
+        check("[2001:db8::1]:80", false);
+    }
+}
