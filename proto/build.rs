@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "weft/log/v1/log.proto",
     "weft/peer/v1/peer.proto",
     "weft/catalog/v1/catalog.proto",
     "weft/identity/v1/identity.proto",
     "weft/api/v1/admin.proto",
+    "grpc/health/v1/health.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

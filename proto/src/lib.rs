@@ -35,3 +35,8 @@ pub mod identity {
 pub mod api {
     tonic::include_proto!("weft.api.v1");
 }
+
+/// Health checks of gRPC servers.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}

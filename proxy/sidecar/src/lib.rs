@@ -10,6 +10,7 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+pub mod catalog;
 mod clock;
 pub mod config;
 mod data_plane;

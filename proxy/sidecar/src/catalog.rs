@@ -1,0 +1,30 @@
+//! The sidecar's side of the catalog: it registers its endpoints with every
+//! gateway of its cluster and mirrors what they say.
+//!
+//! ```text
+//! gateway A ──session──> Mirror ──┐
+//! gateway B ──session──> Mirror ──┼─> Merge ──> TableSource, Bundles ──> workers
+//! last state on disk ──> Mirror ──┘
+//! own endpoints, their health ──> every session
+//! ```
+//!
+//! **Invariant:** a gateway that goes away takes nothing with it: what it said
+//! stands until another one speaks for the cluster.
+
+mod backoff;
+mod client;
+mod disk;
+mod merge;
+mod mirror;
+mod own;
+mod record;
+mod session;
+pub mod wire;
+
+pub use client::{CatalogClient, ClientConfig, Connect, ConnectError, Interest, SessionStatus};
+pub use merge::Bundles;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The last state on disk, for a start with nobody reachable.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use prost::Message;
+use weft_decide::Place;
+use weft_model::Index;
+use weft_proto::catalog as wire;
+
+use super::mirror::Mirror;
+
+/// The format this version writes and reads.
+const FORMAT: u32 = 1;
+
+/// Why the last state could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DiskError {
+    /// It cannot be read.
+    #[error("cannot read it")]
+    Read(#[source] io::Error),
+    /// It is not what this version writes.
+    #[error("it is damaged")]
+    Damaged(#[source] prost::DecodeError),
+    /// Another version wrote it.
+    #[error("it has format {0}, this version reads {FORMAT}")]
+    Format(u32),
+    /// It is of another cluster.
+    #[error("it is of cluster {0}")]
+    Cluster(String),
+}
+
+/// Reads the last state; none if there is none yet.
+pub(super) fn load(path: &Path, place: &Place) -> Result<Option<Mirror>, DiskError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(DiskError::Read(why)),
+    };
+    let file = wire::StateFile::decode(Bytes::from(bytes)).map_err(DiskError::Damaged)?;
+    if file.format != FORMAT {
+        return Err(DiskError::Format(file.format));
+    }
+    if file.cluster != place.cluster.as_str() {
+        return Err(DiskError::Cluster(file.cluster));
+    }
+    let mut mirror = Mirror::default();
+    let items = file
+        .items
+        .iter()
+        .map(|item| Bytes::from(item.encode_to_vec()));
+    mirror.restore(Index(file.applied_index), items);
+    Ok(Some(mirror))
+}
+
+/// The file for a state.
+pub(super) fn encode(mirror: &Mirror, place: &Place) -> Vec<u8> {
+    let items = mirror
+        .items()
+        .filter_map(|item| wire::Item::decode(item.clone()).ok());
+    wire::StateFile {
+        format: FORMAT,
+        cluster: place.cluster.to_string(),
+        region: place.region.to_string(),
+        applied_index: mirror.applied().0,
+        items: items.collect(),
+    }
+    .encode_to_vec()
+}
+
+/// Replaces the file as a whole: a crash leaves the old one or the new one.
+pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}

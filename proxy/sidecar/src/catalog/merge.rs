@@ -1,0 +1,278 @@
+//! What all gateways say, merged into one table. No clock, no socket.
+//!
+//! While some gateway of the cluster is settled, those that can be heard
+//! decide. While none is, what others said last stands as well, so that a
+//! sidecar whose gateways all restart goes on with what it knew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_decide::{
+    EndpointView, Locality, PathState, Place, ServiceRoutes, ServiceSpec, ServiceTable,
+};
+use weft_model::{ClusterName, Endpoint, EndpointId, Index, ServiceKey, TrustDomain};
+
+use super::mirror::{Change, Mirror};
+use super::record::{ClusterRecord, Record, RecordKey};
+
+/// One run of one gateway: its configured address and its stream.
+pub(super) type Source = (String, [u8; 16]);
+
+/// The CA certificates of every trust domain, DER.
+pub type Bundles = BTreeMap<TrustDomain, Arc<Vec<Vec<u8>>>>;
+
+/// Everything that gateways have said, and the table made of it.
+#[derive(Debug)]
+pub(super) struct Merge {
+    place: Place,
+    mirrors: BTreeMap<Source, (Contact, Mirror)>,
+    routes: BTreeMap<ServiceKey, Arc<ServiceRoutes>>,
+    touched: Touched,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contact {
+    Open,
+    Lost,
+}
+
+#[derive(Debug)]
+enum Touched {
+    Services(BTreeSet<ServiceKey>),
+    Everything,
+}
+
+impl Merge {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            mirrors: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            touched: Touched::Everything,
+        }
+    }
+
+    /// The mirror of `source`.
+    pub(super) fn mirror(&mut self, source: &Source) -> Option<&mut Mirror> {
+        self.mirrors.get_mut(source).map(|(_, mirror)| mirror)
+    }
+
+    /// Where the stream of the gateway at `address` can be resumed.
+    pub(super) fn resume(&self, address: &str) -> Option<([u8; 16], u64)> {
+        let mut of_address = self.mirrors.iter().filter(|((a, _), _)| a == address);
+        of_address.find_map(|((_, stream), (_, mirror))| Some((*stream, mirror.position()?)))
+    }
+
+    /// `source` can be heard. Another run of the same gateway is over.
+    pub(super) fn open(&mut self, source: &Source, resumed: bool) {
+        let (contact, mirror) = self
+            .mirrors
+            .entry(source.clone())
+            .or_insert_with(|| (Contact::Open, Mirror::default()));
+        *contact = Contact::Open;
+        mirror.open(resumed);
+        self.note(Change::Everything);
+    }
+
+    /// `source` can be heard no longer.
+    pub(super) fn lose(&mut self, source: &Source) {
+        if let Some((contact, _)) = self.mirrors.get_mut(source) {
+            *contact = Contact::Lost;
+        }
+        self.note(Change::Everything);
+    }
+
+    /// Takes in what was on disk.
+    pub(super) fn restore(&mut self, mirror: Mirror) {
+        let disk = (String::new(), [0; 16]);
+        self.mirrors.insert(disk, (Contact::Lost, mirror));
+        self.note(Change::Everything);
+    }
+
+    /// Something changed.
+    pub(super) fn note(&mut self, change: Change) {
+        match (change, &mut self.touched) {
+            (Change::Nothing, _) | (_, Touched::Everything) => {}
+            (Change::Service(key), Touched::Services(keys)) => {
+                keys.insert(key);
+            }
+            (Change::Everything, touched) => *touched = Touched::Everything,
+        }
+    }
+
+    /// The table as it is now; none if nothing changed since the last call.
+    pub(super) fn table(&mut self) -> Option<ServiceTable> {
+        let touched = std::mem::replace(&mut self.touched, Touched::Services(BTreeSet::new()));
+        self.drop_outdated();
+        let keys = match touched {
+            Touched::Services(keys) if keys.is_empty() => return None,
+            Touched::Services(keys) => keys,
+            Touched::Everything => {
+                self.routes.clear();
+                self.services()
+            }
+        };
+        let clusters = self.clusters();
+        for key in keys {
+            match self.routes_of(&key, &clusters) {
+                Some(routes) => self.routes.insert(key, Arc::new(routes)),
+                None => self.routes.remove(&key),
+            };
+        }
+        let applied = self.heard().map(|mirror| mirror.applied()).max();
+        let routes = self.routes.values().cloned();
+        Some(ServiceTable::new(
+            self.place.clone(),
+            applied.unwrap_or(Index(0)),
+            routes,
+        ))
+    }
+
+    /// The bundles as they are now: of the source that has seen most of the log.
+    pub(super) fn bundles(&self) -> Bundles {
+        let best = self.heard().max_by_key(|mirror| mirror.applied());
+        let records = best.into_iter().flat_map(Mirror::records);
+        records
+            .filter_map(|(key, record)| match (key, record) {
+                (RecordKey::Bundle(domain), Record::Bundle(roots)) => {
+                    Some((domain.clone(), Arc::clone(roots)))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The mirror to keep on disk: the settled one that has seen most of the log.
+    pub(super) fn for_disk(&self) -> Option<&Mirror> {
+        let settled = self.heard().filter(|mirror| mirror.is_settled());
+        settled.max_by_key(|mirror| mirror.applied())
+    }
+
+    fn is_settled(&self) -> bool {
+        let open = |(contact, mirror): &(Contact, Mirror)| {
+            *contact == Contact::Open && mirror.is_settled()
+        };
+        self.mirrors.values().any(open)
+    }
+
+    /// The mirrors that count.
+    fn heard(&self) -> impl Iterator<Item = &Mirror> {
+        let settled = self.is_settled();
+        let counts = move |(contact, mirror): &&(Contact, Mirror)| {
+            mirror.is_synced() && (*contact == Contact::Open || !settled)
+        };
+        self.mirrors
+            .values()
+            .filter(counts)
+            .map(|(_, mirror)| mirror)
+    }
+
+    /// A lost run of a gateway is kept to resume by, or while nobody is settled;
+    /// once another run of it is settled it is of no use.
+    fn drop_outdated(&mut self) {
+        let settled: BTreeSet<String> = self
+            .mirrors
+            .iter()
+            .filter(|(_, (contact, m))| *contact == Contact::Open && m.is_settled())
+            .map(|((address, _), _)| address.clone())
+            .collect();
+        self.mirrors.retain(|(address, _), (contact, _)| {
+            let outdated = settled.contains(address) || (address.is_empty() && !settled.is_empty());
+            *contact == Contact::Open || !outdated
+        });
+    }
+
+    fn services(&self) -> BTreeSet<ServiceKey> {
+        let records = self.heard().flat_map(Mirror::records);
+        records
+            .filter_map(|(key, _)| match key {
+                RecordKey::Service(service) => Some(service.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn routes_of(
+        &self,
+        key: &ServiceKey,
+        clusters: &BTreeMap<ClusterName, Arc<ClusterRecord>>,
+    ) -> Option<ServiceRoutes> {
+        let spec = ServiceSpec::clone(&*self.spec(key)?);
+        let mut endpoints: BTreeMap<(&ClusterName, EndpointId), &Arc<Endpoint>> = BTreeMap::new();
+        for endpoint in self.heard().flat_map(|mirror| mirror.endpoints_of(key)) {
+            let at = (&endpoint.cluster, endpoint.id);
+            let best = endpoints.entry(at).or_insert(endpoint);
+            if supersedes(endpoint, best) {
+                *best = endpoint;
+            }
+        }
+        let views = endpoints.into_values().map(|endpoint| {
+            let locality = locality(&self.place, endpoint, clusters);
+            let endpoint = Endpoint::clone(endpoint);
+            Arc::new(EndpointView { endpoint, locality })
+        });
+        Some(ServiceRoutes::new(spec, &self.place, views))
+    }
+
+    fn spec(&self, key: &ServiceKey) -> Option<&Arc<ServiceSpec>> {
+        let at = RecordKey::Service(key.clone());
+        let said = self.heard().filter_map(|m| match m.record(&at) {
+            Some(Record::Service(spec)) => Some((m.applied(), spec)),
+            _ => None,
+        });
+        said.max_by_key(|(applied, _)| *applied)
+            .map(|(_, spec)| spec)
+    }
+
+    /// The best way to each cluster that any gateway has.
+    fn clusters(&self) -> BTreeMap<ClusterName, Arc<ClusterRecord>> {
+        let mut best: BTreeMap<ClusterName, Arc<ClusterRecord>> = BTreeMap::new();
+        for (key, record) in self.heard().flat_map(Mirror::records) {
+            let (RecordKey::Cluster(cluster), Record::Cluster(record)) = (key, record) else {
+                continue;
+            };
+            let rank = |r: &ClusterRecord| (!r.up, r.rtt);
+            let known = best
+                .entry(cluster.clone())
+                .or_insert_with(|| Arc::clone(record));
+            if rank(record) < rank(known) {
+                *known = Arc::clone(record);
+            }
+        }
+        best
+    }
+}
+
+/// An owner's later word supersedes; of one word, the gateway that believes it more.
+fn supersedes(this: &Endpoint, that: &Endpoint) -> bool {
+    (this.sequence, std::cmp::Reverse(this.health))
+        > (that.sequence, std::cmp::Reverse(that.health))
+}
+
+fn locality(
+    place: &Place,
+    endpoint: &Endpoint,
+    clusters: &BTreeMap<ClusterName, Arc<ClusterRecord>>,
+) -> Locality {
+    if endpoint.cluster == place.cluster {
+        return Locality::Local;
+    }
+    match clusters.get(&endpoint.cluster) {
+        Some(cluster) => Locality::Remote {
+            region: cluster.region.clone(),
+            rtt: cluster.rtt,
+            path: match (cluster.drain, cluster.up) {
+                (true, _) => PathState::Draining,
+                (false, true) => PathState::Up,
+                (false, false) => PathState::Down,
+            },
+        },
+        // Its record has not come yet, or it is no member any longer.
+        None => Locality::Remote {
+            region: place.region.clone(),
+            rtt: Duration::ZERO,
+            path: PathState::Down,
+        },
+    }
+}

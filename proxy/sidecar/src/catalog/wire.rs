@@ -1,0 +1,277 @@
+//! Endpoints, services and interest between their wire and their own form.
+//!
+//! Every field that a peer sends is checked here, before any lock; what is not
+//! lawful is refused by name. Gateways use the same functions.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use prost::Message;
+use weft_decide::ServiceSpec;
+use weft_model::{
+    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort,
+    TransportProtocol,
+};
+use weft_proto::catalog as wire;
+
+/// Ports, services and identities of one record above this number are refused.
+const LIST_MAX: usize = 4096;
+
+/// A field of a frame that is not lawful.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct WireError {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl WireError {
+    /// A complaint about `field`.
+    pub fn new(field: &'static str, problem: impl ToString) -> Self {
+        Self {
+            field,
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// Parses a field.
+pub fn parse<T: FromStr>(field: &'static str, text: &str) -> Result<T, WireError>
+where
+    T::Err: ToString,
+{
+    text.parse()
+        .map_err(|why: T::Err| WireError::new(field, why))
+}
+
+/// Parses a field that may be empty.
+pub fn parse_optional<T: FromStr>(field: &'static str, text: &str) -> Result<Option<T>, WireError>
+where
+    T::Err: ToString,
+{
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse(field, text).map(Some)
+}
+
+/// Reads an endpoint's id.
+pub fn endpoint_id(bytes: &[u8]) -> Result<EndpointId, WireError> {
+    EndpointId::from_slice(bytes).ok_or_else(|| WireError::new("id", "has not 16 bytes"))
+}
+
+/// Reads a service's name.
+pub fn service_key(key: Option<&wire::ServiceKey>) -> Result<ServiceKey, WireError> {
+    let key = key.ok_or_else(|| WireError::new("service", "is missing"))?;
+    Ok(ServiceKey::new(
+        parse("service.namespace", &key.namespace)?,
+        parse("service.name", &key.name)?,
+    ))
+}
+
+/// Reads an endpoint.
+pub fn endpoint(from: &wire::Endpoint) -> Result<Endpoint, WireError> {
+    bounded("ports", from.ports.len())?;
+    let ports = from.ports.iter().map(|port| {
+        Ok(EndpointPort {
+            name: parse_optional("ports.name", &port.name)?,
+            service_port: number("ports.service_port", port.service_port)?,
+            protocol: protocol(port.protocol())?,
+        })
+    });
+    Ok(Endpoint {
+        id: endpoint_id(&from.id)?,
+        service: service_key(from.service.as_ref())?,
+        cluster: parse("cluster", &from.cluster)?,
+        zone: parse_optional("zone", &from.zone)?,
+        version: parse_optional("version", &from.version)?,
+        hostname: parse_optional("hostname", &from.hostname)?,
+        address: parse_optional::<SocketAddr>("address", &from.address)?,
+        workload: parse_optional::<IpAddr>("workload", &from.workload)?,
+        ports: ports.collect::<Result<_, WireError>>()?,
+        identity: parse("identity", &from.identity)?,
+        weight: from.weight,
+        health: health(from.health())?,
+        sequence: from.sequence,
+    })
+}
+
+/// Reads a service's record, without its endpoints.
+pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
+    bounded("ports", from.ports.len())?;
+    bounded("identities", from.identities.len())?;
+    let ports = from.ports.iter().map(|port| {
+        Ok(ServicePort {
+            name: parse_optional("ports.name", &port.name)?,
+            protocol: TransportProtocol::Tcp,
+            app_protocol: protocol(port.protocol())?,
+            port: number("ports.port", port.port)?,
+        })
+    });
+    let identities = from.identities.iter().map(|id| parse("identities", id));
+    let virtual_ips = from.virtual_ips.iter().map(|ip| parse("virtual_ips", ip));
+    Ok(ServiceSpec {
+        key: service_key(from.key.as_ref())?,
+        ports: ports.collect::<Result<_, WireError>>()?,
+        identities: identities.collect::<Result<BTreeSet<_>, _>>()?,
+        headless: from.headless,
+        virtual_ips: virtual_ips.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Writes a service's name.
+pub fn to_service_key(key: &ServiceKey) -> wire::ServiceKey {
+    wire::ServiceKey {
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+    }
+}
+
+/// Writes an endpoint.
+pub fn to_endpoint(from: &Endpoint) -> wire::Endpoint {
+    let ports = from.ports.iter().map(|port| wire::EndpointPort {
+        name: text(port.name.as_ref()),
+        service_port: port.service_port.get().into(),
+        protocol: to_protocol(port.protocol).into(),
+    });
+    wire::Endpoint {
+        id: from.id.0.to_vec().into(),
+        service: Some(to_service_key(&from.service)),
+        cluster: from.cluster.to_string(),
+        zone: text(from.zone.as_ref()),
+        version: text(from.version.as_ref()),
+        hostname: text(from.hostname.as_ref()),
+        address: text(from.address),
+        workload: text(from.workload),
+        ports: ports.collect(),
+        identity: from.identity.to_string(),
+        weight: from.weight,
+        health: to_health(from.health).into(),
+        sequence: from.sequence,
+    }
+}
+
+/// Writes a service port.
+pub fn to_service_port(from: &ServicePort) -> wire::ServicePort {
+    wire::ServicePort {
+        name: text(from.name.as_ref()),
+        port: from.port.get().into(),
+        protocol: to_protocol(from.app_protocol).into(),
+    }
+}
+
+/// An encoded item and its share in the hash of the state.
+pub fn encode_item(item: wire::item::Item) -> bytes::Bytes {
+    wire::Item { item: Some(item) }.encode_to_vec().into()
+}
+
+/// An encoded item's share in the hash of the state: FNV-1a with 64 bits,
+/// finished by SplitMix64 so that sums of it do not cancel.
+pub fn item_hash(item: &[u8]) -> u64 {
+    let fnv = item.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut z = fnv.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn number(field: &'static str, port: u32) -> Result<NonZeroU16, WireError> {
+    let port = u16::try_from(port).ok().and_then(NonZeroU16::new);
+    port.ok_or_else(|| WireError::new(field, "is not a port number"))
+}
+
+fn bounded(field: &'static str, len: usize) -> Result<(), WireError> {
+    if len > LIST_MAX {
+        return Err(WireError::new(
+            field,
+            format!("has {len} elements, at most {LIST_MAX}"),
+        ));
+    }
+    Ok(())
+}
+
+fn protocol(from: wire::AppProtocol) -> Result<AppProtocol, WireError> {
+    match from {
+        wire::AppProtocol::Tcp => Ok(AppProtocol::Tcp),
+        wire::AppProtocol::Http => Ok(AppProtocol::Http),
+        wire::AppProtocol::Http2 => Ok(AppProtocol::Http2),
+        wire::AppProtocol::Grpc => Ok(AppProtocol::Grpc),
+        wire::AppProtocol::Unspecified => Err(WireError::new("protocol", "is not known")),
+    }
+}
+
+fn to_protocol(from: AppProtocol) -> wire::AppProtocol {
+    match from {
+        AppProtocol::Tcp => wire::AppProtocol::Tcp,
+        AppProtocol::Http => wire::AppProtocol::Http,
+        AppProtocol::Http2 => wire::AppProtocol::Http2,
+        AppProtocol::Grpc => wire::AppProtocol::Grpc,
+    }
+}
+
+fn health(from: wire::Health) -> Result<Health, WireError> {
+    match from {
+        wire::Health::Ready => Ok(Health::Ready),
+        wire::Health::NotReady => Ok(Health::NotReady),
+        wire::Health::Draining => Ok(Health::Draining),
+        wire::Health::Unspecified => Err(WireError::new("health", "is not known")),
+    }
+}
+
+fn to_health(from: Health) -> wire::Health {
+    match from {
+        Health::Ready => wire::Health::Ready,
+        Health::NotReady => wire::Health::NotReady,
+        Health::Draining => wire::Health::Draining,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::fixture;
+
+    #[test]
+    fn an_endpoint_survives_the_wire() {
+        let before = fixture::endpoint("eu-west-1", 1, 7);
+        assert_eq!(endpoint(&to_endpoint(&before)), Ok(before));
+    }
+
+    #[test]
+    fn unlawful_fields_are_refused_by_name() {
+        let good = to_endpoint(&fixture::endpoint("eu-west-1", 1, 7));
+        type Spoil = fn(&mut wire::Endpoint);
+        let cases: [(&str, Spoil); 8] = [
+            ("id", |e| e.id = vec![1; 15].into()),
+            ("service", |e| e.service = None),
+            ("cluster", |e| e.cluster = "Eu".into()),
+            ("address", |e| e.address = "here".into()),
+            ("identity", |e| e.identity = "spiffe://eu/../x".into()),
+            ("health", |e| e.health = 77),
+            ("ports.service_port", |e| e.ports[0].service_port = 65_536),
+            ("protocol", |e| e.ports[0].protocol = 0),
+        ];
+        for (field, spoil) in cases {
+            let mut spoilt = good.clone();
+            spoil(&mut spoilt);
+            let refused = endpoint(&spoilt).unwrap_err();
+            assert_eq!(refused.field, field);
+        }
+    }
+
+    #[test]
+    fn the_items_hash_is_the_one_in_the_protocol() {
+        assert_eq!(item_hash(b""), 0xc381_7c01_6ba4_ff30);
+        assert_eq!(item_hash(b"weft"), 0x48db_2e6a_6dd1_b888);
+    }
+}
