@@ -1,8 +1,12 @@
 //! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.
 
+pub mod catalog;
+mod peer;
 pub mod relay;
 mod sys;
 #[cfg(test)]
 mod testing;
 pub mod tunnel;
 pub mod workers;
+
+pub use peer::PeerIdentity;

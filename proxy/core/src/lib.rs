@@ -19,6 +19,7 @@ mod budget;
 mod find;
 #[cfg(test)]
 mod fixture;
+mod health;
 mod reason;
 mod rng;
 mod table;
@@ -27,6 +28,7 @@ mod tick;
 pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
 pub use budget::RetryBudget;
 pub use find::{Authority, Decision, Host, RequestHead, Route, Scope, find};
+pub use health::{HealthGate, ProbeResult};
 pub use reason::Reason;
 pub use rng::Rng;
 pub use table::{

@@ -22,6 +22,7 @@ mod session;
 pub mod wire;
 
 pub use client::{CatalogClient, ClientConfig, Connect, ConnectError, Interest, SessionStatus};
+pub use disk::store as replace_file;
 pub use merge::Bundles;
 
 #[cfg(test)]

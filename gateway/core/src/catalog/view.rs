@@ -135,20 +135,23 @@ impl CatalogView {
             .find(|e| e.id == id && e.cluster == self.cluster)
     }
 
+    /// What this cluster's registrations make of a service; none without any here.
+    pub fn local_service(&self, key: &ServiceKey) -> Option<LocalService> {
+        let ports = self.services.get(key)?.ports_in(&self.cluster);
+        (!ports.is_empty()).then(|| LocalService {
+            key: key.clone(),
+            ports,
+        })
+    }
+
     /// Services that only this cluster's registrations make exist.
     pub fn local_services(&self, federation: &Federation) -> Vec<LocalService> {
-        let local = |(key, service): (&ServiceKey, &Arc<ServiceEndpoints>)| {
-            let derived = federation.service(key);
-            if derived.is_some_and(|s| s.is_visible_to(&self.cluster)) {
-                return None;
-            }
-            let ports = service.ports_in(&self.cluster);
-            (!ports.is_empty()).then(|| LocalService {
-                key: key.clone(),
-                ports,
-            })
+        let derived = |key: &ServiceKey| {
+            let service = federation.service(key);
+            service.is_some_and(|service| service.is_visible_to(&self.cluster))
         };
-        self.services.iter().filter_map(local).collect()
+        let keys = self.services.keys().filter(|key| !derived(key));
+        keys.filter_map(|key| self.local_service(key)).collect()
     }
 }
 

@@ -118,7 +118,7 @@ impl CatalogClient {
             dirty: Notify::new(),
             own: watch::Sender::new(Own::default()),
             closing: watch::Sender::new(false),
-            status: Mutex::default(),
+            status: Mutex::new(unopened(&config)),
             sessions: Mutex::default(),
             relays: RelaySessions::default(),
             config,
@@ -242,6 +242,13 @@ impl Shared {
             Err(why) => tracing::error!(%why, "keeping the last state ended early"),
         }
     }
+}
+
+fn unopened(config: &ClientConfig) -> BTreeMap<String, SessionStatus> {
+    let gateways = config.gateways.iter().cloned();
+    gateways
+        .map(|address| (address, SessionStatus::default()))
+        .collect()
 }
 
 /// Publishes what sessions changed, and keeps it on disk, until the client ends.

@@ -70,8 +70,9 @@ pub(super) fn encode(mirror: &Mirror, place: &Place) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Replaces the file as a whole: a crash leaves the old one or the new one.
-pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces the file at `path` as a whole: a crash leaves the old one or the
+/// new one. Blocks.
+pub fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let mut file = File::create(&unfinished)?;
     file.write_all(bytes)?;

@@ -1,0 +1,372 @@
+//! The catalog as the rest of the gateway holds it, and the task that drives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use weft_model::{ClusterName, Federation, GatewayName, RegionName, SpiffeId};
+use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId, Timing};
+use weft_plan::{Moment, Path};
+
+use super::disk;
+use super::feed::Feed;
+use super::items::Scene;
+
+/// Changes are gathered for this long before a view is made of them.
+const GATHER: Duration = Duration::from_millis(5);
+/// The view on disk is replaced at most this often.
+const DISK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What the catalog needs to know of its gateway.
+#[derive(Debug, Clone)]
+pub struct CatalogConfig {
+    /// This cluster.
+    pub cluster: ClusterName,
+    /// Its region.
+    pub region: RegionName,
+    /// This gateway.
+    pub gateway: GatewayName,
+    /// Where it takes relayed connections of this cluster's sidecars.
+    pub relay: Option<SocketAddr>,
+    /// Where the last view is kept; without it, a start with nobody reachable knows nothing.
+    pub state_file: Option<PathBuf>,
+    /// What this gateway itself wants to know of other clusters, for its stand-ins and DNS.
+    pub interest: Interest,
+    /// Spans of time.
+    pub timing: Timing,
+}
+
+/// A sidecar's key for the preambles of its relayed connections.
+#[derive(Clone)]
+pub struct RelayGrant {
+    /// The session it belongs to.
+    pub session: [u8; 16],
+    /// The key (HMAC-SHA-256).
+    pub key: [u8; 32],
+    /// Who may use it.
+    pub identity: SpiffeId,
+}
+
+/// Where sessions tell the relay whom it may serve.
+#[derive(Clone)]
+pub struct RelayGrants {
+    /// A session opened.
+    pub grant: Arc<dyn Fn(RelayGrant) + Send + Sync>,
+    /// It ended.
+    pub revoke: Arc<dyn Fn([u8; 16]) + Send + Sync>,
+}
+
+/// The tunnel to another cluster, as measured here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathReport {
+    /// Whether one answers.
+    pub up: bool,
+    /// Its smoothed round trip.
+    pub rtt: Duration,
+}
+
+/// What surrounds the catalog: intent and observation.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The federation's state as applied here.
+    pub federation: Arc<Federation>,
+    /// How long ago this replica heard the leader.
+    pub silence: Duration,
+    /// The tunnels, by cluster.
+    pub paths: BTreeMap<ClusterName, PathReport>,
+}
+
+/// The catalog. Clones share it.
+#[derive(Clone)]
+pub struct CatalogHandle {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) config: CatalogConfig,
+    pub(super) epoch: Epoch,
+    pub(super) grants: RelayGrants,
+    began: Instant,
+    state: Mutex<State>,
+    nudge: Notify,
+    pub(super) view: ArcSwap<CatalogView>,
+    /// Counts changes of anything that readers of sessions and links read.
+    pub(super) changed: watch::Sender<u64>,
+}
+
+pub(super) struct State {
+    pub(super) catalog: Catalog,
+    pub(super) feed: Feed,
+    pub(super) federation: Arc<Federation>,
+    pub(super) interest: Interest,
+    /// Counts changes of `interest`.
+    pub(super) interest_revision: u64,
+    /// Counts changes of what other clusters may see.
+    pub(super) intent_revision: u64,
+    interests: BTreeMap<SessionId, Interest>,
+    silence: Duration,
+    paths: BTreeMap<ClusterName, (Path, Duration)>,
+    surroundings_changed: bool,
+}
+
+impl CatalogHandle {
+    /// Reads the last view from disk and starts. Blocks on the disk; call it
+    /// while starting, inside a runtime. The task ends with the runtime.
+    pub fn start(config: CatalogConfig, grants: RelayGrants, surroundings: Surroundings) -> Self {
+        let now = Moment::default();
+        let epoch = Epoch(rand::random());
+        let (cluster, gateway) = (config.cluster.clone(), config.gateway.clone());
+        let mut catalog = Catalog::new(cluster, gateway, epoch, config.timing, now);
+        if let Some(path) = &config.state_file {
+            match disk::load(path, &config.cluster) {
+                Ok(endpoints) => catalog.restore(endpoints, now),
+                Err(why) => {
+                    tracing::warn!(path = %path.display(), %why, "starting without the last view");
+                }
+            }
+        }
+        let state = State {
+            catalog,
+            feed: Feed::default(),
+            federation: Arc::clone(&surroundings.federation),
+            interest: config.interest.clone(),
+            interest_revision: 1,
+            intent_revision: 1,
+            interests: BTreeMap::new(),
+            silence: Duration::ZERO,
+            paths: BTreeMap::new(),
+            surroundings_changed: true,
+        };
+        let inner = Arc::new(Inner {
+            view: ArcSwap::from_pointee(CatalogView::empty(config.cluster.clone())),
+            epoch,
+            grants,
+            began: Instant::now(),
+            state: Mutex::new(state),
+            nudge: Notify::new(),
+            changed: watch::Sender::new(0),
+            config,
+        });
+        let handle = Self { inner };
+        handle.set_surroundings(surroundings);
+        handle.inner.step();
+        tokio::spawn(drive(Arc::clone(&handle.inner)));
+        handle
+    }
+
+    /// The view now.
+    pub fn view(&self) -> Arc<CatalogView> {
+        self.inner.view.load_full()
+    }
+
+    /// Counts changes of the view, of intent as told to sidecars, and of what this gateway attests.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Now, on the clock of the moments in the view.
+    pub fn now(&self) -> Moment {
+        self.inner.now()
+    }
+
+    /// This run of this gateway.
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch
+    }
+
+    /// Open sessions of sidecars.
+    pub fn session_count(&self) -> usize {
+        self.inner.state().catalog.session_count()
+    }
+
+    /// Intent or paths changed. Cheap when nothing did.
+    pub fn set_surroundings(&self, new: Surroundings) {
+        let now = self.inner.now();
+        let mut state = self.inner.state();
+        let state = &mut *state;
+        if !Arc::ptr_eq(&state.federation, &new.federation) {
+            state.intent_revision += 1;
+            state.surroundings_changed = true;
+            let members = &new.federation;
+            let left = state
+                .catalog
+                .clusters()
+                .filter(|c| members.cluster(c).is_none());
+            for cluster in left.cloned().collect::<Vec<_>>() {
+                state.catalog.forget(&cluster);
+            }
+        }
+        let paths: BTreeMap<_, _> = new
+            .paths
+            .iter()
+            .map(|(cluster, report)| {
+                let path = match (report.up, state.paths.get(cluster)) {
+                    (true, _) => Path::Up,
+                    (false, Some((Path::Down(since), _))) => Path::Down(*since),
+                    (false, _) => Path::Down(now),
+                };
+                (cluster.clone(), (path, report.rtt))
+            })
+            .collect();
+        state.surroundings_changed |= paths != state.paths;
+        let knew = weft_plan::Lease::known(None, state.silence);
+        state.surroundings_changed |= knew != weft_plan::Lease::known(None, new.silence);
+        state.federation = new.federation;
+        state.silence = new.silence;
+        state.paths = paths;
+        self.inner.nudge.notify_one();
+    }
+}
+
+impl Inner {
+    pub(super) fn now(&self) -> Moment {
+        Moment(self.began.elapsed())
+    }
+
+    /// The state; a panic elsewhere leaves nothing in it that could not be used.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was told to the state.
+    pub(super) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Lets time pass and publishes what changed; returns when to do so next.
+    fn step(&self) -> Option<Moment> {
+        let now = self.now();
+        let mut state = self.state();
+        let state = &mut *state;
+        let head = (state.feed.head(), state.catalog.journal().head());
+        let recovering = state.catalog.is_recovering();
+        state.catalog.poll(now);
+        let (view, touched) = state.catalog.refresh();
+        let scene = Scene {
+            cluster: &self.config.cluster,
+            federation: &state.federation,
+            view: &view,
+            paths: &state.paths,
+            silence: state.silence,
+            now,
+        };
+        let intent = std::mem::take(&mut state.surroundings_changed);
+        if intent {
+            state.feed.update_all(&scene);
+        } else {
+            state.feed.update_services(&touched, &scene);
+        }
+        for alarm in state.catalog.take_alarms() {
+            report(&alarm);
+        }
+        let news = intent
+            || self.view.load().generation() != view.generation()
+            || head != (state.feed.head(), state.catalog.journal().head())
+            || recovering != state.catalog.is_recovering();
+        self.view.store(view);
+        if news {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        state.catalog.deadline()
+    }
+}
+
+impl State {
+    /// A session's sidecar wants to know of these services; with none, it is gone.
+    pub(super) fn set_interest(
+        &mut self,
+        session: SessionId,
+        wanted: Option<Interest>,
+        gateway: &Interest,
+    ) {
+        match wanted {
+            Some(wanted) => self.interests.insert(session, wanted),
+            None => self.interests.remove(&session),
+        };
+        let mut interest = gateway.clone();
+        self.interests
+            .values()
+            .for_each(|wanted| interest.widen(wanted));
+        if interest != self.interest {
+            self.catalog.narrow(&interest);
+            self.interest = interest;
+            self.interest_revision += 1;
+        }
+    }
+
+    /// The services whose endpoints a gateway of `peer` may hear of; none
+    /// stands for all, which only this cluster's own gateways may.
+    pub(super) fn visible_to(
+        &self,
+        peer: &ClusterName,
+        own: &ClusterName,
+    ) -> Option<BTreeSet<weft_model::ServiceKey>> {
+        if peer == own {
+            return None;
+        }
+        let services = self.federation.services();
+        let visible = services.filter(|service| {
+            let exporter = service.exporters.get(own);
+            exporter.is_some_and(|exporter| exporter.export_to.admits(peer))
+        });
+        Some(visible.map(|service| service.key.clone()).collect())
+    }
+}
+
+/// Steps when told something, when time has come, and keeps the view on disk.
+async fn drive(inner: Arc<Inner>) {
+    let mut saved = inner.view.load().generation();
+    let mut disk = interval(DISK_INTERVAL);
+    disk.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next = inner.step();
+    loop {
+        let due = next.map(|moment| inner.began + moment.0);
+        let far = Instant::now() + Duration::from_secs(3600);
+        tokio::select! {
+            () = inner.nudge.notified() => sleep(GATHER).await,
+            () = sleep_until(due.unwrap_or(far)) => {}
+            _ = disk.tick() => saved = keep_on_disk(&inner, saved).await,
+        }
+        next = inner.step();
+    }
+}
+
+async fn keep_on_disk(inner: &Inner, saved: u64) -> u64 {
+    let view = inner.view.load_full();
+    let generation = view.generation();
+    let Some(path) = inner.config.state_file.clone() else {
+        return generation;
+    };
+    if generation == saved {
+        return saved;
+    }
+    let written = tokio::task::spawn_blocking(move || disk::store(&path, &view)).await;
+    match written {
+        Ok(Ok(())) => return generation,
+        Ok(Err(why)) => tracing::warn!(%why, "the last view is not kept on disk"),
+        Err(why) => tracing::error!(%why, "keeping the last view ended early"),
+    }
+    saved
+}
+
+fn report(alarm: &Alarm) {
+    match alarm {
+        Alarm::ShrinkHeld {
+            cluster,
+            service,
+            doubted,
+            total,
+        } => tracing::error!(
+            %cluster, %service, doubted, total,
+            "too many endpoints vanished at once to be believed: they stay listed until they come back, are withdrawn, or stay away"
+        ),
+        Alarm::ShrinkSettled { cluster, service } => {
+            tracing::info!(%cluster, %service, "the vanished endpoints are settled");
+        }
+    }
+}
