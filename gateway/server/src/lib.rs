@@ -3,6 +3,7 @@
 pub mod catalog;
 mod peer;
 pub mod relay;
+pub mod standin;
 mod sys;
 #[cfg(test)]
 mod testing;
