@@ -5,7 +5,6 @@ mod outlier;
 
 pub use outlier::OutlierConfig;
 
-use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +40,6 @@ pub struct Balancer {
     routes: Option<Arc<ServiceRoutes>>,
     // Beside `routes.endpoints()`, position by position.
     states: Vec<EndpointState>,
-    // Looked up, never iterated.
-    positions: HashMap<EndpointId, u32>,
     ejections: Ejections,
 }
 
@@ -60,7 +57,6 @@ impl Balancer {
             config,
             routes: None,
             states: Vec::new(),
-            positions: HashMap::new(),
             ejections: Ejections::default(),
         }
     }
@@ -113,7 +109,7 @@ impl Balancer {
     ) -> Option<Ejected> {
         let config = self.config;
         let ejected_max = config.ejected_max(self.states.len());
-        let position = *self.positions.get(&id)?;
+        let position = self.position(id)?;
         let state = &mut self.states[position as usize];
         state.load.finish(outcome, latency, now);
         if !state.outlier.observe(outcome, &config) || self.ejections.len() >= ejected_max {
@@ -126,14 +122,20 @@ impl Balancer {
 
     /// Whether `id` is ejected as of the last pick.
     pub fn is_ejected(&self, id: EndpointId) -> bool {
-        self.positions
-            .get(&id)
-            .is_some_and(|p| self.states[*p as usize].outlier.is_ejected())
+        self.position(id)
+            .is_some_and(|p| self.states[p as usize].outlier.is_ejected())
     }
 
     fn state(&mut self, id: EndpointId) -> Option<&mut EndpointState> {
-        let position = *self.positions.get(&id)?;
+        let position = self.position(id)?;
         self.states.get_mut(position as usize)
+    }
+
+    /// Where an endpoint of the snapshot followed last stands: they are in the order of their ids.
+    fn position(&self, id: EndpointId) -> Option<u32> {
+        let endpoints = self.routes.as_ref()?.endpoints();
+        let position = endpoints.binary_search_by_key(&id, |view| view.endpoint.id);
+        u32::try_from(position.ok()?).ok()
     }
 
     /// Takes over a new snapshot; what was learnt of endpoints that stay, stays.
@@ -141,15 +143,15 @@ impl Balancer {
         if self.routes.as_ref().is_some_and(|r| Arc::ptr_eq(r, routes)) {
             return;
         }
-        let learnt = |id: &EndpointId| {
-            let position = *self.positions.get(id)?;
+        let learnt = |id: EndpointId| {
+            let position = self.position(id)?;
             self.states.get(position as usize).cloned()
         };
         let states: Vec<_> = routes
             .endpoints()
             .iter()
             .map(|view| {
-                let mut state = learnt(&view.endpoint.id).unwrap_or_else(|| EndpointState {
+                let mut state = learnt(view.endpoint.id).unwrap_or_else(|| EndpointState {
                     load: PeakEwma::new(now),
                     outlier: Outlier::default(),
                     weight: 1.0,
@@ -159,10 +161,6 @@ impl Balancer {
             })
             .collect();
         self.states = states;
-        self.positions = (0u32..)
-            .zip(routes.endpoints().iter())
-            .map(|(position, view)| (view.endpoint.id, position))
-            .collect();
         self.ejections = (0u32..)
             .zip(&self.states)
             .filter_map(|(position, state)| Some((state.outlier.ejected_until()?, position)))

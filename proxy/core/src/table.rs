@@ -9,7 +9,7 @@ pub use endpoint::{EndpointRefusal, EndpointView, Locality, PathState, Place};
 pub use level::{Level, LevelMembers};
 pub use service::{PortRoutes, ServiceRoutes, ServiceSpec};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,9 +24,8 @@ pub struct ServiceTable {
     place: Place,
     applied: Index,
     services: BTreeMap<ServiceKey, Arc<ServiceRoutes>>,
-    // Looked up, never iterated: the order of a hash map decides nothing.
-    by_host: HashMap<Box<str>, Arc<ServiceRoutes>>,
-    by_virtual_ip: HashMap<IpAddr, Arc<ServiceRoutes>>,
+    by_host: BTreeMap<Box<str>, Arc<ServiceRoutes>>,
+    by_virtual_ip: BTreeMap<IpAddr, Arc<ServiceRoutes>>,
 }
 
 impl ServiceTable {

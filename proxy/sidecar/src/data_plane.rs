@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use weft_identity::{BundleSource, SvidSource};
 
 use crate::config::{Config, Upstream};
-use crate::inbound::LocalEndpoint;
 use crate::listen::listeners;
+use crate::local::LocalEndpoint;
 use crate::metrics::Metrics;
 use crate::relay::RelaySessions;
 use crate::snapshot::TableSource;
@@ -126,9 +126,9 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// Whether it stopped taking new connections.
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
+    /// Cancelled once it stops taking new connections.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.drain.clone()
     }
 
     /// Stops accepting, lets requests and connections finish, and after `deadline`

@@ -16,22 +16,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use weft_decide::Reason;
 use weft_identity::{BundleSource, SvidSource, peer_id};
-use weft_model::{AppProtocol, EndpointId, ServiceKey, SpiffeId};
+use weft_model::{AppProtocol, ServiceKey, SpiffeId};
 
 use crate::config::LocalService;
 use crate::http::HEAD_TIMEOUT;
-use crate::inner::{ALPN_H2, ALPN_TCP, Identities, Target};
+use crate::inner::{Identities, Protocol, Target};
+use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
 use app::AppPool;
-
-/// A service of this workload under the endpoint id that it registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalEndpoint {
-    /// Random per process start.
-    pub id: EndpointId,
-    /// The service.
-    pub service: LocalService,
-}
 
 /// The endpoints behind one inbound side. Clones share them; a replacement
 /// counts from the next request or connection on.
@@ -137,10 +129,10 @@ impl Inbound {
             return;
         };
         let peer = Rc::new(shared.introduce(peer));
-        match session.alpn_protocol() {
-            Some(protocol) if protocol == ALPN_H2 => self.serve_http(tls, peer).await,
-            Some(protocol) if protocol == ALPN_TCP => self.serve_tcp(tls, peer).await,
-            _ => tracing::debug!(peer = %peer.id, "inner connection without a protocol"),
+        match Protocol::of(session.alpn_protocol()) {
+            Some(Protocol::H2) => self.serve_http(tls, peer).await,
+            Some(Protocol::Tcp) => self.serve_tcp(tls, peer).await,
+            None => tracing::debug!(peer = %peer.id, "inner connection without a protocol"),
         }
     }
 }

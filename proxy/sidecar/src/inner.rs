@@ -7,4 +7,4 @@ mod tls;
 pub use dial::{Connector, NoRemote, RemoteTarget};
 pub(crate) use dial::{Dialer, connect_tcp};
 pub(crate) use target::Target;
-pub(crate) use tls::{ALPN_H2, ALPN_TCP, Identities, InnerStream};
+pub(crate) use tls::{Identities, InnerStream, Protocol};

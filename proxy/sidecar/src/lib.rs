@@ -10,6 +10,7 @@
 //!                                └─> Connector ─> gateway ═> …
 //! ```
 
+mod admin;
 pub mod catalog;
 mod clock;
 pub mod config;
@@ -20,6 +21,7 @@ mod http;
 mod inbound;
 mod inner;
 mod listen;
+mod local;
 mod metrics;
 mod outbound;
 mod pipe;
@@ -27,16 +29,19 @@ mod pool;
 mod relay;
 pub mod renewal;
 pub mod rpc;
+mod sidecar;
 mod snapshot;
 mod stream;
 mod worker;
 
 pub use config::{Config, SidecarConfig};
 pub use data_plane::{Addresses, DataPlane, Sources, StartError};
-pub use inbound::{Inbound, LocalEndpoint, LocalEndpoints};
+pub use inbound::{Inbound, LocalEndpoints};
 pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use local::{LocalEndpoint, NoRandom};
 pub use metrics::Metrics;
 pub use outbound::{Hint, Outbound, OutboundParts};
 pub use relay::{RelaySession, RelaySessions, SessionId};
+pub use sidecar::Sidecar;
 pub use snapshot::TableSource;
 pub use stream::{BoxStream, Stream};

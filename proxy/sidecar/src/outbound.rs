@@ -1,5 +1,6 @@
 //! From the app to endpoints: one [`Outbound`] per worker.
 
+mod attempts;
 mod flight;
 mod http;
 mod tcp;
@@ -81,8 +82,6 @@ struct ServiceState {
     budget: RetryBudget,
 }
 
-/// Endpoints tried for one request or connection before its client hears of the failure.
-const ATTEMPTS_MAX: usize = 3;
 /// Retries that a process may always make, per second and service (Linkerd's default).
 const RETRY_RESERVE: f64 = 10.0;
 /// How often idle connections and departed endpoints are looked for.
@@ -181,6 +180,13 @@ impl Shared {
             port: to.port,
             scope: to.scope.clone(),
         })
+    }
+
+    /// Takes the service as the table has it now; a service that left stays as it was.
+    fn refresh(&self, chosen: &mut Chosen) {
+        if let Some(service) = self.tables.load().service(chosen.service.key()) {
+            chosen.service = Arc::clone(service);
+        }
     }
 
     fn pick(&self, chosen: &Chosen, tried: &[EndpointId]) -> Result<Arc<EndpointView>, Reason> {

@@ -16,7 +16,7 @@ use weft_model::{EndpointId, SpiffeId};
 
 use crate::clock::Clock;
 use crate::http::{Body, client_h2};
-use crate::inner::{ALPN_H2, Dialer};
+use crate::inner::{Dialer, Protocol};
 
 /// Concurrent requests on one connection. Lower: less head-of-line blocking over
 /// a lossy WAN, more connections.
@@ -176,7 +176,7 @@ impl Entry {
 
 impl Inner {
     async fn connect(&self, view: &EndpointView, port: NonZeroU16) -> Result<Connection, Reason> {
-        let tls = self.dialer.dial(view, port, ALPN_H2).await?;
+        let tls = self.dialer.dial(view, port, Protocol::H2).await?;
         let (send, driver) = client_h2()
             .handshake(TokioIo::new(tls))
             .await

@@ -47,6 +47,11 @@ impl TableSource {
         self.shared.generation.send_modify(|count| *count += 1);
     }
 
+    /// Whether a table was ever stored: before that there is only the one it began with.
+    pub fn is_loaded(&self) -> bool {
+        *self.shared.generation.borrow() > 0
+    }
+
     /// Counts [`TableSource::store`] calls; changes after the pointer did.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.generation.subscribe()

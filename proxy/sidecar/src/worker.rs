@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use weft_decide::OutlierConfig;
 
 use crate::data_plane::{Listeners, Sources};
-use crate::inbound::{Inbound, LocalEndpoint};
+use crate::inbound::Inbound;
+use crate::local::LocalEndpoint;
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, OutboundParts};
 use crate::relay::RelayConnector;
@@ -39,7 +40,7 @@ pub(crate) struct WorkerParts {
 
 /// After an accept failed for want of something (descriptors, memory), wait this
 /// long for it to be freed instead of spinning.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts the thread. It ends once drained, or cut.
 pub(crate) fn spawn(parts: WorkerParts) -> io::Result<JoinHandle<()>> {

@@ -101,6 +101,15 @@ impl Framing {
         Ok(())
     }
 
+    /// Whether a head began and did not end yet.
+    pub(crate) fn is_in_head(&self) -> bool {
+        match self.state {
+            State::Fields => true,
+            State::RequestLine => !self.line.start.is_empty(),
+            _ => false,
+        }
+    }
+
     fn skip<'b>(
         &mut self,
         bytes: &'b [u8],

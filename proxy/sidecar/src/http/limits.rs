@@ -11,8 +11,8 @@ use super::LocalExec;
 const FIELDS_MAX: usize = 100;
 /// Longest head, bytes; longer is 431. Also the most that is read ahead of a slow reader.
 const HEAD_MAX: usize = 60 << 10;
-/// Longest time from a connection's readiness to a whole head. Shorter frees
-/// connections of slow clients sooner.
+/// Longest time for a head, and for a peer's handshake. Shorter frees connections of
+/// slow clients sooner.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most concurrent requests a peer may have on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -32,8 +32,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn server_h1() -> server::conn::http1::Builder {
     let mut builder = server::conn::http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
         .max_buf_size(HEAD_MAX);

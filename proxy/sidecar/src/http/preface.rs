@@ -3,8 +3,10 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use crate::stream::Stream;
 
@@ -19,16 +21,23 @@ pub(crate) enum Spoken {
 }
 
 /// Reads as many bytes as it takes to tell; the stream returned yields them again.
-pub(crate) async fn detect<S: Stream>(mut inner: S) -> io::Result<(Spoken, Rewound<S>)> {
+/// Waits for the first byte as long as it takes, for the rest at most `rest_max`.
+pub(crate) async fn detect<S: Stream>(
+    mut inner: S,
+    rest_max: Duration,
+) -> io::Result<(Spoken, Rewound<S>)> {
     let mut seen = [0; PREFACE.len()];
-    let mut len = 0;
-    while len < PREFACE.len() && seen[..len] == PREFACE[..len] {
-        let read = inner.read(&mut seen[len..]).await?;
-        if read == 0 {
-            break;
+    let mut len = inner.read(&mut seen).await?;
+    let rest = async {
+        while len > 0 && len < PREFACE.len() && seen[..len] == PREFACE[..len] {
+            match inner.read(&mut seen[len..]).await? {
+                0 => break,
+                read => len += read,
+            }
         }
-        len += read;
-    }
+        io::Result::Ok(())
+    };
+    timeout(rest_max, rest).await??;
     let spoken = if seen == *PREFACE {
         Spoken::Http2
     } else {

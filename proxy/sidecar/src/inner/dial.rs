@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use weft_decide::{EndpointView, Locality, Reason};
 use weft_model::EndpointId;
 
-use super::{Identities, InnerStream};
+use super::{Identities, InnerStream, Protocol};
 use crate::stream::BoxStream;
 
 /// An endpoint in another cluster, as a relay needs it.
@@ -75,7 +75,7 @@ impl Dialer {
         &self,
         view: &EndpointView,
         port: NonZeroU16,
-        alpn: &'static [u8],
+        protocol: Protocol,
     ) -> Result<InnerStream, Reason> {
         let setup = async {
             let stream = match (&view.locality, view.endpoint.address) {
@@ -92,7 +92,7 @@ impl Dialer {
                 }
             };
             self.identities
-                .connect(stream, &view.endpoint.identity, alpn)
+                .connect(stream, &view.endpoint.identity, protocol)
                 .await
         };
         timeout(SETUP_MAX, setup)

@@ -15,10 +15,33 @@ use weft_model::SpiffeId;
 
 use crate::stream::BoxStream;
 
-/// HTTP/2 between sidecars.
-pub(crate) const ALPN_H2: &[u8] = b"weft-h2";
-/// One opaque connection.
-pub(crate) const ALPN_TCP: &[u8] = b"weft-tcp";
+/// What an inner connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Protocol {
+    /// HTTP/2 between sidecars.
+    H2,
+    /// One opaque connection.
+    Tcp,
+}
+
+impl Protocol {
+    const ALL: [Self; 2] = [Self::H2, Self::Tcp];
+
+    /// Its ALPN token (RFC 7301).
+    fn token(self) -> &'static [u8] {
+        match self {
+            Self::H2 => b"weft-h2",
+            Self::Tcp => b"weft-tcp",
+        }
+    }
+
+    /// The protocol that the handshake chose.
+    pub(crate) fn of(token: Option<&[u8]>) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| Some(p.token()) == token)
+    }
+}
+
+type ByPeer = HashMap<(SpiffeId, Protocol), Arc<ClientConfig>>;
 
 /// An inner connection as its client has it.
 pub(crate) type InnerStream = client::TlsStream<BoxStream>;
@@ -29,7 +52,7 @@ pub(crate) struct Identities {
     svid: SvidSource,
     bundles: BundleSource,
     // Building a configuration costs more than a lookup; sources inside are hot-swapped.
-    clients: RefCell<HashMap<(SpiffeId, &'static [u8]), Arc<ClientConfig>>>,
+    clients: RefCell<ByPeer>,
 }
 
 /// Peers remembered: more than any one worker talks to at a time in practice.
@@ -52,7 +75,7 @@ impl Identities {
             &self.svid,
             &self.bundles,
             ClientAuth::Required(rule),
-            &[ALPN_H2, ALPN_TCP],
+            &Protocol::ALL.map(Protocol::token),
         )
     }
 
@@ -66,9 +89,9 @@ impl Identities {
         &self,
         stream: BoxStream,
         peer: &SpiffeId,
-        alpn: &'static [u8],
+        protocol: Protocol,
     ) -> Result<InnerStream, Reason> {
-        let config = self.client(peer, alpn);
+        let config = self.client(peer, protocol);
         let tls = TlsConnector::from(config)
             .connect(server_name(), stream)
             .await
@@ -77,15 +100,15 @@ impl Identities {
                 tracing::debug!(%peer, %error, reason = reason.label(), "inner handshake failed");
                 reason
             })?;
-        if tls.get_ref().1.alpn_protocol() != Some(alpn) {
+        if Protocol::of(tls.get_ref().1.alpn_protocol()) != Some(protocol) {
             return Err(Reason::UpstreamProtocol);
         }
         Ok(tls)
     }
 
-    fn client(&self, peer: &SpiffeId, alpn: &'static [u8]) -> Arc<ClientConfig> {
+    fn client(&self, peer: &SpiffeId, protocol: Protocol) -> Arc<ClientConfig> {
         let mut clients = self.clients.borrow_mut();
-        let key = (peer.clone(), alpn);
+        let key = (peer.clone(), protocol);
         if let Some(config) = clients.get(&key) {
             return Arc::clone(config);
         }
@@ -93,7 +116,7 @@ impl Identities {
             clients.clear();
         }
         let rule = PeerRule::Exactly([peer.clone()].into());
-        let config = client_config(&self.svid, &self.bundles, rule, &[alpn]);
+        let config = client_config(&self.svid, &self.bundles, rule, &[protocol.token()]);
         clients.insert(key, Arc::clone(&config));
         config
     }

@@ -10,13 +10,13 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 use weft_decide::{Outcome, Reason, RequestHead, Scope, find};
 use weft_model::ServiceKey;
 
+use super::attempts::Attempts;
 use super::flight::Flight;
 use super::tcp::Opened;
-use super::{ATTEMPTS_MAX, Chosen, Outbound, Shared, blame};
+use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
     Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status, is_grpc,
     refuse, serve_h1, serve_h2, strip_hop_by_hop,
@@ -45,8 +45,12 @@ impl Outbound {
     /// knowledge, until it ends. Requests go where `hint` says, or else where
     /// their host says; `CONNECT` opens a tunnel.
     pub async fn serve_http(&self, client: impl Stream + 'static, hint: Option<Hint>) {
-        let Ok(Ok((spoken, client))) = timeout(HEAD_TIMEOUT, detect(client)).await else {
-            return;
+        let (spoken, client) = tokio::select! {
+            detected = detect(client, HEAD_TIMEOUT) => match detected {
+                Ok(detected) => detected,
+                Err(error) => return tracing::debug!(%error, "client left before a request"),
+            },
+            () = self.shared.drain.cancelled() => return,
         };
         let tunnel = Rc::new(RefCell::new(None));
         let handler = {
@@ -61,8 +65,12 @@ impl Outbound {
         match spoken {
             Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
             Spoken::Http1 => {
-                let Some(mut client) =
-                    serve_h1(Strict::new(client), handler, &self.shared.drain).await
+                let Some(mut client) = serve_h1(
+                    Strict::new(client, HEAD_TIMEOUT),
+                    handler,
+                    &self.shared.drain,
+                )
+                .await
                 else {
                     return;
                 };
@@ -122,7 +130,7 @@ impl Shared {
             path: "",
             port_default: HTTPS_PORT,
         })?;
-        let opened = self.open(&chosen).await?;
+        let opened = self.open(chosen).await?;
         tunnel.replace(Some(opened));
         Ok(Response::new(Body::empty()))
     }
@@ -152,7 +160,7 @@ impl Shared {
             return Err(Reason::NotSupported);
         }
         let outgoing = Outgoing::new(request, &authority, &mut self.rng.borrow_mut())?;
-        self.send(&chosen, outgoing).await
+        self.send(chosen, outgoing).await
     }
 
     fn choose(&self, head: &RequestHead<'_>) -> Result<Chosen, Reason> {
@@ -170,34 +178,30 @@ impl Shared {
     /// repeat and the budget allows it.
     async fn send(
         self: &Rc<Self>,
-        chosen: &Chosen,
+        mut chosen: Chosen,
         mut outgoing: Outgoing,
     ) -> Result<Response<Body>, Reason> {
         self.requested(chosen.service.key());
-        let mut tried = Vec::new();
-        let mut last = None;
-        while tried.len() < ATTEMPTS_MAX {
-            let view = match self.pick(chosen, &tried) {
-                Ok(view) => view,
-                Err(reason) => return Err(last.unwrap_or(reason)),
-            };
-            tried.push(view.endpoint.id);
-            let flight = Flight::start(self, chosen, view);
+        let mut attempts = Attempts::default();
+        loop {
+            let view = attempts.next(self, &mut chosen)?;
+            let flight = Flight::start(self, &chosen, view);
             let lease = match self.pool.lease(&flight.view, chosen.port).await {
                 Ok(lease) => lease,
                 Err(reason) => {
+                    attempts.unreached(&flight, reason);
                     flight.end(blame(reason));
-                    last = Some(reason);
                     continue;
                 }
             };
             let mut send = lease.send;
-            let request = outgoing.take(&self.target(chosen, &flight));
+            let request = outgoing.take(&self.target(&chosen, &flight));
             let error = match send.try_send_request(request).await {
-                Ok(response) => return Ok(self.accept(chosen, flight, lease.place, response)),
+                Ok(response) => return Ok(self.accept(&chosen, flight, lease.place, response)),
                 Err(error) => error,
             };
             let reason = outgoing.take_back(error);
+            attempts.cut(&flight, reason);
             flight.end(blame(reason));
             if !outgoing.is_whole() {
                 if !outgoing.can_repeat() || !self.may_retry(chosen.service.key()) {
@@ -206,9 +210,7 @@ impl Shared {
                 self.recorder.retried();
                 outgoing.repeat();
             }
-            last = Some(reason);
         }
-        Err(last.unwrap_or(Reason::NoEndpoints))
     }
 
     fn target(&self, chosen: &Chosen, flight: &Flight) -> Target {

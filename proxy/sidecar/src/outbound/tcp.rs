@@ -7,9 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_decide::{Outcome, Reason, Scope};
 use weft_model::ServiceKey;
 
+use super::attempts::Attempts;
 use super::flight::Flight;
-use super::{ATTEMPTS_MAX, Chosen, Hint, Outbound, Shared, blame};
-use crate::inner::{ALPN_TCP, InnerStream, Target};
+use super::{Chosen, Hint, Outbound, Shared, blame};
+use crate::inner::{InnerStream, Protocol, Target};
 use crate::metrics::{Labels, Reporter};
 use crate::pipe::pipe;
 use crate::stream::Stream;
@@ -38,7 +39,7 @@ impl Outbound {
     /// The same for the part of a service that `to` says.
     pub async fn serve_tcp_to(&self, mut client: impl Stream, to: &Hint) {
         let opened = match self.shared.choose_service(to) {
-            Ok(chosen) => self.shared.open(&chosen).await,
+            Ok(chosen) => self.shared.open(chosen).await,
             Err(reason) => Err(reason),
         };
         match opened {
@@ -55,20 +56,15 @@ impl Outbound {
 
 impl Shared {
     /// Connects to an endpoint, trying others while none accepted.
-    pub(super) async fn open(self: &Rc<Self>, chosen: &Chosen) -> Result<Opened, Reason> {
-        let mut tried = Vec::new();
-        let mut last = None;
-        while tried.len() < ATTEMPTS_MAX {
-            let view = match self.pick(chosen, &tried) {
-                Ok(view) => view,
-                Err(reason) => return Err(last.unwrap_or(reason)),
-            };
-            tried.push(view.endpoint.id);
-            let mut flight = Flight::start(self, chosen, view);
-            match self.connect(chosen, &flight).await {
+    pub(super) async fn open(self: &Rc<Self>, mut chosen: Chosen) -> Result<Opened, Reason> {
+        let mut attempts = Attempts::default();
+        loop {
+            let view = attempts.next(self, &mut chosen)?;
+            let mut flight = Flight::start(self, &chosen, view);
+            match self.connect(&chosen, &flight).await {
                 Ok(stream) => {
                     flight.answered();
-                    let labels = self.connection_labels(chosen, &flight);
+                    let labels = self.connection_labels(&chosen, &flight);
                     self.recorder.connection_opened(labels.clone());
                     return Ok(Opened {
                         stream,
@@ -77,12 +73,11 @@ impl Shared {
                     });
                 }
                 Err(reason) => {
+                    attempts.unreached(&flight, reason);
                     flight.end(blame(reason));
-                    last = Some(reason);
                 }
             }
         }
-        Err(last.unwrap_or(Reason::NoEndpoints))
     }
 
     async fn connect(&self, chosen: &Chosen, flight: &Flight) -> Result<InnerStream, Reason> {
@@ -93,7 +88,7 @@ impl Shared {
         };
         let mut stream = self
             .dialer
-            .dial(&flight.view, chosen.port, ALPN_TCP)
+            .dial(&flight.view, chosen.port, Protocol::Tcp)
             .await?;
         stream
             .write_all(&target.to_frame())

@@ -1,12 +1,15 @@
 //! Requests and answers pass through two sidecars unchanged but for what must change.
 
+use std::convert::Infallible;
+
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::stream;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use std::convert::Infallible;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::app;
 use crate::client::{HOST, call, connect, get, header, raw, request, text};
@@ -184,4 +187,27 @@ async fn a_refusal_says_what_why_and_next() {
     let response = get(client.addresses.outbound).await;
     assert_eq!(response.status(), 503);
     assert_eq!(header(&response, "x-weft-response-flags"), "UH");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_gets_it() {
+    let (_world, client, _server) = pair().await;
+    let mut stream = TcpStream::connect(client.addresses.outbound).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 4\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    within("100", stream.read_exact(&mut interim))
+        .await
+        .unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"eggs").await.unwrap();
+    let mut answer = String::new();
+    within("the answer", stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\neggs"), "{answer}");
+    assert!(!answer.contains("x-saw-expect"), "{answer}");
 }

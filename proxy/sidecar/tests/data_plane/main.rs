@@ -1,11 +1,18 @@
 //! The data plane on loopback: real sidecars' workers, static tables, test
 //! authorities. Waits are on levels with a deadline, never on time alone.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may panic anywhere in this crate"
+)]
+
+mod admin;
 mod app;
 mod client;
 mod drain;
 mod forward;
 mod framing;
+mod grpc;
 mod identity;
 mod relay;
 mod resilience;

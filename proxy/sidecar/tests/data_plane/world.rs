@@ -16,7 +16,7 @@ use weft_model::{
     TransportProtocol, WallTime,
 };
 use weft_proxy::{
-    Addresses, Config, DataPlane, LocalEndpoint, Metrics, RelaySessions, Sources, TableSource,
+    Addresses, Config, LocalEndpoint, Metrics, RelaySessions, Sidecar, Sources, TableSource,
 };
 
 /// Longest wait for anything that must happen.
@@ -55,7 +55,7 @@ pub(crate) struct World {
 
 /// One sidecar.
 pub(crate) struct Side {
-    pub(crate) plane: DataPlane,
+    pub(crate) sidecar: Sidecar,
     pub(crate) addresses: Addresses,
     pub(crate) tables: TableSource,
     pub(crate) relays: RelaySessions,
@@ -127,10 +127,10 @@ impl World {
             bundles: fixture::bundles(&[&self.eu, &self.us]),
         };
         let metrics = Metrics::new().unwrap();
-        let plane = DataPlane::start(&config, Arc::clone(&endpoints), &sources, &metrics).unwrap();
+        let sidecar = Sidecar::start(&config, Arc::clone(&endpoints), &sources, &metrics).unwrap();
         Side {
-            addresses: plane.addresses().clone(),
-            plane,
+            addresses: sidecar.addresses().clone(),
+            sidecar,
             tables: sources.tables,
             relays: sources.relays,
             metrics,

@@ -1,0 +1,62 @@
+//! Which endpoints one request or connection has tried, and which is next.
+
+use std::sync::Arc;
+
+use weft_decide::{EndpointView, Reason};
+use weft_model::EndpointId;
+
+use super::flight::Flight;
+use super::{Chosen, Shared};
+
+/// Endpoints tried before the client hears of the failure.
+const ATTEMPTS_MAX: usize = 3;
+
+/// The attempts so far.
+#[derive(Default)]
+pub(super) struct Attempts {
+    count: usize,
+    tried: Vec<EndpointId>,
+    /// The last endpoint was reached, and then its connection broke: a fresh
+    /// connection to it may do, if there is no other endpoint.
+    was_cut: bool,
+    last: Option<Reason>,
+}
+
+impl Attempts {
+    /// The next endpoint, from the table as it is by then.
+    pub(super) fn next(
+        &mut self,
+        shared: &Shared,
+        chosen: &mut Chosen,
+    ) -> Result<Arc<EndpointView>, Reason> {
+        if self.count >= ATTEMPTS_MAX {
+            return Err(self.last.unwrap_or(Reason::NoEndpoints));
+        }
+        if self.count > 0 {
+            shared.refresh(chosen);
+        }
+        self.count += 1;
+        let mut picked = shared.pick(chosen, &self.tried);
+        if picked.is_err() && self.was_cut {
+            picked = shared.pick(chosen, &[]);
+        }
+        picked.map_err(|reason| self.last.unwrap_or(reason))
+    }
+
+    /// The endpoint could not be reached.
+    pub(super) fn unreached(&mut self, flight: &Flight, reason: Reason) {
+        self.failed(flight, reason);
+        self.was_cut = false;
+    }
+
+    /// The endpoint's connection broke.
+    pub(super) fn cut(&mut self, flight: &Flight, reason: Reason) {
+        self.failed(flight, reason);
+        self.was_cut = true;
+    }
+
+    fn failed(&mut self, flight: &Flight, reason: Reason) {
+        self.tried.push(flight.view.endpoint.id);
+        self.last = Some(reason);
+    }
+}
