@@ -175,13 +175,8 @@ fn listen(
     address: SocketAddr,
     workers: usize,
 ) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    sys::probe_tcp(address)?;
-    let first = sys::shared_tcp(address, BACKLOG)?;
-    let address = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..workers {
-        listeners.push(sys::shared_tcp(address, BACKLOG)?);
-    }
+    let listeners = sys::tcp_group(address, workers, BACKLOG)?;
+    let address = listeners[0].local_addr()?;
     Ok((address, listeners))
 }
 

@@ -15,43 +15,59 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Fails if another process holds the UDP port. Sockets that share a port would
-/// join another gateway's group and take its datagrams rather than fail.
-pub(crate) fn probe_udp(address: SocketAddr) -> io::Result<()> {
-    std::net::UdpSocket::bind(address).map(drop)
+/// Opens UDP sockets that share one port, in the order in which [`steer`] counts
+/// them. Fails if another process holds the port.
+pub(crate) fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::UdpSocket>> {
+    let sockets = group(address, count, Type::DGRAM, Protocol::UDP)?;
+    Ok(sockets.into_iter().map(Into::into).collect())
 }
 
-/// Fails if another process listens on the TCP port; see [`probe_udp`].
-pub(crate) fn probe_tcp(address: SocketAddr) -> io::Result<()> {
-    std::net::TcpListener::bind(address).map(drop)
+/// Opens listening TCP sockets that share one port; the kernel spreads
+/// connections over them. Fails if another process listens there.
+pub(crate) fn tcp_group(
+    address: SocketAddr,
+    count: usize,
+    backlog: i32,
+) -> io::Result<Vec<std::net::TcpListener>> {
+    let sockets = group(address, count, Type::STREAM, Protocol::TCP)?;
+    for socket in &sockets {
+        socket.listen(backlog)?;
+    }
+    Ok(sockets.into_iter().map(Into::into).collect())
 }
 
-/// Opens a UDP socket that shares its port with its siblings, in the order of
-/// their creation: the place in that order is what [`steer`] returns.
-pub(crate) fn shared_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM.nonblocking().cloexec(),
-        Some(Protocol::UDP),
-    )?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-/// Opens a listening TCP socket that shares its port with its siblings; the
-/// kernel spreads connections over them.
-pub(crate) fn shared_tcp(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
+/// Binds `count` sockets to one port.
+///
+/// The first one binds alone and only then agrees to share: one that shares from
+/// the start would join the group of another gateway on this machine, and take
+/// half of its datagrams, where it should fail.
+fn group(
+    address: SocketAddr,
+    count: usize,
+    kind: Type,
+    protocol: Protocol,
+) -> io::Result<Vec<Socket>> {
+    let open = || {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, kind.nonblocking().cloexec(), Some(protocol))?;
+        if protocol == Protocol::TCP {
+            // Connections of an earlier process that still linger are no obstacle.
+            socket.set_reuse_address(true)?;
+        }
+        io::Result::Ok(socket)
+    };
+    let first = open()?;
+    first.bind(&address.into())?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets[0].set_reuse_port(true)?;
+        let next = open()?;
+        next.set_reuse_port(true)?;
+        next.bind(&address)?;
+        sockets.push(next);
+    }
+    Ok(sockets)
 }
 
 /// Raises a socket's buffers towards `bytes`: beyond the system's limit where
@@ -149,7 +165,7 @@ mod tests {
     /// socket that the byte names.
     #[test]
     fn datagrams_reach_the_socket_their_id_names() {
-        for group in [1_usize, 2, 3, 4] {
+        for group in [2_usize, 3, 4] {
             let sockets = bind_group(group);
             let to = sockets[0].local_addr().unwrap();
             // One sender per datagram would spread by hash; a single one shows steering.
@@ -176,11 +192,20 @@ mod tests {
         assert_eq!(sockets[0].recv(&mut [0; 8]).unwrap(), 3);
     }
 
+    #[test]
+    fn a_port_in_use_is_not_joined() {
+        for count in [1, 3] {
+            let udp = udp_group("127.0.0.1:0".parse().unwrap(), count).unwrap();
+            let again = udp_group(udp[0].local_addr().unwrap(), 2);
+            assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            let tcp = tcp_group("127.0.0.1:0".parse().unwrap(), count, 8).unwrap();
+            let again = tcp_group(tcp[0].local_addr().unwrap(), 2, 8);
+            assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+
     fn bind_group(group: usize) -> Vec<UdpSocket> {
-        let first = shared_udp("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = first.local_addr().unwrap();
-        let mut sockets = vec![first];
-        sockets.extend((1..group).map(|_| shared_udp(address).unwrap()));
+        let sockets = udp_group("127.0.0.1:0".parse().unwrap(), group).unwrap();
         steer(&sockets[0], group as u32).unwrap();
         for socket in &sockets {
             socket.set_nonblocking(false).unwrap();

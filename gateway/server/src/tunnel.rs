@@ -216,14 +216,28 @@ impl Tunnels {
         if question.len() > CALL_MAX {
             return Err(CallError::TooLong(question.len()));
         }
-        let control = self.control(node).ok_or(OpenError::NoPath)?;
         let asked = async {
-            let stream = control.link.open(&call::header(method)).await?;
+            let stream = self.open_call(node, method).await?;
             call::ask(stream, question).await
         };
         timeout_at(deadline.into(), asked)
             .await
             .unwrap_or(Err(CallError::Deadline))
+    }
+
+    /// Opens a call on the control connection, and on its successor if the first just closed.
+    async fn open_call(&self, node: NodeId, method: &str) -> Result<PeerStream, OpenError> {
+        let header = call::header(method);
+        let first = self.control(node).ok_or(OpenError::NoPath)?;
+        match first.link.open(&header).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => match self.control(node) {
+                Some(next) if next.link.sequence != first.link.sequence => {
+                    next.link.open(&header).await
+                }
+                _ => Err(error),
+            },
+        }
     }
 
     /// Sends Raft messages to `node`. Never waits: what a slow or absent peer
@@ -260,7 +274,7 @@ impl Tunnels {
             .iter()
             .map(|link| Candidate {
                 fit: is_fit(link),
-                rtt: link.connection.rtt(),
+                rtt: link.connection.min_rtt(),
             })
             .collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -303,6 +317,11 @@ impl Tunnels {
     /// Resolves when [`Tunnels::drain`] begins.
     pub async fn draining(&self) {
         self.shared.draining.cancelled().await;
+    }
+
+    /// Resolves once [`Tunnels::drain`] has closed everything.
+    pub async fn stopped(&self) {
+        self.shared.stop.cancelled().await;
     }
 
     /// Ends the tunnels: refuses new connections, tells the peers, lets relayed
@@ -394,13 +413,7 @@ fn bind_group(
     workers: usize,
     buffer: usize,
 ) -> io::Result<Vec<std::net::UdpSocket>> {
-    sys::probe_udp(bind)?;
-    let first = sys::shared_udp(bind)?;
-    let address = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..workers {
-        sockets.push(sys::shared_udp(address)?);
-    }
+    let sockets = sys::udp_group(bind, workers)?;
     for socket in &sockets {
         sys::raise_buffers(socket, buffer);
     }

@@ -17,7 +17,12 @@ use crate::tunnel::{IncomingRelay, PeerStream};
 
 /// Takes the relay streams of `worker`'s connections, on that worker.
 pub(super) async fn accept(relay: Arc<Relay>, mut streams: mpsc::Receiver<IncomingRelay>) {
-    while let Some(stream) = streams.recv().await {
+    loop {
+        let stream = tokio::select! {
+            () = relay.tunnels.stopped() => return,
+            stream = streams.recv() => stream,
+        };
+        let Some(stream) = stream else { return };
         spawn_local(serve(Arc::clone(&relay), stream));
     }
 }
@@ -42,10 +47,10 @@ async fn serve(relay: Arc<Relay>, incoming: IncomingRelay) {
             return;
         }
     };
+    let _open = relay.metrics.opened();
     if send.write_all(&[CONNECTED]).await.is_err() {
         return;
     }
-    let _open = relay.metrics.opened();
     let stream = PeerStream { send, recv, hold };
     if let Err(error) = pump(tcp, stream, relay.idle, &relay.metrics).await {
         tracing::debug!(%peer, %error, "a relayed connection was cut");

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) struct Candidate {
     /// It has been heard from lately and its peer takes new streams.
     pub(super) fit: bool,
+    /// The least seen. The smoothed one rises with the load that a choice puts on
+    /// a path, and choices that follow it swing from one path to the other.
     pub(super) rtt: Duration,
 }
 

@@ -1,9 +1,10 @@
 //! Dialling: one task for each connection that this side should hold.
 //!
 //! A task sleeps while its connection is up and heard from. When there is none,
-//! or its path has gone silent, dials are started one beside the other, since a
-//! single handshake's retransmissions back off just as those of a connection do;
-//! the first that is answered is kept. If the silent connection speaks again
+//! or its path has gone silent, it dials. A dial that is refused is repeated after
+//! a pause; beside one that stays unanswered another is started, since the
+//! retransmissions of a single handshake back off just as those of a connection
+//! do. The first that is answered is kept. If the silent connection speaks again
 //! meanwhile, the dials are dropped.
 
 use std::collections::BTreeMap;
@@ -150,11 +151,14 @@ impl Dialler {
             tokio::select! {
                 () = sleep_until(next), if may_start => {
                     attempts.push(self.attempt(target));
-                    next = Instant::now() + backoff.next();
+                    next = Instant::now() + ABREAST;
                 }
                 Some(result) = attempts.next() => match result {
                     Ok(established) => return Some(established),
-                    Err(error) => self.failed(&error),
+                    Err(error) => {
+                        self.failed(&error);
+                        next = next.min(Instant::now() + backoff.next());
+                    }
                 },
                 _ = peers.changed() => {
                     backoff = Backoff::new();
@@ -239,11 +243,14 @@ impl Backoff {
 }
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-/// A healed path is noticed within this time.
+/// A refused peer is admitted within this time of the cause's end.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long a dial may go unanswered before another one is started beside it: a
+/// healed path is noticed within this time, and the longest round trips fit in.
+const ABREAST: Duration = Duration::from_millis(1500);
 /// Leaves room for a handshake and a hello over the longest path, with losses.
 const ATTEMPT: Duration = Duration::from_secs(6);
-/// With the pauses at their longest, this many attempts overlap.
+/// As many as overlap when none is answered.
 const ATTEMPTS_MAX: usize = 4;
 /// How often the silence of a connection is measured.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

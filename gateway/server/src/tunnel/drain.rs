@@ -1,4 +1,8 @@
 //! Ending without cutting: tell the peers, let streams end, then close.
+//!
+//! Two notices travel as calls that the tunnels keep to themselves: that this
+//! gateway drains, and that one connection is retired since another took its
+//! place. The second is answered once the peer's streams on it have ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +11,12 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use quinn::SendStream;
 use tokio::time::{timeout, timeout_at};
-use weft_model::NodeId;
 use weft_proto::peer::RpcStream;
 
 use super::call::{self, Answer};
 use super::close::Close;
 use super::hello::Purpose;
-use super::link::{Hold, Link};
+use super::link::Link;
 use super::shared::Shared;
 
 /// Drains the tunnels: new connections are refused from now on, peers are told
@@ -45,7 +48,7 @@ async fn until_ended(link: &Arc<Link>) {
 /// Tells one peer, and waits briefly for it to have heard.
 async fn notify(link: &Arc<Link>) {
     let told = async {
-        let stream = link.open(&call::header(METHOD)).await?;
+        let stream = link.open(&call::header(DRAIN)).await?;
         call::ask(stream, Bytes::new()).await
     };
     if let Ok(Err(error)) = timeout(NOTICE, told).await {
@@ -72,23 +75,79 @@ async fn close(shared: &Arc<Shared>) {
     let _ = timeout(NOTICE, join_all(idle)).await;
 }
 
-/// Whether a call is a peer's notice that it drains.
-pub(super) fn is_notice(rpc: &RpcStream) -> bool {
-    rpc.method == METHOD
-}
-
-/// Marks the links to `node` so that relayed connections go elsewhere.
-pub(super) fn heed(shared: &Shared, node: NodeId, send: SendStream, hold: Hold) {
-    for link in shared.links.load().of(node) {
-        link.set_draining();
+/// Closes a superseded link once nobody uses it: the peer says when its streams
+/// have ended, and knows from then on not to open more. At most after `patience`.
+pub(super) async fn retire(link: &Arc<Link>, patience: Duration) {
+    let unused = async {
+        if let Ok(stream) = link.open(&call::header(RETIRE)).await {
+            // A peer that cannot answer has lost the connection.
+            let _ = call::ask(stream, Bytes::new()).await;
+        }
+        link.wait_idle().await;
+    };
+    tokio::select! {
+        _ = timeout(patience, unused) => {}
+        _ = link.connection.closed() => {}
     }
-    shared.links.touch();
-    tokio::spawn(async move {
-        // If the peer is gone already, nothing is lost.
-        let _ = Answer::new(send, hold).send(Bytes::new()).await;
-    });
+    Close::Superseded.apply(&link.connection);
 }
 
-const METHOD: &str = "weft.tunnel/drain";
+/// A call that is not for the users of the tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The peer takes no new relayed connections.
+    Drains,
+    /// The peer will close the link that this comes on.
+    Retires,
+}
+
+impl Notice {
+    pub(super) fn of(rpc: &RpcStream) -> Option<Self> {
+        match rpc.method.as_str() {
+            DRAIN => Some(Self::Drains),
+            RETIRE => Some(Self::Retires),
+            _ => None,
+        }
+    }
+
+    /// Heeds the notice that came on `link`, and answers it.
+    pub(super) async fn heed(self, shared: &Shared, link: &Arc<Link>, send: SendStream) {
+        match self {
+            Self::Drains => {
+                for link in shared.links.load().of(link.origin.node) {
+                    link.set_draining();
+                }
+                shared.links.touch();
+            }
+            Self::Retires => {
+                link.retire();
+                shared.links.touch();
+                unused(shared, link).await;
+            }
+        }
+        // If the peer is gone already, nothing is lost.
+        let _ = Answer::new(send, link.hold()).send(Bytes::new()).await;
+    }
+}
+
+/// Resolves once another link is used in place of `link`, and its streams have ended.
+async fn unused(shared: &Shared, link: &Arc<Link>) {
+    let mut links = shared.links.subscribe();
+    let is_used = || {
+        let links = shared.links.load();
+        links
+            .control(shared.node, link.origin.node)
+            .is_some_and(|used| used.sequence == link.sequence)
+    };
+    while is_used() && link.is_alive() {
+        if links.changed().await.is_err() {
+            return;
+        }
+    }
+    link.wait_idle().await;
+}
+
+const DRAIN: &str = "weft.tunnel/drain";
+const RETIRE: &str = "weft.tunnel/retire";
 /// How long the peers have to take notice.
 const NOTICE: Duration = Duration::from_secs(1);

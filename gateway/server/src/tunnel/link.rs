@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 use weft_model::{ClusterName, NodeId, SpiffeId};
 use weft_proto::peer::StreamHeader;
 
-use super::close::Close;
 use super::config::SILENCE;
 use super::frame;
 use super::hello::Purpose;
@@ -41,6 +40,7 @@ pub(super) struct Link {
     pub(super) sequence: u64,
     pub(super) connection: Connection,
     draining: AtomicBool,
+    retired: AtomicBool,
     open: AtomicUsize,
     idle: Notify,
     heard: Mutex<Heard>,
@@ -59,6 +59,7 @@ impl Link {
             origin,
             sequence,
             draining: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             idle: Notify::new(),
             heard: Mutex::new(Heard {
@@ -97,6 +98,15 @@ impl Link {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// The dialler has another link for the same purpose and is about to close this one.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     /// Counts a stream for as long as the returned value lives.
     pub(super) fn hold(self: &Arc<Self>) -> Hold {
         self.open.fetch_add(1, Ordering::AcqRel);
@@ -117,16 +127,6 @@ impl Link {
             }
             idle.await;
         }
-    }
-
-    /// Waits until no stream is held, at most `patience`, then closes for `reason`.
-    pub(super) async fn close_when_idle(&self, reason: Close, patience: Duration) {
-        tokio::select! {
-            () = self.wait_idle() => {}
-            () = tokio::time::sleep(patience) => {}
-            _ = self.connection.closed() => {}
-        }
-        reason.apply(&self.connection);
     }
 
     /// Opens a stream both ways and writes its header.

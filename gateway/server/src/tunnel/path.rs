@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weft_model::{ClusterName, GatewayName, NodeId};
 
-use super::close::Close;
+use super::drain;
 use super::hello::Purpose;
 use super::link::Link;
 use super::peer::PeerTarget;
@@ -110,13 +110,11 @@ impl Observer {
             }
             let link = Arc::clone(link);
             tokio::spawn(async move {
-                // The peer may have opened a stream before it knew of the successor.
-                tokio::time::sleep(SETTLE + 2 * link.connection.rtt()).await;
                 let patience = match link.origin.purpose {
                     Purpose::Control => CONTROL_PATIENCE,
                     Purpose::Data => DATA_PATIENCE,
                 };
-                link.close_when_idle(Close::Superseded, patience).await;
+                drain::retire(&link, patience).await;
             });
         }
     }
@@ -212,8 +210,6 @@ fn state_of(link: &Link, now: Instant) -> PathState {
 
 /// How often counts and silence are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// A superseded link is left open this long, and two round trips, before it may close.
-const SETTLE: Duration = Duration::from_millis(100);
 /// How long calls and catalog streams on a superseded control link may go on.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long relayed connections on a superseded data link may go on; its idle

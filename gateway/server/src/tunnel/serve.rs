@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use weft_proto::peer::StreamHeader;
 use weft_proto::peer::stream_header::Kind;
 
-use super::drain;
+use super::drain::Notice;
 use super::frame;
 use super::hello::Purpose;
 use super::incoming::{IncomingRelay, IncomingStream};
@@ -78,8 +78,12 @@ impl Accepted {
                 // If nobody takes relays, the stream ends without a status byte.
                 let _ = self.shared.relays[self.worker].send(relay).await;
             }
-            (Purpose::Control, Some(Kind::Rpc(rpc)), Some(send)) if drain::is_notice(&rpc) => {
-                drain::heed(&self.shared, self.link.origin.node, send, hold);
+            (_, Some(Kind::Rpc(rpc)), Some(send)) if Notice::of(&rpc).is_some() => {
+                // Itself it does not keep the link in use.
+                drop(hold);
+                if let Some(notice) = Notice::of(&rpc) {
+                    notice.heed(&self.shared, &self.link, send).await;
+                }
             }
             (Purpose::Control, Some(kind @ Kind::Raft(_)), None) => {
                 self.hand_on(kind, None, recv, hold).await;

@@ -36,8 +36,10 @@ impl Snapshot {
     /// those the latest.
     pub(super) fn control(&self, own: NodeId, node: NodeId) -> Option<&Arc<Link>> {
         let favoured = favoured_dialler(own, node);
-        self.controls(node)
-            .max_by_key(|link| (link.origin.dialled == favoured, link.sequence))
+        self.controls(node).max_by_key(|link| {
+            let favoured = link.origin.dialled == favoured;
+            (!link.is_retired(), favoured, link.sequence)
+        })
     }
 
     /// All control links that are up.

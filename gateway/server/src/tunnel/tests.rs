@@ -4,13 +4,14 @@ mod calls;
 mod hostile;
 mod meeting;
 mod membership;
+mod nonsense;
 mod outage;
 mod spread;
 
 use std::collections::BTreeSet;
 
 use quinn::Connection;
-use weft_model::NodeId;
+use weft_model::{ClusterName, NodeId};
 
 use super::hello::{self, Hello, HelloError, Purpose};
 use super::tls::{SERVER_NAME, Tls};
@@ -58,4 +59,17 @@ fn tls(gateway: &Gateway) -> Tls {
         gateway.bundles.clone(),
         tuning.transport(),
     )
+}
+
+impl super::Tunnels {
+    /// The sequences of the live data connections to a cluster.
+    pub(crate) fn data_links(&self, cluster: &ClusterName) -> BTreeSet<u64> {
+        let links = self.shared.links.load();
+        links
+            .iter()
+            .filter(|link| link.origin.purpose == Purpose::Data && link.is_alive())
+            .filter(|link| link.origin.cluster == *cluster)
+            .map(|link| link.sequence)
+            .collect()
+    }
 }

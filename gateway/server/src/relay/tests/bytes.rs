@@ -22,7 +22,7 @@ async fn a_slow_reader_holds_the_writer_back_and_loses_nothing() {
         let writing = tokio::spawn(write_pattern(writer, LENGTH));
         // Nobody reads: the relay stops taking once windows and buffers are full.
         let taken = until_still(|| relay.metrics().bytes_out() - before).await;
-        assert!((1 << 20..16 << 20).contains(&taken), "{taken} bytes held");
+        assert!(taken < 16 << 20, "{taken} bytes held");
         within("the pattern", read_pattern(reader, LENGTH)).await;
         within("the writer's end", writing).await.unwrap();
     }

@@ -10,12 +10,17 @@ use weft_identity::fixture;
 use super::bytes::exchange;
 use super::{Federation, Limits, Server, relay};
 use crate::relay::Reason;
-use crate::testing::{Gateway, PATIENCE, World, eventually, gateway_id, now, within};
+use crate::testing::{Gateway, World, eventually, gateway_id, now, within};
 use crate::tunnel::PathState;
 
 #[tokio::test]
 async fn rotating_leaves_cuts_none_of_two_hundred_connections() {
     let federation = Federation::with(2, Limits::default()).await;
+    let before = federation
+        .near
+        .tunnels
+        .data_links(&federation.far.target.cluster);
+    assert_eq!(before.len(), 4, "one per worker of each side");
     let port = Server::new().await.echo();
     let (rounds, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let connections = (0..200_u32).map(|number| {
@@ -59,9 +64,11 @@ async fn rotating_leaves_cuts_none_of_two_hundred_connections() {
         tokio::join!(join_all(connections), rotations)
     })
     .await;
-    let connected = |gateway: &Gateway| gateway.tunnels.metrics().connected();
-    // Two data connections each way, and one or two of control: nobody redialled.
-    assert!(connected(&federation.far) <= 6);
+    let after = federation
+        .near
+        .tunnels
+        .data_links(&federation.far.target.cluster);
+    assert!(after.is_superset(&before), "data connections were cut");
 }
 
 fn rotate(world: &World, gateway: &Gateway, cluster: &str) {
@@ -83,7 +90,8 @@ async fn evicting_a_peer_resets_what_it_carried() {
         let read = within("the reset", tcp.read(&mut [0; 16])).await;
         assert!(read.is_err(), "cut, not ended");
     }
-    assert!(evicted.elapsed() < Duration::from_secs(1));
+    // Well before the idle timeout.
+    assert!(evicted.elapsed() < Duration::from_secs(5));
     let port = Server::new().await.echo();
     let refused = federation.connect(port).await;
     assert_eq!(refused.map(drop), Err(Reason::NoPath));
@@ -92,6 +100,9 @@ async fn evicting_a_peer_resets_what_it_carried() {
 #[tokio::test]
 async fn while_one_gateway_drains_another_of_its_cluster_serves() {
     let federation = Federation::new().await;
+    let port = Server::new().await.echo();
+    // Through the only gateway of its cluster, so far.
+    let mut held = vec![federation.connect(port).await.unwrap()];
     let mut other = federation.world.gateway(3, "b", 1);
     let near = &federation.near;
     near.tunnels
@@ -100,20 +111,6 @@ async fn while_one_gateway_drains_another_of_its_cluster_serves() {
     near.until_up(&other, 2).await;
     let other_relay = relay(&mut other, Limits::default());
 
-    let port = Server::new().await.echo();
-    let mut held = Vec::new();
-    let patience = Instant::now() + PATIENCE;
-    // They take turns while they are about as near, which a busy machine may blur.
-    while federation.far_relay.metrics().open() == 0 || other_relay.metrics().open() == 0 {
-        assert!(
-            Instant::now() < patience,
-            "one of the gateways is never chosen"
-        );
-        let tcp = federation.connect(port).await.unwrap();
-        if held.len() < 20 {
-            held.push(tcp);
-        }
-    }
     let draining = federation.far.tunnels.clone();
     let deadline = Instant::now() + Duration::from_secs(60);
     let drained = tokio::spawn(async move { draining.drain(deadline).await });
@@ -122,10 +119,12 @@ async fn while_one_gateway_drains_another_of_its_cluster_serves() {
     })
     .await;
     let at_far = federation.far_relay.metrics().open();
+    assert_eq!(at_far, 1);
     for _ in 0..10 {
         held.push(federation.connect(port).await.unwrap());
     }
     assert_eq!(federation.far_relay.metrics().open(), at_far);
+    assert_eq!(other_relay.metrics().open(), 10);
     for (number, tcp) in (0..).zip(&mut held) {
         exchange(tcp, number, 0).await;
     }

@@ -20,7 +20,7 @@ async fn a_removed_peer_is_cut_at_once() {
     a.tunnels.set_peers(Vec::new());
     within("the control connection's end", control.closed()).await;
     eventually("no connections", || links(&a, b.node()).is_empty()).await;
-    assert!(removed.elapsed() < Duration::from_secs(1));
+    assert!(removed.elapsed() < NO_TIMEOUT);
     // b keeps dialling and is refused; nothing comes back.
     let refused = a.tunnels.metrics().refused.clone();
     let not_a_member = refused.with_label_values(&["NotAMember"]);
@@ -42,7 +42,7 @@ async fn a_removed_bundle_cuts_who_relied_on_it() {
         .replace(fixture::bundles(&rest).current().iter().cloned().collect());
     within("the control connection's end", control.closed()).await;
     eventually("no connections", || links(&a, b.node()).is_empty()).await;
-    assert!(removed.elapsed() < Duration::from_secs(1));
+    assert!(removed.elapsed() < NO_TIMEOUT);
 }
 
 #[tokio::test]
@@ -102,3 +102,6 @@ async fn a_claimed_node_must_match_the_certificate() {
     b.svid.replace(other);
     assert_eq!(refusal(&b, &with, &a, 2).await, Some(Close::WrongIdentity));
 }
+
+/// Well before the idle timeout: what ended was cut.
+const NO_TIMEOUT: Duration = Duration::from_secs(5);
