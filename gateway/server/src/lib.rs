@@ -1,6 +1,7 @@
 //! The gateway process: tunnels, DNS listeners, catalog, identity and admin APIs.
 
 pub mod catalog;
+pub mod dns;
 mod peer;
 pub mod relay;
 pub mod standin;
