@@ -22,6 +22,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Puts a chain (DER, leaf first) to use together with the key that it was asked for with.
 pub type Install = Box<dyn FnOnce(Vec<Vec<u8>>) -> Result<(), ConnectError> + Send>;
 
+/// Makes a new key: its CSR (DER), and what to do with the chain that answers it.
+pub type MakeRequest = Box<dyn Fn() -> Result<(Vec<u8>, Install), ConnectError> + Send + Sync>;
+
 /// What renewal needs of the identity.
 pub struct Renewal {
     /// API addresses (`host:port`) of this cluster's gateways.
@@ -30,8 +33,8 @@ pub struct Renewal {
     pub connect: Connect,
     /// Time until half the present certificate's life is over; zero if it is.
     pub due: Box<dyn Fn() -> Duration + Send + Sync>,
-    /// Makes a new key: its CSR (DER), and what to do with the chain that answers it.
-    pub request: Box<dyn Fn() -> Result<(Vec<u8>, Install), ConnectError> + Send + Sync>,
+    /// Makes a new key and asks for its certificate.
+    pub request: MakeRequest,
 }
 
 impl Renewal {
@@ -149,10 +152,7 @@ mod tests {
         };
         let running = tokio::spawn(renewal.run());
         let patience = Duration::from_secs(10);
-        tokio::time::timeout(patience, is_done)
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(patience, is_done).await.unwrap().unwrap();
         assert_eq!(renewed.load(Ordering::Relaxed), 1);
         running.abort();
     }

@@ -1,5 +1,7 @@
 //! Who may register an endpoint of a service.
 
+use std::collections::BTreeSet;
+
 use weft_model::{
     ClusterName, Endpoint, Federation, Namespace, ServiceAccount, ServiceKey, SpiffeId, SpiffePath,
     TrustDomain,
@@ -54,20 +56,20 @@ pub fn admit(
     proved: &SpiffeId,
     here: &ClusterName,
     federation: &Federation,
-) -> Result<(), AdmissionError> {
+) -> Result<(), Box<AdmissionError>> {
     if endpoint.cluster != *here {
-        return Err(AdmissionError::Cluster {
+        return refuse(AdmissionError::Cluster {
             said: endpoint.cluster.clone(),
             here: here.clone(),
         });
     }
     if !is_own(&proved.trust_domain, here, federation) {
-        return Err(AdmissionError::TrustDomain {
+        return refuse(AdmissionError::TrustDomain {
             identity: proved.clone(),
         });
     }
     let Some((namespace, account)) = serving_identity(&endpoint.identity, proved) else {
-        return Err(AdmissionError::Claim {
+        return refuse(AdmissionError::Claim {
             claimed: endpoint.identity.clone(),
             proved: proved.clone(),
         });
@@ -75,7 +77,7 @@ pub fn admit(
     match allowed(&endpoint.service, here, federation) {
         Some(named) if named.contains(&(namespace.clone(), account.clone())) => Ok(()),
         None if *namespace == endpoint.service.namespace => Ok(()),
-        named => Err(AdmissionError::Identity {
+        named => refuse(AdmissionError::Identity {
             identity: endpoint.identity.clone(),
             service: endpoint.service.clone(),
             allowed: named.map_or_else(
@@ -87,6 +89,10 @@ pub fn admit(
             ),
         }),
     }
+}
+
+fn refuse(why: AdmissionError) -> Result<(), Box<AdmissionError>> {
+    Err(Box::new(why))
 }
 
 fn is_own(domain: &TrustDomain, here: &ClusterName, federation: &Federation) -> bool {
@@ -125,7 +131,7 @@ fn allowed<'a>(
     service: &ServiceKey,
     here: &ClusterName,
     federation: &'a Federation,
-) -> Option<&'a std::collections::BTreeSet<(Namespace, ServiceAccount)>> {
+) -> Option<&'a BTreeSet<(Namespace, ServiceAccount)>> {
     let service = federation.service(service)?;
     Some(&service.exporters.get(here)?.identities)
 }

@@ -36,7 +36,7 @@ pub enum PutError {
     NoSession,
     /// The identity may not serve the service, or something else in the record is not its to say.
     #[error(transparent)]
-    Admission(#[from] AdmissionError),
+    Admission(#[from] Box<AdmissionError>),
     /// The id belongs to another identity's endpoint.
     #[error("endpoint {0} belongs to another identity")]
     Foreign(EndpointId),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_model::{
-    ClusterName, Digest, DigestRow, Endpoint, EndpointId, Federation, GatewayName, Health,
-    ServiceKey, SpiffeId,
+    ClusterName, Digest, Endpoint, EndpointId, Federation, GatewayName, Health, ServiceKey,
+    SpiffeId,
 };
 
 use super::view::{CatalogView, ClusterLiveness, Freshness, ServiceEndpoints};
@@ -540,7 +540,7 @@ fn count<'a>(
     digest.rows.retain(|(service, _, _), _| service != key);
     for endpoint in endpoints.filter(|e| e.health == Health::Ready) {
         let at = (key.clone(), endpoint.zone.clone(), endpoint.version.clone());
-        let row = digest.rows.entry(at).or_insert(DigestRow::default());
+        let row = digest.rows.entry(at).or_default();
         row.ready += 1;
         row.capacity += u64::from(endpoint.weight);
     }

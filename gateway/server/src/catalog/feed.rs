@@ -89,7 +89,7 @@ impl Feed {
             // The record first: an endpoint is of no use without it.
             match service {
                 Some(service) => {
-                    self.put(None, ItemKey::Service(key.clone()), Item::Service(service))
+                    self.put(None, ItemKey::Service(key.clone()), Item::Service(service));
                 }
                 None => {
                     let gone = Item::ServiceGone(convert::to_service_key(key));

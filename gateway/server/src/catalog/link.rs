@@ -472,7 +472,6 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         Ok(cursor)
     }
 
-    #[expect(clippy::type_complexity, reason = "a triple for one caller")]
     fn batch(
         &self,
         mut cursor: Cursor,

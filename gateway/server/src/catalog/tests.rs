@@ -17,7 +17,8 @@ use tonic::transport::{Channel, Server};
 use weft_decide::Place;
 use weft_model::fixture::{self, name};
 use weft_model::{
-    AppProtocol, Endpoint, EndpointId, EndpointPort, Federation, Health, ServiceKey, SpiffeId,
+    AppProtocol, Command, Endpoint, EndpointId, EndpointPort, Federation, Health, HealthCheck,
+    ServiceKey, SpiffeId, TcpProbe, WorkloadEntrySpec,
 };
 use weft_plan::catalog::{Interest, Knowledge, ShrinkGuard, Timing};
 use weft_proto::catalog as wire;
@@ -243,6 +244,18 @@ async fn until_ready(sidecar: &client::CatalogClient, numbers: &[u8]) {
         (ready(sidecar) == numbers).then_some(())
     })
     .await;
+}
+
+/// The fixture's federation, to write on. Requests are numbered by the length
+/// of the log: beyond those that made the state.
+fn writable() -> fixture::Log {
+    let mut log = fixture::Log {
+        state: fixture::federation(),
+        ..fixture::Log::default()
+    };
+    let filler = log.entry(log.gateway(1), Command::LapseLease(name(US)));
+    log.entries = vec![filler; 1000];
+    log
 }
 
 /// Joins two gateways until the returned task is aborted.
@@ -596,4 +609,133 @@ async fn a_subscriber_that_does_not_read_harms_nobody() {
         .await;
     }
     drop((stuck, up));
+}
+
+#[tokio::test]
+async fn a_server_without_a_sidecar_is_checked_and_fronted() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut log = writable();
+    let spec = WorkloadEntrySpec {
+        service: name("checkout"),
+        address: [127, 0, 0, 1].into(),
+        ports: BTreeMap::from([(name("http"), NonZeroU16::new(port).unwrap())]),
+        service_account: None,
+        version: None,
+        zone: None,
+        weight: 100,
+        checks: vec![HealthCheck {
+            http: None,
+            grpc: None,
+            tcp: Some(TcpProbe {
+                port: NonZeroU16::new(port).unwrap(),
+            }),
+            interval: Duration::from_millis(200),
+            timeout: Duration::from_millis(200),
+            failures: 2,
+            successes: 1,
+        }],
+    };
+    let cluster = log.cluster_of(2);
+    let put = Command::PutWorkloadEntry(cluster, name("shop"), name("vm-1"), Box::new(spec));
+    log.accept(log.gateway(2), put);
+    let gateway = gateway(EU, "gw", None, None).await;
+    gateway
+        .handle
+        .set_surroundings(surroundings(log.state.clone()));
+    let sidecar = sidecar(EU, &[&gateway], None);
+    let fronting = gateway.handle.clone();
+    let fronting = tokio::spawn(async move {
+        fronting
+            .front(SocketAddr::from(([127, 0, 0, 1], 15006)))
+            .await;
+    });
+    let ready = |sidecar: &client::CatalogClient| {
+        let table = sidecar.table().load_full();
+        let routes = Arc::clone(table.service(&checkout())?);
+        let view = routes.endpoints().first().cloned()?;
+        let admitted = view.admit(NonZeroU16::new(80).unwrap(), routes.identities());
+        Some((view.endpoint.identity.to_string(), admitted.is_ok()))
+    };
+    let (identity, _) = until("fronted", || ready(&sidecar).filter(|(_, ready)| *ready)).await;
+    assert_eq!(
+        identity,
+        "spiffe://eu-west-1.fed.example.org/gateway/gw/for/ns/shop/sa/checkout"
+    );
+    drop(server);
+    until("its check fails", || {
+        ready(&sidecar).filter(|(_, ready)| !ready)
+    })
+    .await;
+    let cluster = log.cluster_of(2);
+    let gone = Command::DeleteWorkloadEntry(cluster, name("shop"), name("vm-1"));
+    log.accept(log.gateway(2), gone);
+    gateway
+        .handle
+        .set_surroundings(surroundings(log.state.clone()));
+    until("gone", || listed(&sidecar).is_empty().then_some(())).await;
+    fronting.abort();
+}
+
+#[tokio::test]
+async fn intent_reaches_sidecars() {
+    let gateway = gateway(EU, "gw", None, None).await;
+    let sidecar = sidecar(EU, &[&gateway], None);
+    let orders: ServiceKey = name("data/orders");
+    until("a service of elsewhere", || {
+        sidecar.table().load().service(&orders).map(|_| ())
+    })
+    .await;
+    let mut log = writable();
+    let cluster = log.cluster_of(1);
+    log.accept(
+        log.gateway(1),
+        Command::DeleteExport(cluster, orders.clone()),
+    );
+    gateway.handle.set_surroundings(surroundings(log.state));
+    until("gone", || {
+        sidecar
+            .table()
+            .load()
+            .service(&orders)
+            .is_none()
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_leader_lapses_a_silent_cluster_and_returns_it() {
+    let keeper = LeaseKeeper::new(name(US));
+    let state = Arc::new(Mutex::new(Arc::new(fixture::federation())));
+    let proposed: Arc<Mutex<Vec<Command>>> = Arc::default();
+    let (read, written) = (Arc::clone(&state), Arc::clone(&proposed));
+    let lead: Lead = Arc::new(move || (Some(3), Arc::clone(&read.lock().unwrap())));
+    let propose: Propose = Arc::new(move |command| {
+        written.lock().unwrap().push(command);
+        Box::pin(async { Ok(()) })
+    });
+    let judged = keeper.clone();
+    let judging = tokio::spawn(async move { judged.judge(lead, propose).await });
+    let renewing = keeper.clone();
+    let (own, ap) = (keeper.clone(), keeper.clone());
+    let renew: Renew = Arc::new(move |cluster| {
+        own.renewed(cluster);
+        ap.renewed(name("ap-south-1"));
+        Box::pin(async { Ok(()) })
+    });
+    let renewing = tokio::spawn(async move { renewing.renew(renew).await });
+    let began = tokio::time::Instant::now();
+    let first = until("a lapse", || proposed.lock().unwrap().first().cloned()).await;
+    assert_eq!(first, Command::LapseLease(name(EU)));
+    assert!(began.elapsed() >= Duration::from_secs(10));
+    let mut log = writable();
+    log.accept(log.gateway(1), Command::LapseLease(name(EU)));
+    *state.lock().unwrap() = Arc::new(log.state);
+    proposed.lock().unwrap().clear();
+    keeper.renewed(name(EU));
+    let second = until("a return", || proposed.lock().unwrap().first().cloned()).await;
+    assert_eq!(second, Command::ReturnLease(name(EU)));
+    judging.abort();
+    renewing.abort();
 }

@@ -105,7 +105,7 @@ impl CatalogClient {
             match disk::load(path, &config.place) {
                 Ok(mirror) => mirror.into_iter().for_each(|mirror| merge.restore(mirror)),
                 Err(why) => {
-                    tracing::warn!(path = %path.display(), %why, "starting without the last state")
+                    tracing::warn!(path = %path.display(), %why, "starting without the last state");
                 }
             }
         }

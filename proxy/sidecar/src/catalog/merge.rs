@@ -198,7 +198,7 @@ impl Merge {
         key: &ServiceKey,
         clusters: &BTreeMap<ClusterName, Arc<ClusterRecord>>,
     ) -> Option<ServiceRoutes> {
-        let spec = ServiceSpec::clone(&*self.spec(key)?);
+        let spec = ServiceSpec::clone(self.spec(key)?);
         let mut endpoints: BTreeMap<(&ClusterName, EndpointId), &Arc<Endpoint>> = BTreeMap::new();
         for endpoint in self.heard().flat_map(|mirror| mirror.endpoints_of(key)) {
             let at = (&endpoint.cluster, endpoint.id);

@@ -43,7 +43,7 @@ async fn listen() -> (TcpListener, NonZeroU16) {
 async fn until(checks: &Checks, health: Health) {
     let mut verdict = checks.health();
     let reached = verdict.wait_for(|now| *now == health);
-    let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+    let reached = timeout(Duration::from_secs(10), reached).await;
     assert!(reached.is_ok_and(|r| r.is_ok()), "never {health:?}");
 }
 
