@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use tokio::process::{Child, Command};
@@ -39,7 +39,6 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Process {
     pid: u32,
-    log: PathBuf,
     stops: mpsc::UnboundedSender<Stop>,
     ended: watch::Receiver<Option<ExitStatus>>,
 }
@@ -73,12 +72,7 @@ impl Process {
         let (stops, stops_in) = mpsc::unbounded_channel();
         let (ended_out, ended) = watch::channel(None);
         tokio::spawn(watch_over(child, stops_in, ended_out));
-        Ok(Self {
-            pid,
-            log: program.log.clone(),
-            stops,
-            ended,
-        })
+        Ok(Self { pid, stops, ended })
     }
 
     /// Its id; of another process, perhaps, once it has ended.
@@ -89,11 +83,6 @@ impl Process {
     /// How it ended, if it has.
     pub(super) fn outcome(&self) -> Option<ExitStatus> {
         *self.ended.borrow()
-    }
-
-    /// Where its output is.
-    pub(super) fn log(&self) -> &Path {
-        &self.log
     }
 
     /// Asks it to stop; one that has ended does not mind.
@@ -145,6 +134,8 @@ async fn watch_over(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn shell(script: &str, folder: &Path) -> Program {
@@ -165,7 +156,7 @@ mod tests {
         process.end().await;
         assert_eq!(process.outcome().and_then(|status| status.code()), Some(3));
         assert_eq!(
-            std::fs::read_to_string(process.log()).unwrap(),
+            std::fs::read_to_string(folder.path().join("log")).unwrap(),
             "out\nerr\n"
         );
     }

@@ -37,6 +37,7 @@ impl Federation {
             self.found().await?;
             self.folder.mark(&self.options)?;
         }
+        self.note("everyone is ready", "federation");
         let served = tokio::time::timeout(SERVED_WAIT, self.load.until_served()).await;
         served.map_err(|_| {
             Problem::new(
@@ -77,6 +78,7 @@ impl Federation {
         let config = self.folder.gateway(founder).join("gateway.yaml");
         self.admin.found(&config, &self.plan.domain).await?;
         contexts::select()?;
+        self.note("founded", &founder.id());
         self.run_gateway(founder).await?;
         try_join_all(
             self.plan
@@ -119,12 +121,15 @@ impl Federation {
         self.admin
             .join(&self.plan.founder().api.to_string(), &token, &config)
             .await?;
+        self.note("joined", &gateway.id());
         self.run_gateway(gateway).await
     }
 
     async fn run_gateway(&self, gateway: &GatewayPlan) -> Result<(), Problem> {
         self.start_gateway(gateway)?;
-        self.until_ready(&gateway.id(), gateway.console).await
+        self.until_ready(&gateway.id(), gateway.console).await?;
+        self.note("ready", &gateway.id());
+        Ok(())
     }
 
     /// Gives a sidecar the token for its first identity, and starts it.
@@ -135,13 +140,22 @@ impl Federation {
             .await?;
         let path = self.folder.workload(workload).join("token");
         self.folder.write(&path, &(token + "\n"))?;
+        self.note("token", &workload.id());
         self.run_sidecar(workload).await
     }
 
     async fn run_sidecar(&self, workload: &WorkloadPlan) -> Result<(), Problem> {
         self.start_sidecar(workload)?;
         self.until_ready(&sidecar_of(workload), workload.admin)
-            .await
+            .await?;
+        self.note("ready", &workload.id());
+        Ok(())
+    }
+
+    /// For whoever asks where the time goes: `weft -v dev`.
+    fn note(&self, what: &'static str, who: &str) {
+        let after = self.begun.elapsed().as_millis() as u64;
+        tracing::debug!(after_ms = after, who, "{what}");
     }
 
     /// Starts what a kept folder holds: everyone is a member and has an identity.

@@ -18,6 +18,7 @@ mod handle;
 mod items;
 mod lease;
 mod link;
+mod own;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ mod tests;
 pub use handle::{CatalogConfig, CatalogHandle, PathReport, RelayGrant, RelayGrants, Surroundings};
 pub use lease::{Lead, LeaseKeeper, Propose, Renew};
 pub use link::LinkError;
+pub use own::OwnSession;

@@ -23,6 +23,7 @@ pub mod membership;
 mod outlook;
 mod peer;
 pub mod relay;
+pub mod standin;
 mod sys;
 #[cfg(test)]
 mod testing;

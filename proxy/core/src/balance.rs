@@ -80,7 +80,10 @@ impl Balancer {
         let levels = &routes.port(port).ok_or(Reason::NoSuchPort)?.levels;
         let in_scope = || levels.iter().filter(|l| scope.admits_level(l, routes));
         let endpoints = routes.endpoints();
-        let untried = |p: u32| !tried.contains(&endpoints[p as usize].endpoint.id);
+        let untried = |p: u32| {
+            let id = endpoints[p as usize].endpoint.id;
+            scope.admits_member(id) && !tried.contains(&id)
+        };
         let healthy = |p: u32| !self.states[p as usize].outlier.is_ejected() && untried(p);
         in_scope()
             .find_map(|level| self.choose(level, healthy, now, rng))

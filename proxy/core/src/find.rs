@@ -104,6 +104,7 @@ impl Scope {
     fn admits(&self, view: &EndpointView, table: &ServiceTable) -> bool {
         match self {
             Self::Any => true,
+            Self::Endpoint(id) => view.endpoint.id == *id,
             Self::Cluster(cluster) => view.endpoint.cluster == *cluster,
             Self::Region(wanted) => match &view.locality {
                 Locality::Local => table.place().region == *wanted,
@@ -112,10 +113,10 @@ impl Scope {
         }
     }
 
-    /// Whether a whole level is meant: levels never mix clusters.
+    /// Whether any endpoint of a level is meant: levels never mix clusters.
     pub(crate) fn admits_level(&self, level: &LevelMembers, service: &ServiceRoutes) -> bool {
         match (self, &level.level) {
-            (Self::Any, _) => true,
+            (Self::Any | Self::Endpoint(_), _) => true,
             (Self::Cluster(wanted), Level::SameZone | Level::SameCluster) => {
                 *wanted == service.place().cluster
             }
@@ -130,6 +131,14 @@ impl Scope {
                 Self::Region(wanted),
                 Level::SameRegion { region, .. } | Level::OtherRegion { region, .. },
             ) => wanted == region,
+        }
+    }
+
+    /// Whether an endpoint of a level that is meant is meant itself.
+    pub(crate) fn admits_member(&self, id: EndpointId) -> bool {
+        match self {
+            Self::Any | Self::Cluster(_) | Self::Region(_) => true,
+            Self::Endpoint(wanted) => *wanted == id,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -24,14 +25,41 @@ use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
 use app::AppPool;
 
-/// Ends inner connections and hands their requests to the app.
+/// The endpoints behind one inbound side. Clones share them; a replacement
+/// counts from the next request or connection on.
+#[derive(Debug, Clone, Default)]
+pub struct LocalEndpoints(Arc<ArcSwap<Vec<LocalEndpoint>>>);
+
+impl LocalEndpoints {
+    /// Serves these, and nothing else.
+    pub fn replace(&self, endpoints: Vec<LocalEndpoint>) {
+        self.0.store(Arc::new(endpoints));
+    }
+
+    /// What is served now.
+    pub fn current(&self) -> Arc<Vec<LocalEndpoint>> {
+        self.0.load_full()
+    }
+}
+
+impl From<Arc<[LocalEndpoint]>> for LocalEndpoints {
+    fn from(endpoints: Arc<[LocalEndpoint]>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(endpoints.to_vec())))
+    }
+}
+
+/// Ends inner connections and hands their requests to the app. It belongs to one
+/// thread, whose tasks run on a `LocalSet`; clones share its state.
+///
+/// The sidecar's workers and the gateway's stand-in use the same type: a sidecar
+/// serves the workload beside it, a stand-in the servers behind one identity.
 #[derive(Clone)]
-pub(crate) struct Inbound {
+pub struct Inbound {
     shared: Rc<Shared>,
 }
 
 struct Shared {
-    endpoints: Arc<[LocalEndpoint]>,
+    endpoints: LocalEndpoints,
     identities: Identities,
     acceptor: TlsAcceptor,
     apps: AppPool,
@@ -57,8 +85,10 @@ struct Destination {
 }
 
 impl Inbound {
-    pub(crate) fn new(
-        endpoints: Arc<[LocalEndpoint]>,
+    /// An inbound side that proves to be `svid` and serves `endpoints`. Once `drain`
+    /// is cancelled connections end as soon as their work is done.
+    pub fn new(
+        endpoints: impl Into<LocalEndpoints>,
         svid: SvidSource,
         bundles: BundleSource,
         metrics: Metrics,
@@ -68,7 +98,7 @@ impl Inbound {
         Self {
             shared: Rc::new(Shared {
                 acceptor: TlsAcceptor::from(identities.server()),
-                endpoints,
+                endpoints: endpoints.into(),
                 identities,
                 apps: AppPool::default(),
                 recorder: Recorder::new(metrics),
@@ -79,7 +109,7 @@ impl Inbound {
     }
 
     /// Serves one connection from a peer, until it ends.
-    pub(crate) async fn serve(&self, stream: TcpStream) {
+    pub async fn serve(&self, stream: TcpStream) {
         let shared = &self.shared;
         // The certificate may be hot-swapped, so the acceptor is made of sources.
         let handshake = timeout(HEAD_TIMEOUT, shared.acceptor.accept(stream)).await;
@@ -120,8 +150,8 @@ impl Shared {
     /// Whether the target is one of this workload's own. A stale endpoint id
     /// means the caller's table is older than this process.
     fn find(&self, target: &Target) -> Result<Destination, Reason> {
-        let local = self
-            .endpoints
+        let endpoints = self.endpoints.0.load();
+        let local = endpoints
             .iter()
             .find(|local| local.id == target.endpoint && local.service.key == target.service)
             .ok_or(Reason::NoSuchEndpoint)?;

@@ -122,28 +122,31 @@ impl Outbound {
         outbound
     }
 
-    /// Serves a connection to a configured local port as its service's port speaks:
-    /// request by request if that is HTTP, as opaque bytes otherwise.
+    /// Serves a connection to a configured local port.
     pub(crate) async fn serve_local_port(&self, client: TcpStream, upstream: &Upstream) {
+        let hint = Hint {
+            service: upstream.service.clone(),
+            port: upstream.port,
+            scope: Scope::Any,
+        };
+        self.serve(client, hint).await;
+    }
+
+    /// Serves a connection whose address says where it goes, as that port speaks:
+    /// request by request if it is HTTP, as opaque bytes otherwise.
+    pub async fn serve(&self, client: TcpStream, to: Hint) {
         let protocol = {
             let table = self.shared.tables.load();
             table
-                .service(&upstream.service)
-                .and_then(|service| service.port(upstream.port))
+                .service(&to.service)
+                .and_then(|service| service.port(to.port))
                 .map(|port| port.port.app_protocol)
         };
         match protocol {
             Some(AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc) => {
-                let hint = Hint {
-                    service: upstream.service.clone(),
-                    port: upstream.port,
-                };
-                self.serve_http(client, Some(hint)).await;
+                self.serve_http(client, Some(to)).await;
             }
-            Some(AppProtocol::Tcp) | None => {
-                self.serve_tcp(client, &upstream.service, upstream.port)
-                    .await;
-            }
+            Some(AppProtocol::Tcp) | None => self.serve_tcp_to(client, &to).await,
         }
     }
 
@@ -168,14 +171,14 @@ impl Outbound {
 
 impl Shared {
     /// The port of a service by key, as configured local ports and stand-ins know it.
-    fn choose_service(&self, key: &ServiceKey, port: NonZeroU16) -> Result<Chosen, Reason> {
+    fn choose_service(&self, to: &Hint) -> Result<Chosen, Reason> {
         let table = self.tables.load();
-        let service = table.service(key).ok_or(Reason::NoRoute)?;
-        service.port(port).ok_or(Reason::NoSuchPort)?;
+        let service = table.service(&to.service).ok_or(Reason::NoRoute)?;
+        service.port(to.port).ok_or(Reason::NoSuchPort)?;
         Ok(Chosen {
             service: Arc::clone(service),
-            port,
-            scope: Scope::Any,
+            port: to.port,
+            scope: to.scope.clone(),
         })
     }
 

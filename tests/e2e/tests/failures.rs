@@ -91,7 +91,7 @@ fn all_die(dev: &Dev) -> Result<()> {
     let list = eventually("a linearizable read", SOON, || {
         dev.weft([
             "--cluster",
-            "ap-south-1",
+            "eu-west-1",
             "get",
             "serviceexports",
             "--consistent",

@@ -63,8 +63,9 @@ fn not_enforced(dev: &Dev) -> Result<()> {
     Ok(())
 }
 
-/// A further gateway's configuration, for cluster sa-east-1.
-fn newcomer(dev: &Dev, name: &str, host: u8) -> Result<PathBuf> {
+/// The configuration of a cluster's gateway, at 127.4.0.`host`.
+fn newcomer(dev: &Dev, cluster: &str, name: &str, host: u8) -> Result<PathBuf> {
+    let net = 66 + u16::from(host);
     let folder = dev.scratch().join(name);
     fs::create_dir_all(&folder)?;
     let text = format!(
@@ -73,7 +74,7 @@ apiVersion: weft.dev/v1
 kind: GatewayConfig
 metadata: {{ name: {name} }}
 spec:
-  cluster: sa-east-1
+  cluster: {cluster}
   region: sa-east
   stateDir: state
   tunnel: {{ bind: 127.4.0.{host}:7443 }}
@@ -81,7 +82,7 @@ spec:
   relay: {{ bind: 127.4.0.{host}:7445 }}
   dns: {{ bind: 127.4.0.{host}:8653 }}
   console: {{ bind: 127.4.0.{host}:7480 }}
-  virtualIPs: {{ ipv4: 127.67.0.0/16 }}
+  virtualIPs: {{ ipv4: 127.{net}.0.0/16 }}
   standIn: {{ inbound: {{ bind: 127.4.0.{host}:7446 }} }}
 "
     )
@@ -94,17 +95,17 @@ spec:
     Ok(path)
 }
 
-fn token(dev: &Dev) -> Result<String> {
-    dev.weft([
+fn token(dev: &Dev, cluster: &str) -> Result<String> {
+    let args = [
         "cluster",
         "token",
         "create",
         "--cluster",
-        "sa-east-1",
+        cluster,
         "--region",
         "sa-east",
-    ])?
-    .ok()
+    ];
+    dev.weft(args)?.ok()
 }
 
 fn join(dev: &Dev, token: &str, config: &PathBuf) -> std::process::Command {
@@ -114,16 +115,28 @@ fn join(dev: &Dev, token: &str, config: &PathBuf) -> std::process::Command {
 }
 
 fn token_twice(dev: &Dev) -> Result<()> {
-    let token = token(dev)?;
-    weft_test_support::run(&mut join(dev, &token, &newcomer(dev, "gw-1", 1)?))?.ok()?;
-    let second = weft_test_support::run(&mut join(dev, &token, &newcomer(dev, "gw-2", 2)?))?;
+    let token = token(dev, "sa-east-1")?;
+    weft_test_support::run(&mut join(
+        dev,
+        &token,
+        &newcomer(dev, "sa-east-1", "gw-1", 1)?,
+    ))?
+    .ok()?;
+    let second = weft_test_support::run(&mut join(
+        dev,
+        &token,
+        &newcomer(dev, "sa-east-1", "gw-2", 2)?,
+    ))?;
     second.exits(6)?.says("WEFT-2003")?;
     Ok(())
 }
 
 fn token_race(dev: &Dev) -> Result<()> {
-    let token = token(dev)?;
-    let (left, right) = (newcomer(dev, "gw-3", 3)?, newcomer(dev, "gw-4", 4)?);
+    let token = token(dev, "sa-east-2")?;
+    let (left, right) = (
+        newcomer(dev, "sa-east-2", "gw-3", 3)?,
+        newcomer(dev, "sa-east-2", "gw-4", 4)?,
+    );
     let outcomes: Vec<Option<i32>> = std::thread::scope(|scope| {
         let racers = [left, right].map(|config| {
             let mut join = join(dev, &token, &config);
@@ -148,15 +161,19 @@ fn token_race(dev: &Dev) -> Result<()> {
 }
 
 fn damaged_token(dev: &Dev) -> Result<()> {
-    let token = token(dev)?;
+    let token = token(dev, "sa-east-3")?;
     let shorter = &token[..token.len() - 1];
-    let refused = weft_test_support::run(&mut join(dev, shorter, &newcomer(dev, "gw-5", 5)?))?;
+    let refused = weft_test_support::run(&mut join(
+        dev,
+        shorter,
+        &newcomer(dev, "sa-east-3", "gw-5", 5)?,
+    ))?;
     refused.exits(2)?.says("WEFT-2006")?;
     Ok(())
 }
 
 fn foreign_state(dev: &Dev) -> Result<()> {
-    let text = fs::read_to_string(newcomer(dev, "gw-6", 6)?)?;
+    let text = fs::read_to_string(newcomer(dev, "sa-east-4", "gw-6", 6)?)?;
     let state = dev.folder().join("eu-west-1/gw-1/state");
     let own = dev.scratch().join("gw-6/state");
     let path = file(

@@ -296,3 +296,18 @@ proptest! {
         prop_assert_eq!(picks(seed), picks(seed));
     }
 }
+
+#[test]
+fn one_endpoint_asked_for_is_the_only_one_picked() {
+    let mut sim = Sim::new((1..=4).map(endpoint), 11);
+    let scope = Scope::Endpoint(id(3));
+    let mut pick = |tried: &[EndpointId]| {
+        sim.balancer
+            .pick(&sim.routes, PORT, &scope, tried, sim.now, &mut sim.rng)
+            .map(|view| view.endpoint.id)
+    };
+    for _ in 0..100 {
+        assert_eq!(pick(&[]), Ok(id(3)));
+    }
+    assert_eq!(pick(&[id(3)]), Err(Reason::NoEndpoints));
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use weft_model::{ClusterName, RegionName};
+use weft_model::{ClusterName, EndpointId, RegionName};
 
 use crate::Reason;
 
@@ -17,6 +17,8 @@ pub enum Scope {
     Cluster(ClusterName),
     /// Those of one region.
     Region(RegionName),
+    /// One of them. No name says this: an address given out for it does.
+    Endpoint(EndpointId),
 }
 
 /// What stands before the port.

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use weft_decide::{Outcome, Reason, RequestHead, find};
+use weft_decide::{Outcome, Reason, RequestHead, Scope, find};
 use weft_model::ServiceKey;
 
 use super::attempts::Attempts;
@@ -33,6 +33,8 @@ pub struct Hint {
     pub service: ServiceKey,
     /// Its port.
     pub port: NonZeroU16,
+    /// Which of its endpoints are meant.
+    pub scope: Scope,
 }
 
 const HTTP_PORT: NonZeroU16 = NonZeroU16::new(80).unwrap();
@@ -141,7 +143,7 @@ impl Shared {
     ) -> Result<Response<Body>, Reason> {
         let authority = authority(&request)?;
         let chosen = match hint {
-            Some(hint) => self.choose_service(&hint.service, hint.port)?,
+            Some(hint) => self.choose_service(&hint)?,
             None => self.choose(&RequestHead {
                 method: request.method().as_str(),
                 authority: &authority,

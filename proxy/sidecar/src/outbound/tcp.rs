@@ -4,12 +4,12 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use weft_decide::{Outcome, Reason};
+use weft_decide::{Outcome, Reason, Scope};
 use weft_model::ServiceKey;
 
 use super::attempts::Attempts;
 use super::flight::Flight;
-use super::{Chosen, Outbound, Shared, blame};
+use super::{Chosen, Hint, Outbound, Shared, blame};
 use crate::inner::{InnerStream, Protocol, Target};
 use crate::metrics::{Labels, Reporter};
 use crate::pipe::pipe;
@@ -27,14 +27,25 @@ impl Outbound {
     ///
     /// If no endpoint can be reached the client's connection is reset, as a direct
     /// connection would be refused; the reason is logged and counted.
-    pub async fn serve_tcp(&self, mut client: impl Stream, service: &ServiceKey, port: NonZeroU16) {
-        let opened = match self.shared.choose_service(service, port) {
+    pub async fn serve_tcp(&self, client: impl Stream, service: &ServiceKey, port: NonZeroU16) {
+        let to = Hint {
+            service: service.clone(),
+            port,
+            scope: Scope::Any,
+        };
+        self.serve_tcp_to(client, &to).await;
+    }
+
+    /// The same for the part of a service that `to` says.
+    pub async fn serve_tcp_to(&self, mut client: impl Stream, to: &Hint) {
+        let opened = match self.shared.choose_service(to) {
             Ok(chosen) => self.shared.open(chosen).await,
             Err(reason) => Err(reason),
         };
         match opened {
             Ok(opened) => self.shared.carry(client, opened).await,
             Err(reason) => {
+                let Hint { service, port, .. } = to;
                 tracing::debug!(%service, %port, reason = reason.label(), "connection refused");
                 self.shared.refused(Some(service), "tcp", reason);
                 client.reset();

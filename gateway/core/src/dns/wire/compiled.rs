@@ -76,15 +76,10 @@ impl Compiled {
             Verdict::NoName => ResponseCode::NxDomain,
         };
         let mut writer = Writer::new(&question.name);
-        let mut write = |records: &[_]| {
-            let fits = |record: &&_| writer.record(record, BODY_MAX);
-            records.iter().take_while(fits).count() as u16
-        };
-        let answers = write(&answer.answers);
-        let authorities = write(&answer.authority);
+        let answers = writer.records(&answer.answers, BODY_MAX);
+        let authorities = writer.records(&answer.authority, BODY_MAX);
         let additional_at = writer.length();
-        let mut write = |record: &&_| writer.record(record, BODY_MAX);
-        let additionals = answer.additional.iter().take_while(&mut write).count() as u16;
+        let additionals = writer.records(&answer.additional, BODY_MAX);
         Some(Self {
             code,
             authoritative: true,

@@ -10,15 +10,15 @@ const CLASS_IN: [u8; 2] = [0, 1];
 const POINTER_MAX: usize = 0x3fff;
 
 /// What follows the question of a message.
-pub(super) struct Writer<'q> {
-    question: &'q Name,
+pub(super) struct Writer<'a> {
+    question: &'a Name,
     out: Vec<u8>,
     /// Where the message has which names, once one differs from the question's.
-    names: BTreeMap<Vec<u8>, u16>,
+    names: BTreeMap<&'a [u8], u16>,
 }
 
-impl<'q> Writer<'q> {
-    pub(super) fn new(question: &'q Name) -> Self {
+impl<'a> Writer<'a> {
+    pub(super) fn new(question: &'a Name) -> Self {
         Self {
             question,
             out: Vec::with_capacity(64),
@@ -34,8 +34,14 @@ impl<'q> Writer<'q> {
         self.out
     }
 
+    /// Writes records until one would end beyond `limit` bytes; gives their number.
+    pub(super) fn records(&mut self, records: &'a [Record], limit: usize) -> u16 {
+        let fits = |record: &&'a Record| self.record(record, limit);
+        records.iter().take_while(fits).count() as u16
+    }
+
     /// Writes a record unless it would end beyond `limit` bytes; says whether it did.
-    pub(super) fn record(&mut self, record: &Record, limit: usize) -> bool {
+    fn record(&mut self, record: &'a Record, limit: usize) -> bool {
         let start = self.out.len();
         self.name(&record.owner);
         self.out.extend(record.data.record_type().0.to_be_bytes());
@@ -55,7 +61,7 @@ impl<'q> Writer<'q> {
         fits
     }
 
-    fn data(&mut self, data: &RData) {
+    fn data(&mut self, data: &'a RData) {
         match data {
             RData::A(address) => self.out.extend(address.octets()),
             RData::Aaaa(address) => self.out.extend(address.octets()),
@@ -90,7 +96,7 @@ impl<'q> Writer<'q> {
         self.out.extend(bytes);
     }
 
-    fn name(&mut self, name: &Name) {
+    fn name(&mut self, name: &'a Name) {
         if name == self.question {
             self.pointer(HEADER as u16);
             return;
@@ -122,13 +128,13 @@ impl<'q> Writer<'q> {
     }
 
     /// That the message has `name` here.
-    fn remember(&mut self, name: &[u8]) {
+    fn remember(&mut self, name: &'a [u8]) {
         if self.names.is_empty() {
             self.remember_question();
         }
         let at = self.position();
         if at <= POINTER_MAX {
-            self.names.entry(name.to_vec()).or_insert(at as u16);
+            self.names.entry(name).or_insert(at as u16);
         }
     }
 
@@ -136,7 +142,7 @@ impl<'q> Writer<'q> {
         let wire = self.question.as_wire();
         let mut at = 0;
         while wire[at] != 0 {
-            self.names.insert(wire[at..].to_vec(), (HEADER + at) as u16);
+            self.names.insert(&wire[at..], (HEADER + at) as u16);
             at += 1 + usize::from(wire[at]);
         }
     }

@@ -1,0 +1,112 @@
+//! The open listeners for clients without a sidecar.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use weft_proxy::Hint;
+
+use super::answers::{ListenerPlan, plan_listeners};
+use super::metrics::StandInMetrics;
+use super::pool::{Pool, Work};
+
+/// What is open, and what could not be opened.
+pub(super) struct Listeners {
+    pool: Pool,
+    metrics: StandInMetrics,
+    open: BTreeMap<SocketAddr, Open>,
+    unbound: BTreeMap<SocketAddr, io::ErrorKind>,
+}
+
+struct Open {
+    to: watch::Sender<Hint>,
+    _accept: AbortOnDropHandle<()>,
+}
+
+impl Listeners {
+    pub(super) fn new(pool: Pool, metrics: StandInMetrics) -> Self {
+        Self {
+            pool,
+            metrics,
+            open: BTreeMap::new(),
+            unbound: BTreeMap::new(),
+        }
+    }
+
+    /// Opens and closes until all that can be is as wanted.
+    pub(super) fn settle(&mut self, wanted: &BTreeMap<SocketAddr, Hint>) {
+        let current = self.open.iter();
+        let current = current
+            .map(|(at, open)| (*at, open.to.borrow().clone()))
+            .collect();
+        let ListenerPlan {
+            close,
+            open,
+            retarget,
+        } = plan_listeners(&current, wanted);
+        for at in close {
+            self.open.remove(&at);
+        }
+        for (at, hint) in retarget {
+            if let Some(open) = self.open.get(&at) {
+                open.to.send_replace(hint);
+            }
+        }
+        self.unbound.retain(|at, _| wanted.contains_key(at));
+        for (at, hint) in open {
+            self.open(at, hint);
+        }
+        self.metrics.listening(self.open.len(), self.unbound.len());
+    }
+
+    /// The addresses that should be open and are not, with the system's reason.
+    pub(super) fn unbound(&self) -> &BTreeMap<SocketAddr, io::ErrorKind> {
+        &self.unbound
+    }
+
+    fn open(&mut self, at: SocketAddr, hint: Hint) {
+        let listener = match listen(at) {
+            Ok(listener) => listener,
+            Err(error) => {
+                // Once per address: it is tried again with every change.
+                if self.unbound.insert(at, error.kind()) != Some(error.kind()) {
+                    tracing::warn!(address = %at, service = %hint.service, %error,
+                        "clients without a sidecar cannot be answered here");
+                }
+                return;
+            }
+        };
+        self.unbound.remove(&at);
+        let (to, meaning) = watch::channel(hint);
+        let work = move || Work::Client(meaning.borrow().clone());
+        let accept = tokio::spawn(self.pool.clone().accept(listener, work));
+        let _accept = AbortOnDropHandle::new(accept);
+        self.open.insert(at, Open { to, _accept });
+    }
+}
+
+/// Connections that wait to be accepted, per address.
+const BACKLOG: i32 = 1024;
+
+/// `SO_REUSEPORT` lets the gateways of one cluster that share a machine answer
+/// on the same virtual IPs: the kernel spreads connections over them, and one
+/// that dies takes only its own along.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(at),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
