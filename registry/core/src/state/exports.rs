@@ -8,7 +8,6 @@ use super::merge::merge;
 use super::{ExportRecord, Federation};
 use crate::{
     ClusterName, Event, ExportSpec, Index, Key, Kind, Refusal, Service, ServiceKey, VirtualIpIndex,
-    quota,
 };
 
 impl Federation {
