@@ -1,13 +1,19 @@
 //! The endpoints of one cluster, as its gateways attest them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod members;
+mod withdrawals;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weft_model::{Digest, Endpoint, EndpointId, GatewayName, Health, ServiceKey};
+use weft_model::{Digest, Endpoint, EndpointId, GatewayName, ServiceKey};
 
 use super::witness::{Contact, Silence, Witness};
 use super::{Epoch, Interest, SetHash, Timing};
 use crate::Moment;
+
+use members::Members;
+use withdrawals::Withdrawals;
 
 /// More endpoints of one cluster than this are not taken in.
 const ENDPOINTS_MAX: usize = 500_000;
@@ -29,32 +35,8 @@ pub struct HashMismatch {
 pub struct ClusterSet {
     timing: Timing,
     witnesses: BTreeMap<Epoch, Witness>,
-    members: BTreeMap<EndpointId, Member>,
-    services: BTreeMap<ServiceKey, Roster>,
-    withdrawn: BTreeMap<EndpointId, Withdrawal>,
-    withdrawals: VecDeque<(Moment, EndpointId)>,
-    touched: BTreeSet<ServiceKey>,
-}
-
-#[derive(Debug, Clone)]
-struct Member {
-    /// Its owner's last word.
-    endpoint: Arc<Endpoint>,
-    /// Since when nobody attests it.
-    doubted: Option<Moment>,
-}
-
-/// An owner's last word on an endpoint that it ended.
-#[derive(Debug, Clone, Copy)]
-struct Withdrawal {
-    sequence: u64,
-    heard: Moment,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Roster {
-    members: BTreeSet<EndpointId>,
-    doubted: BTreeSet<EndpointId>,
+    members: Members,
+    withdrawals: Withdrawals,
 }
 
 impl ClusterSet {
@@ -63,11 +45,8 @@ impl ClusterSet {
         Self {
             timing,
             witnesses: BTreeMap::new(),
-            members: BTreeMap::new(),
-            services: BTreeMap::new(),
-            withdrawn: BTreeMap::new(),
-            withdrawals: VecDeque::new(),
-            touched: BTreeSet::new(),
+            members: Members::new(timing.guard),
+            withdrawals: Withdrawals::new(timing.withdrawal_memory),
         }
     }
 
@@ -121,27 +100,22 @@ impl ClusterSet {
     /// The witness attests `endpoint`. Returns whether there was room for it.
     pub fn attest(&mut self, epoch: Epoch, endpoint: Arc<Endpoint>) -> bool {
         let id = endpoint.id;
-        let known = self.members.contains_key(&id);
-        if !known && self.members.len() >= ENDPOINTS_MAX {
+        let known = self.members.get(id);
+        if known.is_none() && self.members.len() >= ENDPOINTS_MAX {
             return false;
         }
         let Some(witness) = self.witnesses.get_mut(&epoch) else {
             return false;
         };
         witness.say(id, endpoint.sequence);
-        let withdrawn = self.withdrawn.get(&id);
-        if withdrawn.is_some_and(|w| w.sequence >= endpoint.sequence) {
+        if self.withdrawals.sequence(id) >= Some(endpoint.sequence) {
             return true;
         }
-        let newer = self
-            .members
-            .get(&id)
-            .is_none_or(|m| m.endpoint.sequence < endpoint.sequence);
-        if newer {
-            self.remove(id);
-            self.place(endpoint);
+        let known = self.members.get(id);
+        if known.is_none_or(|known| known.sequence < endpoint.sequence) {
+            self.members.place(endpoint);
         } else {
-            self.trust(id);
+            self.members.trust(id);
         }
         true
     }
@@ -162,17 +136,13 @@ impl ClusterSet {
             }
             witness.unsay(id);
         }
-        let member = self.members.get(&id);
-        if member.is_some_and(|m| m.endpoint.sequence <= sequence) {
-            self.remove(id);
+        let known = self.members.get(id);
+        if known.is_some_and(|known| known.sequence <= sequence) {
+            self.members.remove(id);
         } else {
             self.doubt_unless_attested(id, now);
         }
-        let before = self.withdrawn.get(&id).map_or(0, |w| w.sequence);
-        let sequence = sequence.max(before);
-        let heard = now;
-        self.withdrawn.insert(id, Withdrawal { sequence, heard });
-        self.withdrawals.push_back((now, id));
+        self.withdrawals.note(id, sequence, now);
         self.forget_withdrawals(now);
     }
 
@@ -224,12 +194,7 @@ impl ClusterSet {
 
     /// Nobody here wants more than `interest` any longer: the rest is dropped, not doubted.
     pub fn narrow(&mut self, interest: &Interest) {
-        let unwanted: Vec<EndpointId> = self
-            .services
-            .iter()
-            .filter(|(service, _)| !interest.covers(service))
-            .flat_map(|(_, roster)| roster.members.iter().copied())
-            .collect();
+        let unwanted = self.members.outside(interest);
         for witness in self.witnesses.values_mut() {
             let before = witness.words().len();
             for id in &unwanted {
@@ -240,7 +205,7 @@ impl ClusterSet {
             }
         }
         for id in unwanted {
-            self.remove(id);
+            self.members.remove(id);
         }
     }
 
@@ -270,9 +235,7 @@ impl ClusterSet {
                 self.doubt_unless_attested(*id, now);
             }
         }
-        for id in self.expired(now) {
-            self.remove(id);
-        }
+        self.members.expire(now);
         self.forget_withdrawals(now);
     }
 
@@ -283,9 +246,7 @@ impl ClusterSet {
             Contact::Open => None,
         });
         let lost = lost.min().filter(|_| self.is_settled());
-        lost.into_iter()
-            .chain(self.doubts().map(|(_, at)| at))
-            .min()
+        lost.into_iter().chain(self.members.deadline()).min()
     }
 
     /// Whether somebody speaks for the cluster whose silence means absence.
@@ -295,52 +256,33 @@ impl ClusterSet {
 
     /// The endpoint with this id.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
-        self.members.get(&id).map(|member| &member.endpoint)
+        self.members.get(id)
     }
 
     /// All services that have endpoints here.
     pub fn services(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.services.keys()
+        self.members.services()
     }
 
     /// The endpoints of a service as they are to be used, in the order of
     /// their ids. A doubted one takes no new work, unless so many are doubted
     /// that the doubt is not believed.
     pub fn endpoints_of(&self, service: &ServiceKey) -> impl Iterator<Item = Arc<Endpoint>> {
-        let roster = self.services.get(service);
-        let held = roster.is_some_and(|roster| self.is_held(roster));
-        let ids = roster.into_iter().flat_map(|roster| &roster.members);
-        ids.filter_map(move |id| {
-            let member = self.members.get(id)?;
-            let usable = member.doubted.is_none() || held;
-            if usable || member.endpoint.health != Health::Ready {
-                return Some(Arc::clone(&member.endpoint));
-            }
-            let mut doubted = Endpoint::clone(&member.endpoint);
-            doubted.health = Health::NotReady;
-            Some(Arc::new(doubted))
-        })
+        self.members.endpoints_of(service)
     }
 
     /// How many doubted endpoints of a service are held against the doubt, and of how many.
     pub fn held(&self, service: &ServiceKey) -> Option<(usize, usize)> {
-        let roster = self.services.get(service)?;
-        self.is_held(roster)
-            .then_some((roster.doubted.len(), roster.members.len()))
+        self.members.held(service)
     }
 
     /// The services whose endpoints changed since the last call.
     pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
-        std::mem::take(&mut self.touched)
+        self.members.take_touched()
     }
 
     pub(crate) fn witnesses(&self) -> impl Iterator<Item = &Witness> {
         self.witnesses.values()
-    }
-
-    fn is_held(&self, roster: &Roster) -> bool {
-        let guard = &self.timing.guard;
-        guard.holds(roster.doubted.len(), roster.members.len())
     }
 
     fn departed(&self, now: Moment) -> Vec<Epoch> {
@@ -359,95 +301,15 @@ impl ClusterSet {
             .collect()
     }
 
-    /// Every doubted endpoint and when it goes.
-    fn doubts(&self) -> impl Iterator<Item = (EndpointId, Moment)> {
-        self.services.values().flat_map(move |roster| {
-            let held = self.is_held(roster);
-            roster.doubted.iter().filter_map(move |id| {
-                let since = self.members.get(id)?.doubted?;
-                Some((*id, self.timing.guard.expiry(since, held)))
-            })
-        })
-    }
-
-    fn expired(&self, now: Moment) -> Vec<EndpointId> {
-        self.doubts()
-            .filter(|(_, at)| *at <= now)
-            .map(|(id, _)| id)
-            .collect()
-    }
-
-    fn place(&mut self, endpoint: Arc<Endpoint>) {
-        let (id, service) = (endpoint.id, endpoint.service.clone());
-        let roster = self.services.entry(service.clone()).or_default();
-        roster.members.insert(id);
-        self.touched.insert(service);
-        let doubted = None;
-        self.members.insert(id, Member { endpoint, doubted });
-    }
-
-    fn remove(&mut self, id: EndpointId) {
-        let Some(member) = self.members.remove(&id) else {
-            return;
-        };
-        let service = &member.endpoint.service;
-        if let Some(roster) = self.services.get_mut(service) {
-            roster.members.remove(&id);
-            roster.doubted.remove(&id);
-            if roster.members.is_empty() {
-                self.services.remove(service);
-            }
-        }
-        self.touched.insert(service.clone());
-    }
-
-    fn trust(&mut self, id: EndpointId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        if member.doubted.take().is_some() {
-            let service = &member.endpoint.service;
-            if let Some(roster) = self.services.get_mut(service) {
-                roster.doubted.remove(&id);
-            }
-            self.touched.insert(service.clone());
-        }
-    }
-
     fn doubt_unless_attested(&mut self, id: EndpointId, now: Moment) {
-        if self.witnesses.values().any(|witness| witness.attests(id)) {
-            return;
-        }
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        if member.doubted.is_none() {
-            member.doubted = Some(now);
-            let service = &member.endpoint.service;
-            if let Some(roster) = self.services.get_mut(service) {
-                roster.doubted.insert(id);
-            }
-            self.touched.insert(service.clone());
+        if !self.witnesses.values().any(|witness| witness.attests(id)) {
+            self.members.doubt(id, now);
         }
     }
 
-    /// A withdrawal is remembered as long as an older word may still arrive.
     fn forget_withdrawals(&mut self, now: Moment) {
-        while let Some((at, id)) = self.withdrawals.front().copied() {
-            if at.after(self.timing.withdrawal_memory) > now {
-                return;
-            }
-            self.withdrawals.pop_front();
-            let attested = self.witnesses.values().any(|w| w.attests(id));
-            let Some(withdrawal) = self.withdrawn.get_mut(&id).filter(|w| w.heard == at) else {
-                continue;
-            };
-            if attested {
-                withdrawal.heard = now;
-                self.withdrawals.push_back((now, id));
-            } else {
-                self.withdrawn.remove(&id);
-            }
-        }
+        let witnesses = &self.witnesses;
+        let attested = |id| witnesses.values().any(|witness| witness.attests(id));
+        self.withdrawals.forget(now, attested);
     }
 }

@@ -21,6 +21,7 @@ use weft_proto::catalog::peer_frame::Frame;
 use weft_proxy::catalog::wire::WireError;
 
 use super::handle::{CatalogHandle, Inner};
+
 use frame::{FRAME_MAX, read_frame, write_frame};
 
 const HELLO_MAX: Duration = Duration::from_secs(10);

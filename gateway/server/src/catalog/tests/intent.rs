@@ -11,7 +11,7 @@ use weft_model::fixture::name;
 use weft_model::{Command, HealthCheck, ServiceKey, TcpProbe, WorkloadEntrySpec};
 use weft_proxy::catalog as client;
 
-use super::{EU, gateway, listed, sidecar, surroundings, until, writable};
+use super::{EU, checkout, gateway, listed, sidecar, surroundings, until, writable};
 
 #[tokio::test]
 async fn a_server_without_a_sidecar_is_checked_and_fronted() {
