@@ -11,8 +11,8 @@ use rustls_pki_types::CertificateDer;
 use weft_model::{SpiffeId, TrustDomain, WallTime};
 use zeroize::Zeroizing;
 
+use crate::refusal::Reason;
 use crate::svid::certify;
-use crate::verify::Reason;
 use crate::{Authority, BundleSource, PeerRule, Svid, SvidSource, new_csr};
 
 pub use hostile::hostile;

@@ -9,8 +9,9 @@ use weft_model::SpiffeId;
 
 use crate::bundle::{Bundle, Bundles, bundle_hash};
 use crate::leaf::{Leaf, parse};
+use crate::refusal::{Refusal, to_rustls};
 use crate::tls::{harden, provider};
-use crate::verify::{Direction, PeerRule, Refusal, no_tls12, to_rustls, verify_chain};
+use crate::verify::{Direction, PeerRule, no_tls12, verify_chain};
 
 /// For joining and enrolling: no identity of our own; the server must be a gateway whose
 /// chain ends in the CA bundle with this [`bundle_hash`], which it presents after its leaf.
