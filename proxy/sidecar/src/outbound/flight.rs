@@ -8,6 +8,7 @@ use weft_decide::{EndpointView, Outcome, Tick};
 use weft_model::ServiceKey;
 
 use super::{Chosen, Shared};
+use crate::metrics::{Labels, Reporter};
 
 /// Tells the balancer when it began and, exactly once, how it ended; dropped
 /// without an end it was cancelled.
@@ -43,6 +44,21 @@ impl Flight {
 
     pub(super) fn elapsed(&self) -> Duration {
         self.shared.clock.now().since(self.start)
+    }
+
+    /// What it is counted under; `code` is the HTTP status, 0 for a connection.
+    pub(super) fn labels(&self, protocol: &'static str, code: u16) -> Labels {
+        let endpoint = &self.view.endpoint;
+        Labels {
+            reporter: Reporter::Source,
+            source: Some(self.shared.identities.own_id().clone()),
+            service: Some(self.service.clone()),
+            destination_cluster: Some(endpoint.cluster.clone()),
+            destination_version: endpoint.version.clone(),
+            protocol,
+            code,
+            flags: "-",
+        }
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {

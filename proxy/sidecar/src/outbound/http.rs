@@ -22,7 +22,6 @@ use crate::http::{
     refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
-use crate::metrics::{Labels, Reporter};
 use crate::stream::Stream;
 use request::{Outgoing, authority};
 
@@ -197,7 +196,7 @@ impl Shared {
             let mut send = lease.send;
             let request = outgoing.take(&self.target(&chosen, &flight));
             let error = match send.try_send_request(request).await {
-                Ok(response) => return Ok(self.accept(&chosen, flight, lease.place, response)),
+                Ok(response) => return Ok(self.accept(flight, lease.place, response)),
                 Err(error) => error,
             };
             let reason = outgoing.take_back(error);
@@ -224,14 +223,13 @@ impl Shared {
     /// The answer's head is here; its body will say when the request is over.
     fn accept(
         &self,
-        chosen: &Chosen,
         mut flight: Flight,
         place: crate::pool::Place,
         response: Response<Incoming>,
     ) -> Response<Body> {
         let latency = flight.answered();
         let (mut head, incoming) = response.into_parts();
-        let labels = self.request_labels(chosen, &flight, head.status);
+        let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
         strip_hop_by_hop(&mut head.headers);
         let by_head = outcome(head.status, grpc_status(&head.headers));
@@ -246,20 +244,6 @@ impl Shared {
             drop(place);
         }));
         Response::from_parts(head, body)
-    }
-
-    fn request_labels(&self, chosen: &Chosen, flight: &Flight, status: StatusCode) -> Labels {
-        let endpoint = &flight.view.endpoint;
-        Labels {
-            reporter: Reporter::Source,
-            source: Some(self.identities.own_id().clone()),
-            service: Some(chosen.service.key().clone()),
-            destination_cluster: Some(endpoint.cluster.clone()),
-            destination_version: endpoint.version.clone(),
-            protocol: "http",
-            code: status.as_u16(),
-            flags: "-",
-        }
     }
 }
 

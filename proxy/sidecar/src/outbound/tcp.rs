@@ -64,7 +64,7 @@ impl Shared {
             match self.connect(&chosen, &flight).await {
                 Ok(stream) => {
                     flight.answered();
-                    let labels = self.connection_labels(&chosen, &flight);
+                    let labels = flight.labels("tcp", 0);
                     self.recorder.connection_opened(labels.clone());
                     return Ok(Opened {
                         stream,
@@ -138,20 +138,6 @@ impl Shared {
             self.recorder.connection_closed(labels, 0, 0);
         } else {
             self.recorder.request(labels, std::time::Duration::ZERO);
-        }
-    }
-
-    fn connection_labels(&self, chosen: &Chosen, flight: &Flight) -> Labels {
-        let endpoint = &flight.view.endpoint;
-        Labels {
-            reporter: Reporter::Source,
-            source: Some(self.identities.own_id().clone()),
-            service: Some(chosen.service.key().clone()),
-            destination_cluster: Some(endpoint.cluster.clone()),
-            destination_version: endpoint.version.clone(),
-            protocol: "tcp",
-            code: 0,
-            flags: "-",
         }
     }
 }
