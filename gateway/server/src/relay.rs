@@ -13,9 +13,7 @@
 mod destination;
 mod limits;
 mod metrics;
-mod preamble;
 mod pump;
-mod reason;
 mod sessions;
 mod source;
 #[cfg(test)]
@@ -33,9 +31,9 @@ use weft_proto::peer::RelayStream;
 
 pub use limits::Limits;
 pub use metrics::RelayMetrics;
-pub use preamble::{PreambleError, SessionId, encode as encode_preamble};
-pub use reason::{CONNECTED, Reason};
 pub use sessions::Sessions;
+pub use weft_decide::Reason;
+pub use weft_proxy::SessionId;
 
 use limits::Admission;
 

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use weft_identity::{Authority, BundleSource, SvidSource, fixture};
-use weft_model::{NodeId, WallTime};
+use weft_model::NodeId;
 
 use crate::tunnel::{
     IncomingRelay, IncomingStream, PathState, PeerTarget, Started, Tuning, TunnelConfig, Tunnels,
@@ -171,10 +171,7 @@ pub(crate) fn gateway_id(cluster: &str, node: u64) -> String {
     )
 }
 
-pub(crate) fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    WallTime(u64::try_from(since.unwrap().as_millis()).unwrap())
-}
+pub(crate) use crate::hub::wall_clock as now;
 
 fn gateway_name(node: u64) -> String {
     format!("gw-{node}")

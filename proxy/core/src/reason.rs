@@ -77,6 +77,9 @@ impl Reason {
         Self::NotSupported,
     ];
 
+    /// The relay's status byte of success: from here on the stream belongs to its two ends.
+    pub const CONNECTED: u8 = 0;
+
     /// The word in logs, metrics and the `x-weft-reason` header.
     pub fn label(self) -> &'static str {
         self.facts().label
@@ -112,7 +115,7 @@ impl Reason {
         self.facts().next
     }
 
-    /// The relay's status byte for this reason; 0 means connected. Reasons that
+    /// The relay's status byte for this reason, never [`Reason::CONNECTED`]. Reasons that
     /// a relay cannot have are told as [`Reason::ConnectFailed`].
     pub fn to_wire(self) -> u8 {
         match self {
@@ -135,7 +138,7 @@ impl Reason {
     /// gateway counts as a failed connection.
     pub fn from_wire(status: u8) -> Result<(), Self> {
         Err(match status {
-            0 => return Ok(()),
+            Self::CONNECTED => return Ok(()),
             1 => Self::NoSuchEndpoint,
             2 => Self::NotExported,
             3 => Self::NoPath,
@@ -240,7 +243,7 @@ mod tests {
             let reason = Reason::from_wire(byte).unwrap_err();
             assert_eq!(reason.to_wire(), byte, "{reason}");
         }
-        assert_eq!(Reason::from_wire(0), Ok(()));
+        assert_eq!(Reason::from_wire(Reason::CONNECTED), Ok(()));
         assert_eq!(Reason::from_wire(200), Err(Reason::ConnectFailed));
     }
 }

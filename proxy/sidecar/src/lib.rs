@@ -43,7 +43,7 @@ pub use local::{LocalEndpoint, NoRandom};
 pub use metrics::Metrics;
 pub use outbound::{Hint, Outbound, OutboundParts};
 pub use process::{Process, ProcessError};
-pub use relay::{RelaySession, RelaySessions, SessionId};
+pub use relay::{RelaySession, RelaySessions, SessionId, preamble};
 pub use sidecar::Sidecar;
 pub use snapshot::TableSource;
 pub use stream::{BoxStream, Stream};

@@ -1,7 +1,7 @@
 //! The way to another cluster: TCP to a gateway of this one, behind a preamble.
 
 mod connector;
-mod preamble;
+pub mod preamble;
 mod session;
 
 pub(crate) use connector::RelayConnector;

@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
+use weft_decide::Reason;
 
 use super::pump::pump;
-use super::reason::{CONNECTED, Reason};
 use super::{Local, Relay};
 use crate::tunnel::{IncomingRelay, PeerStream};
 
@@ -48,7 +48,7 @@ async fn serve(relay: Arc<Relay>, incoming: IncomingRelay) {
         }
     };
     let _open = relay.metrics.opened();
-    if send.write_all(&[CONNECTED]).await.is_err() {
+    if send.write_all(&[Reason::CONNECTED]).await.is_err() {
         return;
     }
     let stream = PeerStream { send, recv, hold };
@@ -61,7 +61,7 @@ async fn serve(relay: Arc<Relay>, incoming: IncomingRelay) {
 async fn refuse(mut send: quinn::SendStream, mut recv: quinn::RecvStream, reason: Reason) {
     let _ = recv.stop(REFUSED);
     // If the caller is gone, nobody needs to know.
-    if send.write_all(&[reason.code()]).await.is_ok() {
+    if send.write_all(&[reason.to_wire()]).await.is_ok() {
         let _ = send.finish();
     }
 }

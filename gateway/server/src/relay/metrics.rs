@@ -1,8 +1,7 @@
 //! What the relay counts.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-
-use super::reason::Reason;
+use weft_decide::Reason;
 
 /// The counters of the relay. Clones share them.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ impl RelayMetrics {
     }
 
     pub(super) fn refused(&self, reason: Reason) {
-        self.refused.with_label_values(&[reason.as_str()]).inc();
+        self.refused.with_label_values(&[reason.label()]).inc();
     }
 
     /// Counts a connection as open until the returned value is dropped.

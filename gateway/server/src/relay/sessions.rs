@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
+use weft_decide::Reason;
 use weft_model::SpiffeId;
 use weft_proto::peer::RelayStream;
-
-use super::preamble::{SessionId, Unproven};
-use super::reason::Reason;
+use weft_proxy::SessionId;
+use weft_proxy::preamble::Unproven;
 
 /// The open sessions of this gateway's sidecars. Shared by the catalog server,
 /// which opens and ends them, and the relay, which asks.
@@ -133,6 +133,8 @@ const WORDS: usize = (WINDOW / 64) as usize;
 
 #[cfg(test)]
 mod tests {
+    use weft_proxy::preamble;
+
     use super::*;
     use std::collections::BTreeSet;
 
@@ -177,7 +179,7 @@ mod tests {
         sessions.insert(id, &key, caller.clone());
         let proven = |counter| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-            super::super::preamble::encode(id, counter, &key, &RelayStream::default())
+            preamble::encode(id, counter, &key, &RelayStream::default())
         };
         let first = Unproven::read(&mut &*proven(0)).await.unwrap();
         assert_eq!(sessions.admit(&first).unwrap().0, caller);

@@ -8,13 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
+use weft_decide::Reason;
 use weft_model::SpiffeId;
 use weft_proto::peer::RelayStream;
+use weft_proxy::preamble::Unproven;
 
 use super::limits::Permit;
-use super::preamble::Unproven;
 use super::pump::pump;
-use super::reason::{CONNECTED, Reason};
 use super::{Relay, Target};
 use crate::tunnel::PeerStream;
 
@@ -100,7 +100,7 @@ impl Relay {
             Err(reason) => return self.refuse(tcp, reason).await,
         };
         let _open = self.metrics.opened();
-        let result = match tcp.write_all(&[CONNECTED]).await {
+        let result = match tcp.write_all(&[Reason::CONNECTED]).await {
             Ok(()) => pump(tcp, stream, self.idle, &self.metrics).await,
             Err(_) => return abandon(stream),
         };
@@ -144,9 +144,9 @@ impl Relay {
         let mut status = [0];
         let answered = timeout(STATUS, stream.recv.read_exact(&mut status)).await;
         let failure = match answered {
-            Ok(Ok(())) => match Reason::check(status[0]) {
+            Ok(Ok(())) => match Reason::from_wire(status[0]) {
                 Ok(()) => return Ok(stream),
-                Err(reason) if reason.is_of_gateway() => Failure::OfGateway(reason),
+                Err(reason) if is_of_gateway(reason) => Failure::OfGateway(reason),
                 Err(reason) => Failure::Final(reason),
             },
             Ok(Err(_)) => Failure::OfGateway(Reason::NoPath),
@@ -161,7 +161,7 @@ impl Relay {
     async fn refuse(&self, mut tcp: TcpStream, reason: Reason) {
         self.metrics.refused(reason);
         let last_words = async {
-            tcp.write_all(&[reason.code()]).await?;
+            tcp.write_all(&[reason.to_wire()]).await?;
             tcp.shutdown().await?;
             let mut rest = (&mut tcp).take(UNREAD_MAX);
             tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
@@ -174,6 +174,11 @@ impl Relay {
 enum Failure {
     OfGateway(Reason),
     Final(Reason),
+}
+
+/// Whether another gateway of the same cluster may do better.
+fn is_of_gateway(reason: Reason) -> bool {
+    matches!(reason, Reason::Draining | Reason::Overload)
 }
 
 /// Resets a stream that nobody will use: dropped, it would end as if all had been said.

@@ -15,11 +15,9 @@ use aws_lc_rs::hmac;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use weft_proto::peer::RelayStream;
+use weft_proxy::preamble;
 
-use super::{
-    Destination, Limits, Local, Reason, Relay, RelayConfig, SessionId, Sessions, Target,
-    encode_preamble,
-};
+use super::{Destination, Limits, Local, Reason, Relay, RelayConfig, SessionId, Sessions, Target};
 use crate::testing::{Gateway, World, pair, within};
 
 /// Gateway `near` of cluster a with a sidecar's session, and `far` of cluster b,
@@ -66,7 +64,7 @@ impl Federation {
             .unwrap();
         tcp.write_all(preamble).await.unwrap();
         let status = within("the relay's answer", tcp.read_u8()).await.unwrap();
-        Reason::check(status).map(|()| tcp)
+        Reason::from_wire(status).map(|()| tcp)
     }
 
     /// A connection through both gateways: the caller's end and the server's.
@@ -126,7 +124,7 @@ fn preamble(counter: u64, port: u16) -> ::bytes::Bytes {
         ..RelayStream::default()
     };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &KEY);
-    encode_preamble(SESSION, counter, &key, &target)
+    preamble::encode(SESSION, counter, &key, &target)
 }
 
 /// The application at the far end.

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_decide::Reason;
+use weft_proto::peer::{RelayStream, relay_stream};
 
-use super::preamble::preamble;
-use super::{RelaySession, RelaySessions};
+use super::{RelaySession, RelaySessions, preamble};
 use crate::inner::{Connector, RemoteTarget, connect_tcp};
 use crate::stream::BoxStream;
 
@@ -59,13 +59,28 @@ async fn relay(session: &RelaySession, target: RemoteTarget<'_>) -> Result<BoxSt
         Reason::ConnectFailed
     };
     let mut stream = connect_tcp(session.relay()).await.map_err(failed)?;
-    stream
-        .write_all(&preamble(session, target))
-        .await
-        .map_err(failed)?;
+    let header = header(target);
+    let preamble = preamble::encode(
+        session.session(),
+        session.next_counter(),
+        session.key(),
+        &header,
+    );
+    stream.write_all(&preamble).await.map_err(failed)?;
     let status = stream.read_u8().await.map_err(failed)?;
     Reason::from_wire(status)?;
     Ok(Box::new(stream))
+}
+
+/// What the gateway is asked for.
+fn header(target: RemoteTarget<'_>) -> RelayStream {
+    let endpoint = target.endpoint().0.to_vec();
+    RelayStream {
+        target: Some(relay_stream::Target::Endpoint(endpoint.into())),
+        port: u32::from(target.port.get()),
+        priority: 0,
+        hops: 0,
+    }
 }
 
 /// Whether the refusal is this gateway's own trouble. The rest another gateway

@@ -1,4 +1,5 @@
-//! The preamble: what a sidecar says first on a connection to its gateway.
+//! The preamble: what a sidecar says first on a connection to its gateway. Both
+//! ends use this one layout.
 //!
 //! Version 1 on the wire: a u16 length, big endian, then as many bytes:
 //! `session(16) ‖ counter(8, big endian) ‖ RelayStream (prost) ‖ HMAC-SHA-256(32)`,
@@ -10,9 +11,7 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use weft_proto::peer::RelayStream;
 
-/// Names a sidecar's session with one gateway; random.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SessionId(pub [u8; 16]);
+use super::SessionId;
 
 /// Why a preamble could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +50,16 @@ pub fn encode(session: SessionId, counter: u64, key: &hmac::Key, target: &RelayS
 
 /// A preamble whose proof has not been checked.
 #[derive(Debug)]
-pub(super) struct Unproven {
+pub struct Unproven {
     body: Vec<u8>,
 }
 
 impl Unproven {
     /// Reads one, and not a byte more.
-    pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Self, PreambleError> {
+    ///
+    /// # Errors
+    /// The connection broke, or the length is not that of a preamble.
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Self, PreambleError> {
         let length = usize::from(from.read_u16().await?);
         if !(FIXED..=LENGTH_MAX).contains(&length) {
             return Err(PreambleError::Length(length));
@@ -68,13 +70,16 @@ impl Unproven {
     }
 
     /// Whose key the proof should be by.
-    pub(super) fn session(&self) -> SessionId {
+    pub fn session(&self) -> SessionId {
         let session = self.body[..SESSION].try_into();
         SessionId(session.expect("a preamble is at least FIXED bytes long"))
     }
 
     /// The counter and target, if the proof is by `key`; compared in constant time.
-    pub(super) fn prove(&self, key: &hmac::Key) -> Result<(u64, RelayStream), PreambleError> {
+    ///
+    /// # Errors
+    /// The proof is wrong, or what it covers does not decode.
+    pub fn prove(&self, key: &hmac::Key) -> Result<(u64, RelayStream), PreambleError> {
         let (said, proof) = self.body.split_at(self.body.len() - PROOF);
         hmac::verify(key, said, proof).map_err(|_| PreambleError::Proof)?;
         let counter = said[SESSION..SESSION + COUNTER].try_into();

@@ -88,6 +88,6 @@ async fn who_says_nothing_is_sent_away() {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(&[0]).await.unwrap();
     let status = within("the answer", tcp.read_u8()).await.unwrap();
-    assert_eq!(Reason::check(status), Err(Reason::Timeout));
+    assert_eq!(Reason::from_wire(status), Err(Reason::Timeout));
     assert!(connected.elapsed() >= Duration::from_secs(5));
 }
