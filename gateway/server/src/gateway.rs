@@ -281,7 +281,7 @@ impl Gateway {
         while self.tasks.join_next().await.is_some() {}
         // The follower held the other handle, and has ended.
         if let Some(stand_in) = Arc::into_inner(self.stand_in) {
-            stand_in.shutdown(deadline).await;
+            stand_in.shutdown(self.hub.config().drain).await;
         }
         self.hub.tunnels().drain(deadline).await;
         self.dns.shutdown().await;
