@@ -24,6 +24,7 @@
 //! many at once ([`ShrinkGuard`]).
 
 mod admission;
+mod alarm;
 mod cluster_set;
 mod entries;
 mod guard;
@@ -33,10 +34,12 @@ mod names;
 mod sessions;
 mod set_hash;
 mod state;
+mod timing;
 mod view;
 mod witness;
 
 pub use admission::{AdmissionError, admit};
+pub use alarm::Alarm;
 pub use cluster_set::{ClusterSet, HashMismatch};
 pub use entries::{EntryFront, entry_endpoints};
 pub use guard::ShrinkGuard;
@@ -45,7 +48,8 @@ pub use journal::{Batch, Cursor, Journal, Step};
 pub use names::NameScene;
 pub use sessions::{PutError, Said, SessionId, Sessions};
 pub use set_hash::SetHash;
-pub use state::{Alarm, Attestation, AttestationJournal, Catalog, Timing};
+pub use state::{Attestation, AttestationJournal, Catalog};
+pub use timing::Timing;
 pub use view::{
     CatalogView, ClusterLiveness, Freshness, Knowledge, LocalService, ServiceEndpoints,
 };

@@ -10,6 +10,7 @@ pub const CLUSTERS_MAX: usize = 256;
 pub const GATEWAYS_MAX: usize = 32;
 /// Services one cluster offers, with the virtual IPs its withdrawn ones still hold:
 /// ten times a large cluster's, and small beside the default virtual-IP range.
+/// Where some cluster's range is small, half of the indexes is the bound.
 pub const EXPORTS_MAX: usize = 5_000;
 /// Servers without a sidecar that one cluster registers: two for each service it may offer.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -41,7 +42,7 @@ pub const REQUESTS_MIN: usize = 4_096;
 pub const QUARANTINE_TIME: Duration = Duration::from_secs(3600);
 /// Log entries for which it is given to no other, whatever clocks say.
 pub const QUARANTINE_ENTRIES: u64 = 1_000;
-/// The longest prefix of a cluster's IPv4 range: 4094 services. The smallest range
+/// The longest prefix of a cluster's IPv4 range: 2047 services. The smallest range
 /// bounds the whole federation, so no newcomer may bring less.
 pub const IPV4_PREFIX_MAX: u8 = 20;
 /// The longest prefix of a cluster's IPv6 range: room for every index.

@@ -69,14 +69,13 @@ impl VirtualIpRanges {
         Ok(())
     }
 
-    /// The highest index that has an address of its own: neither the first of
-    /// the range, which names it, nor the last, which is its broadcast address.
+    /// The highest index that has an address of its own. Services have the lower
+    /// half of the range, without its first address, which names the range; the
+    /// upper half is the cluster's own, for addresses that only its DNS gives out.
     pub fn capacity(&self) -> u32 {
         let hosts = 32u32.saturating_sub(self.ipv4.prefix_len().into());
-        u32::MAX
-            .checked_shr(32 - hosts.min(32))
-            .unwrap_or(0)
-            .saturating_sub(1)
+        let half = hosts.checked_sub(1).and_then(|bits| 1u32.checked_shl(bits));
+        half.map_or(0, |half| half - 1)
     }
 }
 

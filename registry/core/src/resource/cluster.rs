@@ -35,6 +35,8 @@ pub enum RelayConsent {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VirtualIpRanges {
     /// IPv4 range; its first address plus the index is a service's virtual IP.
+    /// Indexes end at the middle: the upper half is for what this cluster's DNS
+    /// gives out by itself.
     #[schemars(with = "String")]
     pub ipv4: ipnet::Ipv4Net,
     /// IPv6 range; without one, AAAA questions get NODATA.

@@ -26,8 +26,8 @@ impl Federation {
         let old = self.export(key, cluster).cloned();
         let seen = old.as_ref().map(|record| record.generation);
         self.needs_newer(cluster, seen, cause.generation)?;
-        if old.is_none() && self.indexes_held_by(cause, cluster) >= quota::EXPORTS_MAX {
-            let max = quota::EXPORTS_MAX;
+        let max = self.exports_max();
+        if old.is_none() && self.indexes_held_by(cause, cluster) >= max {
             return Err(invalid(format!(
                 "{cluster} offers {max} services, with those it withdrew within the last hour: the most it may"
             )));

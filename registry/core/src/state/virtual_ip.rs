@@ -98,6 +98,13 @@ impl Federation {
         table.insert(key.clone(), gone);
     }
 
+    /// How many services one cluster may offer: never so many that it takes every
+    /// index there is and leaves the others none.
+    pub(super) fn exports_max(&self) -> usize {
+        let half = usize::try_from(self.virtual_ip_capacity() / 2).unwrap_or(usize::MAX);
+        quota::EXPORTS_MAX.min(half)
+    }
+
     /// Services a cluster offers and indexes its withdrawn ones still hold.
     pub(super) fn indexes_held_by(&self, cause: &Cause<'_>, cluster: &ClusterName) -> usize {
         let offered = self.exports.keys().filter(|(_, owner)| owner == cluster);

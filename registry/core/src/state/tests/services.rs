@@ -94,19 +94,36 @@ fn an_index_rests_before_it_means_another_service() {
 
 #[test]
 fn indexes_end_where_the_smallest_range_ends() {
-    let mut log = Log::founded();
+    let mut log = three();
     let mut spec = cluster_spec("us-east");
     spec.virtual_ips.ipv4 = name("240.0.0.0/20");
     log.accept(log.admin(), Command::PutCluster(name(US), Box::new(spec)));
-    assert_eq!(log.state.virtual_ip_capacity(), 4094);
-    for number in 0..4094 {
-        log.accept(log.gateway(1), put(US, &format!("shop/s{number}"), http()));
+    assert_eq!(log.state.virtual_ip_capacity(), 2047);
+    for (node, cluster) in [(1, US), (2, EU)] {
+        for number in 0..1023 {
+            let key = format!("shop/s{node}-{number}");
+            log.accept(log.gateway(node), put(cluster, &key, http()));
+        }
+        refused(
+            &log,
+            log.gateway(node),
+            put(cluster, "shop/more", http()),
+            "offers 1023 services",
+        );
     }
+    log.accept(log.gateway(3), put(CLUSTERS[2].0, "shop/last", http()));
     refused(
         &log,
-        log.gateway(1),
-        put(US, "shop/more", http()),
+        log.gateway(3),
+        put(CLUSTERS[2].0, "shop/more", http()),
         "no virtual-IP index is free",
+    );
+    let us = log.state.cluster(&name(US)).expect("it is a member");
+    let address = service(&log, "shop/last").virtual_ipv4(&us.spec.virtual_ips);
+    assert_eq!(
+        address.to_string(),
+        "240.0.7.255",
+        "the end of the lower half"
     );
     let state = Federation::from_parts(log.state.to_parts());
     assert_eq!(state.as_ref(), Ok(&log.state));

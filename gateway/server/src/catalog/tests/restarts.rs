@@ -1,0 +1,115 @@
+//! What stays when a process dies or starts alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use weft_model::fixture::name;
+use weft_plan::catalog::{Freshness, Knowledge};
+use weft_proxy::catalog as client;
+
+use super::{
+    EU, Gateway, PATIENCE, US, checkout, endpoint, gateway, join, ready, sidecar, start, until,
+    until_ready,
+};
+use crate::catalog::CatalogHandle;
+
+#[tokio::test]
+async fn a_restarted_gateway_keeps_the_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("catalog");
+    let us = start(US, "gw", None).0;
+    let first = gateway(EU, "gw", None, Some(state.clone())).await;
+    let sidecars: Vec<_> = (1..=4).map(|_| sidecar(EU, &[&first], None)).collect();
+    for (n, sidecar) in (1..).zip(&sidecars) {
+        sidecar.register(endpoint(EU, n));
+    }
+    let linked = join(&first.handle, &us);
+    let abroad = |us: &CatalogHandle| {
+        let view = us.view();
+        let service = view.service(&checkout()).cloned().unwrap_or_default();
+        service.ready().map(|e| e.id.0[0]).collect::<Vec<_>>()
+    };
+    until("all abroad", || (abroad(&us) == [1, 2, 3, 4]).then_some(())).await;
+    until_ready(&sidecars[0], &[1, 2, 3, 4]).await;
+    let view = us.view();
+    assert_eq!(view.knowledge(&name(EU), &checkout()), Knowledge::Current);
+    assert!(
+        view.service(&checkout())
+            .unwrap()
+            .endpoints
+            .iter()
+            .all(|e| e.address.is_none())
+    );
+    until("on disk", || state.exists().then_some(())).await;
+    let digest = until("a digest", || {
+        let view = us.view();
+        let liveness = view.liveness(&name(EU))?.digest.ready(&checkout());
+        (liveness == 4).then_some(liveness)
+    });
+    assert_eq!(digest.await, 4);
+
+    // It dies as by SIGKILL: no word to anybody.
+    linked.abort();
+    let address = first.address.clone();
+    let sessions = |s: &client::CatalogClient| s.status()[&address].sessions;
+    drop(first);
+    let second = until_bound(EU, &address, state).await;
+    let relinked = join(&second.handle, &us);
+    until("everybody back", || {
+        assert_eq!(ready(&sidecars[0]), [1, 2, 3, 4]);
+        assert_eq!(abroad(&us), [1, 2, 3, 4]);
+        let back = second.handle.session_count() == 4;
+        let settled = !second.handle.inner.state().catalog.is_recovering();
+        (back && settled && sidecars.iter().all(|s| sessions(s) >= 2)).then_some(())
+    })
+    .await;
+    let settled = tokio::time::Instant::now();
+    until("past every grace", || {
+        assert_eq!(ready(&sidecars[0]), [1, 2, 3, 4]);
+        assert_eq!(abroad(&us), [1, 2, 3, 4]);
+        (settled.elapsed() > Duration::from_millis(1500)).then_some(())
+    })
+    .await;
+    relinked.abort();
+}
+
+/// A gateway at the address of one that just died.
+async fn until_bound(cluster: &str, address: &str, state: PathBuf) -> Gateway {
+    let began = tokio::time::Instant::now();
+    loop {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            drop(listener);
+            return gateway(cluster, "gw", Some(address), Some(state)).await;
+        }
+        assert!(began.elapsed() < PATIENCE, "{address} stays in use");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_and_a_sidecar_that_start_alone_serve_the_last_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (of_gateway, of_sidecar) = (folder.path().join("gateway"), folder.path().join("sidecar"));
+    {
+        let us = start(US, "gw", Some(of_gateway.clone())).0;
+        let eu = gateway(EU, "gw", None, None).await;
+        let sidecar = sidecar(EU, &[&eu], Some(of_sidecar.clone()));
+        sidecar.register(endpoint(EU, 1));
+        let linked = join(&eu.handle, &us);
+        until("on disk", || {
+            (of_gateway.exists() && of_sidecar.exists()).then_some(())
+        })
+        .await;
+        linked.abort();
+    }
+    let us = start(US, "gw", Some(of_gateway)).0;
+    let view = us.view();
+    assert_eq!(view.service(&checkout()).unwrap().ready().count(), 1);
+    assert!(matches!(
+        view.liveness(&name(EU)).unwrap().freshness,
+        Freshness::Stale(_)
+    ));
+    let alone = sidecar(EU, &[], Some(of_sidecar));
+    assert_eq!(ready(&alone), [1]);
+}
