@@ -73,6 +73,7 @@ fn problem(error: &GatewayError) -> Problem {
         | GatewayError::Api(_)
         | GatewayError::Relay(_)
         | GatewayError::Dns(_)
+        | GatewayError::StandIn(_)
         | GatewayError::Console { .. } => code::PORT_IN_USE,
     };
     let problem = Problem::new(code, error.to_string());

@@ -13,7 +13,7 @@ use crate::problem::{Exit, Problem};
 /// The state of sidecars.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Proxy {
-    /// The sidecars of the asked cluster's gateway, and whether they are up to date.
+    /// The sidecars that have a session with the asked gateway.
     Status,
     /// What a sidecar decides on, read from its admin port.
     Config {
@@ -59,16 +59,10 @@ fn status(list: &ListView<ProxyView>, format: Format) {
             .iter()
             .for_each(|proxy| output::data(&proxy.identity)),
         Format::Table | Format::Wide => output::table(
-            &["SIDECAR", "STATE", "SENT", "NEWEST", "ENDPOINTS"],
-            list.items.iter().map(|proxy| {
-                vec![
-                    proxy.identity.clone(),
-                    proxy.state.clone(),
-                    proxy.sent.to_string(),
-                    proxy.newest.to_string(),
-                    proxy.endpoints.to_string(),
-                ]
-            }),
+            &["SIDECAR", "ENDPOINTS"],
+            list.items
+                .iter()
+                .map(|proxy| vec![proxy.identity.clone(), proxy.endpoints.to_string()]),
         ),
     }
 }

@@ -114,6 +114,8 @@ impl Admin for AdminService {
             .map_err(|error| refusal(code::USAGE, format!("the arguments are no JSON: {error}")))?;
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
+            "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
+            "proxies" => self.document(&read::proxies(&self.hub)),
             "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
             "order" => self.document(&read::order(&self.hub, &user)),

@@ -14,13 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use weft_identity::{BundleSource, Bundles, ClientAuth, PeerRule, SvidSource, server_config};
+use weft_identity::{
+    BundleSource, Bundles, ClientAuth, PeerRule, Svid, SvidSource, new_csr, server_config,
+};
+use weft_model::SpiffeId;
 use weft_plan::catalog::{Interest, Timing};
 use weft_plan::dns::{Name, Zones};
 use weft_proto::api::admin_server::AdminServer;
@@ -35,12 +39,14 @@ use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants};
 use crate::config::{GatewayConfig, GatewayConfigFile};
 use crate::control::{self, TunnelTransport};
 use crate::dns::{DnsService, DnsServiceConfig, ZonesSource};
-use crate::hub::{Hub, Parts};
+use crate::hub::{Hub, Parts, wall_clock};
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::Clock;
 use crate::relay::{Limits, Local, Relay, RelayConfig, SessionId, Sessions};
+use crate::standin::{self, Clients, FrontAddress, Issue, StandIn, StandInConfig, StandInParts};
 use crate::tunnel::{self, IncomingRelay, Tuning, TunnelConfig, Tunnels};
 use crate::workers::Workers;
+use follow::Follower;
 use gauges::Gauges;
 use names::Names;
 use pages::Pages;
@@ -68,6 +74,9 @@ pub enum GatewayError {
     /// The API cannot start.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The stand-in cannot start.
+    #[error(transparent)]
+    StandIn(#[from] standin::StartError),
     /// The relay cannot start.
     #[error(transparent)]
     Relay(#[from] crate::relay::ListenError),
@@ -113,6 +122,7 @@ pub struct Gateway {
     hub: Arc<Hub>,
     relay: Arc<Relay>,
     dns: DnsService,
+    stand_in: Arc<StandIn>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -170,14 +180,21 @@ impl Gateway {
         ));
         let directory = Arc::new(ArcSwap::from_pointee(follow::directory(&hub)));
         let relay = start_relay(&hub, started.relays, sessions, &directory)?;
+        let stand_in = start_stand_in(&hub)?;
+        let follower = Follower {
+            directory,
+            names,
+            stand_in: Arc::clone(&stand_in),
+        };
         let mut gateway = Self {
             hub,
             relay,
             dns,
+            stand_in,
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
         };
-        gateway.run_control(started.incoming, directory, names);
+        gateway.run_control(started.incoming, follower);
         gateway.run_console(console)?;
         gateway.run_api(listener, used);
         Ok(gateway)
@@ -186,8 +203,7 @@ impl Gateway {
     fn run_control(
         &mut self,
         incoming: mpsc::Receiver<tunnel::IncomingStream>,
-        directory: directory::Shared,
-        names: Names,
+        follower: Follower,
     ) {
         let hub = &self.hub;
         let (catalog, streams) = mpsc::channel(64);
@@ -201,8 +217,7 @@ impl Gateway {
         self.tasks.spawn(links::keep(Arc::clone(hub)));
         self.tasks.spawn(links::accept(Arc::clone(hub), streams));
         self.tasks.spawn(links::leases(Arc::clone(hub)));
-        self.tasks
-            .spawn(follow::follow(Arc::clone(hub), directory, names));
+        self.tasks.spawn(follower.follow(Arc::clone(hub)));
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
     }
 
@@ -262,9 +277,14 @@ impl Gateway {
         let deadline = Instant::now() + self.hub.config().drain;
         self.stop.cancel();
         self.hub.registry().shutdown().await;
-        self.hub.tunnels().drain(deadline).await;
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
+        // The follower held the other handle, and has ended.
+        if let Some(stand_in) = Arc::into_inner(self.stand_in) {
+            stand_in.shutdown(self.hub.config().drain).await;
+        }
+        self.hub.tunnels().drain(deadline).await;
+        self.dns.shutdown().await;
     }
 }
 
@@ -381,6 +401,52 @@ fn start_relay(
         limits: Limits::default(),
         idle: IDLE,
     })?)
+}
+
+fn start_stand_in(hub: &Arc<Hub>) -> Result<Arc<StandIn>, GatewayError> {
+    let config = hub.config();
+    let inbound = config.stand_in.inbound;
+    let front = inbound.advertised().map(|advertised| FrontAddress {
+        bind: inbound.bind.ip(),
+        advertised: advertised.ip(),
+    });
+    let settings = StandInConfig {
+        place: hub.place(),
+        gateway: hub.gateway().clone(),
+        epoch: hub.catalog_handle().epoch(),
+        clients: if config.stand_in.clients {
+            Clients::Answer
+        } else {
+            Clients::Ignore
+        },
+        front: front.filter(|_| hub.holds_authority()),
+    };
+    let issuer = Arc::clone(hub);
+    let issue: Issue = Arc::new(move |id: &SpiffeId| {
+        let (key, csr) = new_csr();
+        let chain = issuer
+            .issue(&csr, id)
+            .map_err(|status| status.message().to_owned())?;
+        let chain = chain
+            .iter()
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect();
+        Ok(Svid::from_der(chain, key)?)
+    });
+    let session = hub
+        .catalog_handle()
+        .own_session(hub.svid().current().id().clone());
+    let parts = StandInParts {
+        workers: hub.tunnels().workers().clone(),
+        connectors: standin::through(hub.tunnels().clone()),
+        svid: hub.svid().clone(),
+        bundles: hub.bundles().clone(),
+        issue: hub.holds_authority().then_some(issue),
+        tell: standin::tell(session),
+        now: wall_clock,
+        metrics: weft_proxy::Metrics::new()?,
+    };
+    Ok(Arc::new(StandIn::start(settings, parts)?))
 }
 
 fn open_used(state: &Path) -> Result<UsedTokens, GatewayError> {

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tonic::Status;
+use weft_decide::{Place, ServiceTable};
 use weft_identity::{Authority, Bundle, BundleSource, SigningKey, Svid, SvidSource};
 use weft_model::{
     Author, ClusterName, Command, Entry, Federation, FederationDomain, GatewayName, Generation,
@@ -23,6 +24,7 @@ use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
+use crate::standin::{Reach, Scene, service_table};
 use crate::tunnel::Tunnels;
 
 /// How often a write that lost a race for its generation is signed anew.
@@ -169,6 +171,28 @@ impl Hub {
     /// The leases, ours and, while we lead, everybody's.
     pub(crate) fn leases(&self) -> &LeaseKeeper {
         &self.leases
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place {
+            cluster: self.cluster.clone(),
+            region: self.config.region.clone(),
+            zone: self.config.zone.clone(),
+        }
+    }
+
+    /// The table that a sidecar or stand-in of this cluster decides on, as of now.
+    pub(crate) fn service_table(&self) -> ServiceTable {
+        let (state, catalog) = (self.registry.state(), self.catalog());
+        let (reach, place) = (Reach::of(&self.tunnels.paths()), self.place());
+        let scene = Scene {
+            federation: &state,
+            catalog: &catalog,
+            reach: &reach,
+            place: &place,
+        };
+        service_table(&scene, None)
     }
 
     /// How it sees the other clusters now.

@@ -114,6 +114,12 @@ impl Sessions {
         self.sessions.values().filter(open).count()
     }
 
+    /// Who has an open session, with how many endpoints.
+    pub fn list(&self) -> impl Iterator<Item = (&SpiffeId, usize)> {
+        let open = self.sessions.values().filter(|s| s.stream == Stream::Open);
+        open.map(|session| (&session.identity, session.endpoints.len()))
+    }
+
     /// Its stream ended. That is no withdrawal: the sidecar may come back
     /// within the grace that runs since it was last heard.
     pub fn closed(&mut self, id: SessionId) {

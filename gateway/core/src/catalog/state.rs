@@ -117,6 +117,11 @@ impl Catalog {
         self.sessions.count()
     }
 
+    /// Who has an open session here, with how many endpoints.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SpiffeId, usize)> {
+        self.sessions.list()
+    }
+
     /// A sidecar that proved to be `identity` opened a session.
     pub fn open_session(&mut self, session: SessionId, identity: SpiffeId, now: Moment) {
         self.sessions.open(session, identity, now);

@@ -1,7 +1,10 @@
 //! Explanations: the functions that decide, asked for their reasons.
 
+use std::num::NonZeroU16;
+
 use serde_json::Value;
 use tonic::Status;
+use weft_decide::{Reason, RequestHead};
 use weft_model::code;
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
@@ -9,6 +12,9 @@ use super::status::freshness;
 use super::view::{ExplanationView, StepView};
 use crate::api::refusal;
 use crate::hub::Hub;
+
+/// The port of `http://` without one.
+const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
 
 fn text<'a>(arguments: &'a Value, name: &str) -> Result<&'a str, Status> {
     let given = arguments.get(name).and_then(Value::as_str);
@@ -64,5 +70,95 @@ fn fact(reason: String) -> StepView {
         verdict: "fact".into(),
         subject: String::new(),
         reason,
+    }
+}
+
+/// Where a request would go from this cluster.
+pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Status> {
+    let (method, url) = (text(arguments, "method")?, text(arguments, "url")?);
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|error| refusal(code::USAGE, format!("{url:?} is no URL: {error}")))?;
+    let authority = uri.authority().ok_or_else(|| {
+        refusal(
+            code::USAGE,
+            format!("{url:?} has no host: write http://checkout.shop/"),
+        )
+    })?;
+    let table = hub.service_table();
+    let head = RequestHead {
+        method,
+        authority: authority.as_str(),
+        path: uri.path_and_query().map_or("/", |path| path.as_str()),
+        port_default: HTTP,
+    };
+    let mut steps = Vec::new();
+    let found = match weft_decide::find(&table, &head) {
+        Ok(route) => route,
+        Err(reason) => return Ok(explanation(hub, method, url, steps, Err(reason))),
+    };
+    let key = found.service.key();
+    steps.push(fact(format!(
+        "{authority} is service {key}, port {}",
+        found.number()
+    )));
+    let mut taking = 0;
+    // Ejections are each sidecar's own observation: a gateway knows of none.
+    for (view, verdict) in found.candidates(&table, |_| false) {
+        taking += usize::from(verdict.is_ok());
+        let endpoint = &view.endpoint;
+        steps.push(StepView {
+            verdict: if verdict.is_ok() {
+                "candidate"
+            } else {
+                "refused"
+            }
+            .into(),
+            subject: format!(
+                "{} in {}",
+                short(&endpoint.id.to_string()),
+                endpoint.cluster
+            ),
+            reason: match verdict {
+                Ok(level) => format!("{level:?}"),
+                Err(refused) => format!("{refused:?}"),
+            },
+        });
+    }
+    let result = match taking {
+        0 => Err(Reason::NoEndpoints),
+        _ => Ok(format!(
+            "{key} port {}: {taking} candidate(s); the nearest level that is not empty, peak-EWMA among two",
+            found.number()
+        )),
+    };
+    Ok(explanation(hub, method, url, steps, result))
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+fn explanation(
+    hub: &Hub,
+    method: &str,
+    url: &str,
+    steps: Vec<StepView>,
+    result: Result<String, Reason>,
+) -> ExplanationView {
+    let (result, code) = match result {
+        Ok(result) => (result, None),
+        Err(reason) => (
+            format!("{} ({})", reason.what(), reason.response_flag()),
+            Some(reason.code().to_owned()),
+        ),
+    };
+    ExplanationView {
+        api_version: "weft.dev/v1".into(),
+        freshness: freshness(hub),
+        question: format!("{method} {url}, from {}", hub.cluster()),
+        steps,
+        result,
+        code,
     }
 }

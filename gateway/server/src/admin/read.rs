@@ -11,7 +11,7 @@ use weft_registry::WatchError;
 
 use super::Events;
 use super::status::{freshness, services as service_views, traffic};
-use super::view::{EndpointView, ListView, ServiceView};
+use super::view::{EndpointView, ListView, ProxyView, ServiceView};
 use crate::api::refusal;
 use crate::hub::Hub;
 
@@ -225,6 +225,16 @@ pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
         })
         .collect();
     list(hub, items)
+}
+
+/// Sidecars with a session here.
+pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
+    let sessions = hub.catalog_handle().sessions().into_iter();
+    let view = |(identity, endpoints): (weft_model::SpiffeId, usize)| ProxyView {
+        identity: identity.to_string(),
+        endpoints: u32::try_from(endpoints).unwrap_or(u32::MAX),
+    };
+    list(hub, sessions.map(view).collect())
 }
 
 /// Changes from `from` on, as they are applied here.

@@ -208,12 +208,6 @@ pub struct StepView {
 pub struct ProxyView {
     /// Its SPIFFE id.
     pub identity: String,
-    /// `synced` or `stale`.
-    pub state: String,
-    /// The stream position it has been sent up to.
-    pub sent: u64,
-    /// The newest position.
-    pub newest: u64,
     /// Endpoints it registered.
     pub endpoints: u32,
 }

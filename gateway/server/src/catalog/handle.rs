@@ -184,6 +184,15 @@ impl CatalogHandle {
         self.inner.state().catalog.session_count()
     }
 
+    /// Who has an open session here, with how many endpoints.
+    pub fn sessions(&self) -> Vec<(SpiffeId, usize)> {
+        let state = self.inner.state();
+        let sessions = state.catalog.sessions();
+        sessions
+            .map(|(id, endpoints)| (id.clone(), endpoints))
+            .collect()
+    }
+
     /// Intent or paths changed. Cheap when nothing did.
     pub fn set_surroundings(&self, new: Surroundings) {
         let now = self.inner.now();

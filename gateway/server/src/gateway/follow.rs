@@ -14,42 +14,59 @@ use super::names::Names;
 use crate::catalog::{PathReport, Surroundings};
 use crate::hub::Hub;
 use crate::membership::Membership;
+use crate::standin::{Address, Reach, Situation, StandIn};
 use crate::tunnel::{PathState, Paths, PeerTarget};
 
 /// How often what only time changes is looked at again: leases that nobody can know any more.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Applies the state, the paths and the catalog to what depends on them, now and whenever one changes.
-pub(super) async fn follow(hub: Arc<Hub>, directory: directory::Shared, mut names: Names) {
-    let mut changed = hub.registry().changed();
-    let mut paths = hub.tunnels().watch_paths();
-    let mut catalog = hub.catalog_handle().changed();
-    let mut tick = tokio::time::interval(TICK);
-    let mut followed = Arc::new(Federation::default());
-    loop {
-        tokio::select! {
-            result = changed.changed() => if result.is_err() { return },
-            result = paths.changed() => if result.is_err() { return },
-            result = catalog.changed() => if result.is_err() { return },
-            _ = tick.tick() => {}
+/// What follows from the log, the catalog and the paths.
+pub(super) struct Follower {
+    pub(super) directory: directory::Shared,
+    pub(super) names: Names,
+    pub(super) stand_in: Arc<StandIn>,
+}
+
+impl Follower {
+    /// Keeps it up to date, now and whenever one changes.
+    pub(super) async fn follow(mut self, hub: Arc<Hub>) {
+        let mut changed = hub.registry().changed();
+        let mut paths = hub.tunnels().watch_paths();
+        let mut catalog = hub.catalog_handle().changed();
+        let mut tick = tokio::time::interval(TICK);
+        let mut followed = Arc::new(Federation::default());
+        loop {
+            tokio::select! {
+                result = changed.changed() => if result.is_err() { return },
+                result = paths.changed() => if result.is_err() { return },
+                result = catalog.changed() => if result.is_err() { return },
+                _ = tick.tick() => {}
+            }
+            changed.mark_unchanged();
+            paths.mark_unchanged();
+            catalog.mark_unchanged();
+            let state = hub.registry().state();
+            if !Arc::ptr_eq(&state, &followed) && state.domain().is_some() {
+                followed = Arc::clone(&state);
+                hub.bundles().replace(bundles(&state));
+                hub.tunnels().set_peers(peers(&state, hub.node()));
+            }
+            let seen = hub.tunnels().paths();
+            if let Some(rtt) = slowest(&seen) {
+                hub.registry().set_rtt(rtt);
+            }
+            hub.catalog_handle()
+                .set_surroundings(surroundings(hub.registry(), &seen));
+            self.names
+                .update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
+            self.directory.store(Arc::new(directory(&hub)));
+            self.stand_in.update(Situation {
+                federation: state,
+                catalog: hub.catalog(),
+                reach: Reach::of(&seen),
+                addresses: Address::of(&hub.zones()),
+            });
         }
-        changed.mark_unchanged();
-        paths.mark_unchanged();
-        catalog.mark_unchanged();
-        let state = hub.registry().state();
-        if !Arc::ptr_eq(&state, &followed) && state.domain().is_some() {
-            followed = Arc::clone(&state);
-            hub.bundles().replace(bundles(&state));
-            hub.tunnels().set_peers(peers(&state, hub.node()));
-        }
-        let seen = hub.tunnels().paths();
-        if let Some(rtt) = slowest(&seen) {
-            hub.registry().set_rtt(rtt);
-        }
-        hub.catalog_handle()
-            .set_surroundings(surroundings(hub.registry(), &seen));
-        names.update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
-        directory.store(Arc::new(self::directory(&hub)));
     }
 }
 
