@@ -286,7 +286,7 @@ spec:
         let parts = split(&text);
         assert_eq!(parts.len(), 2);
         let problem = problem(&parts[1]);
-        assert!(problem.what.starts_with("x.yaml:15:"), "{}", problem.what);
+        assert!(problem.what.starts_with("x.yaml:16:"), "{}", problem.what);
         assert_eq!(problem.code, code::WRONG_VALUE, "{problem}");
     }
 

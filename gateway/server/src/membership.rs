@@ -142,6 +142,9 @@ pub struct Membership {
     pub founding: Option<Bytes>,
     /// Gateways to reach first.
     pub peers: Vec<KnownPeer>,
+    /// Whether its log has been begun. One that is gone since then must not be begun again:
+    /// this node may have voted, and acknowledged, what it would no longer know.
+    pub started: bool,
 }
 
 impl Membership {
@@ -209,6 +212,7 @@ impl Membership {
                 .map(|ca| bundle(ca.bundle()))
                 .unwrap_or_default(),
             founding: self.founding.clone().unwrap_or_default(),
+            started: self.started,
             peers: self
                 .peers
                 .iter()
@@ -271,6 +275,7 @@ impl Membership {
             gateway: record.gateway.parse().map_err(name)?,
             node: NodeId(record.node),
             epoch: SignerEpoch(record.signer_epoch),
+            started: record.started,
             founding: (!record.founding.is_empty()).then_some(record.founding),
             peers: record
                 .peers
@@ -296,6 +301,18 @@ fn load_svid(keys: &KeyStore, record: &wire::Membership) -> Result<Option<Svid>,
         }
     }
     Ok(None)
+}
+
+/// Remembers that the log has been begun, and forgets the entry that founded it.
+pub(crate) fn keep_started(config: &GatewayConfig) -> Result<(), MembershipError> {
+    let mut record =
+        read(&config.state_dir)?.ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
+    if !record.started {
+        record.started = true;
+        record.founding.clear();
+        write(&config.state_dir, &record)?;
+    }
+    Ok(())
 }
 
 /// Replaces the identity in a state folder: old or new, never a mixture.

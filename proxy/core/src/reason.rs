@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use weft_model::{Code, code};
+
 /// Why a request or connection was refused or cut.
 ///
 /// One list for log field, metric label, HTTP and gRPC status, relay status byte
@@ -50,9 +52,7 @@ struct Facts {
     http: u16,
     grpc: u8,
     flag: &'static str,
-    code: &'static str,
-    what: &'static str,
-    next: &'static str,
+    code: Code,
 }
 
 impl Reason {
@@ -101,18 +101,18 @@ impl Reason {
     }
 
     /// The stable code: `WEFT-4nnn`.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> Code {
         self.facts().code
     }
 
     /// What happened, one clause.
     pub fn what(self) -> &'static str {
-        self.facts().what
+        self.facts().code.title
     }
 
     /// What the reader can do next.
     pub fn next_step(self) -> &'static str {
-        self.facts().next
+        self.facts().code.next
     }
 
     /// The relay's status byte for this reason, never [`Reason::CONNECTED`]. Reasons that
@@ -152,70 +152,34 @@ impl Reason {
 
     #[rustfmt::skip]
     fn facts(self) -> Facts {
-        let facts = |label, http, grpc, flag, code, what, next| Facts {
-            label, http, grpc, flag, code, what, next,
-        };
+        let facts = |label, http, grpc, flag, code| Facts { label, http, grpc, flag, code };
         match self {
-            Self::NoRoute => facts("no_route", 404, 12, "NR", "WEFT-4001",
-                "no service has this host name",
-                "look for it with `weft service list`, or see `weft route explain`"),
-            Self::NoSuchPort => facts("no_such_port", 404, 12, "NR", "WEFT-4002",
-                "the service has no such port",
-                "see its ports with `weft describe service`"),
-            Self::NoEndpoints => facts("no_endpoints", 503, 14, "UH", "WEFT-4003",
-                "no endpoint of the service takes work",
-                "see why each is refused with `weft service endpoints`"),
-            Self::NoSuchEndpoint => facts("no_such_endpoint", 503, 14, "UH", "WEFT-4004",
-                "the chosen endpoint is gone",
-                "try again: the next answer uses the current endpoints"),
-            Self::NotExported => facts("not_exported", 403, 7, "UAEX", "WEFT-4005",
-                "the service is not exported to this cluster",
-                "add this cluster to `exportTo` of its ServiceExport"),
-            Self::NoPath => facts("no_path", 503, 14, "UH", "WEFT-4006",
-                "no tunnel to the service's cluster is up",
-                "see the tunnels with `weft status`"),
-            Self::ConnectFailed => facts("connect_failed", 503, 14, "UF", "WEFT-4007",
-                "the endpoint could not be reached",
-                "check that it runs, and its sidecar's inbound address"),
-            Self::IdentityMismatch => facts("identity_mismatch", 503, 14, "UF", "WEFT-4008",
-                "the endpoint did not prove an identity that may serve the service",
-                "compare `weft identity status` with `identities` of its ServiceExport"),
-            Self::Timeout => facts("timeout", 504, 4, "UT", "WEFT-4009",
-                "the service took too long",
-                "see `weft why-slow` for the service"),
-            Self::Overload => facts("overload", 503, 8, "UO", "WEFT-4010",
-                "a limit on connections or requests is reached",
-                "try again later, or add endpoints"),
-            Self::BadPreamble => facts("bad_preamble", 503, 14, "UF", "WEFT-4011",
-                "the gateway refused the relay preamble",
-                "try again: the sidecar renews its session with the gateway"),
-            Self::Draining => facts("draining", 503, 14, "UH", "WEFT-4012",
-                "the process is going away",
-                "try again: others take over"),
-            Self::UpstreamReset => facts("upstream_reset", 503, 14, "UC", "WEFT-4013",
-                "the endpoint cut the connection before its answer was complete",
-                "look at the service's own log; repeat only what is safe to repeat"),
-            Self::UpstreamProtocol => facts("upstream_protocol", 502, 13, "UPE", "WEFT-4014",
-                "the endpoint's answer broke its protocol",
-                "check the port's `appProtocol` and the service's own log"),
-            Self::BadRequest => facts("bad_request", 400, 13, "DPE", "WEFT-4015",
-                "the request is malformed or ambiguous",
-                "send one Host, one framing and a valid target"),
-            Self::HeadTooLarge => facts("head_too_large", 431, 8, "DPE", "WEFT-4016",
-                "the request's head exceeds 100 fields or 60 KiB",
-                "send fewer or shorter header fields"),
-            Self::NotSupported => facts("not_supported", 501, 12, "DPE", "WEFT-4017",
-                "this proxy does not do what the request asks for",
-                "use a plain request, or CONNECT for other protocols"),
+            Self::NoRoute => facts("no_route", 404, 12, "NR", code::NO_ROUTE),
+            Self::NoSuchPort => facts("no_such_port", 404, 12, "NR", code::NO_SUCH_PORT),
+            Self::NoEndpoints => facts("no_endpoints", 503, 14, "UH", code::NO_HEALTHY_UPSTREAM),
+            Self::NoSuchEndpoint => facts("no_such_endpoint", 503, 14, "UH", code::ENDPOINT_GONE),
+            Self::NotExported => facts("not_exported", 403, 7, "UAEX", code::NOT_EXPORTED),
+            Self::NoPath => facts("no_path", 503, 14, "UH", code::NO_PATH),
+            Self::ConnectFailed => facts("connect_failed", 503, 14, "UF", code::CONNECT_FAILURE),
+            Self::IdentityMismatch => facts("identity_mismatch", 503, 14, "UF", code::IDENTITY_MISMATCH),
+            Self::Timeout => facts("timeout", 504, 4, "UT", code::TIMEOUT),
+            Self::Overload => facts("overload", 503, 8, "UO", code::OVERLOAD),
+            Self::BadPreamble => facts("bad_preamble", 503, 14, "UF", code::BAD_PREAMBLE),
+            Self::Draining => facts("draining", 503, 14, "UH", code::DRAINING),
+            Self::UpstreamReset => facts("upstream_reset", 503, 14, "UC", code::UPSTREAM_RESET),
+            Self::UpstreamProtocol => facts("upstream_protocol", 502, 13, "UPE", code::UPSTREAM_PROTOCOL),
+            Self::BadRequest => facts("bad_request", 400, 13, "DPE", code::BAD_REQUEST),
+            Self::HeadTooLarge => facts("head_too_large", 431, 8, "DPE", code::HEADERS_TOO_LARGE),
+            Self::NotSupported => facts("not_supported", 501, 12, "DPE", code::NOT_SUPPORTED),
         }
     }
 }
 
 impl fmt::Display for Reason {
-    /// `WEFT-4003: no endpoint of the service takes work`.
+    /// `WEFT-4002: no endpoint of the service takes work`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts = self.facts();
-        write!(f, "{}: {}", facts.code, facts.what)
+        write!(f, "{}: {}", facts.code, facts.code.title)
     }
 }
 

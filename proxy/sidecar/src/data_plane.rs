@@ -36,7 +36,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be bound.
-    #[error("WEFT-1101: {what} cannot listen on {address}")]
+    #[error("{what} cannot listen on {address}")]
     Bind {
         /// Which listener.
         what: &'static str,
@@ -47,10 +47,10 @@ pub enum StartError {
         source: io::Error,
     },
     /// A worker thread could not be started.
-    #[error("WEFT-1102: a worker thread could not be started")]
+    #[error("a worker thread could not be started")]
     Worker(#[source] io::Error),
     /// A series was registered twice.
-    #[error("WEFT-1103: metrics could not be registered")]
+    #[error("metrics could not be registered")]
     Metrics(#[from] prometheus::Error),
 }
 

@@ -198,6 +198,21 @@ codes! {
     DRAINING = 4012, "the process is draining",
         "It is about to stop and takes no new work.",
         "Retry: another instance answers.";
+    NO_SUCH_PORT = 4013, "the service has no such port",
+        "The service exists, and none of its exports or endpoints has this port.",
+        "`weft service list` shows the ports of each service.";
+    ENDPOINT_GONE = 4014, "the chosen endpoint is gone",
+        "It was withdrawn between the choice and the connection.",
+        "Retry: the next choice uses the current endpoints.";
+    BAD_PREAMBLE = 4015, "the gateway refused the relay preamble",
+        "The sidecar's session with that gateway has ended, or the preamble was used before.",
+        "Retry: the sidecar opens a new session by itself; if it goes on, look at both logs.";
+    UPSTREAM_PROTOCOL = 4016, "the endpoint's answer broke its protocol",
+        "What came back is not what the port's appProtocol says.",
+        "Correct appProtocol in the export or the sidecar's configuration, or the workload.";
+    NOT_SUPPORTED = 4017, "the proxy does not do what the request asks for",
+        "Upgrades and a few methods are not carried yet; docs/status.md lists them.",
+        "Use a plain request, or CONNECT for other protocols.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet",
         "This version does not split traffic between versions.",

@@ -150,7 +150,7 @@ fn explanation(
         Ok(result) => (result, None),
         Err(reason) => (
             format!("{} ({})", reason.what(), reason.response_flag()),
-            Some(reason.code().to_owned()),
+            Some(reason.code().to_string()),
         ),
     };
     ExplanationView {

@@ -94,6 +94,7 @@ pub fn found(
         authority: Some(authority),
         operators: Some(operators),
         peers: Vec::new(),
+        started: false,
     };
     membership.keep(spec)?;
     Ok((membership, administrator))

@@ -382,6 +382,7 @@ impl Prepared {
             operators: None,
             founding: None,
             peers,
+            started: false,
         })
     }
 }
