@@ -306,4 +306,40 @@ spec:
         );
         assert_eq!(nearest("zebra", &["ports", "exportTo"]), None);
     }
+
+    /// Every sample that the project ships is read by what reads its users' files.
+    #[test]
+    fn every_sample_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = [root.join("../deploy"), root.join("samples")];
+        let entries = folders
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+        let samples: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+            .collect();
+        assert!(samples.len() >= 8, "{samples:?}");
+        for sample in samples {
+            let name = sample.file_name().expect("a file").to_owned();
+            if name == "gateway.yaml" {
+                let _: weft_gateway::config::GatewayConfigFile =
+                    read_config(&sample, "GatewayConfig").expect("a gateway's configuration");
+            } else if name == "sidecar.yaml" {
+                let file: weft_proxy::SidecarConfig =
+                    read_config(&sample, "SidecarConfig").expect("a sidecar's configuration");
+                weft_proxy::Config::try_from(file).expect("a sound configuration");
+            } else {
+                for document in read_resources(&sample).expect("resources") {
+                    let checked = match document {
+                        Document::Cluster(it) => it.spec.check(),
+                        Document::ServiceExport(it) => it.spec.check(),
+                        Document::WorkloadEntry(it) => it.spec.check(),
+                        Document::RoleBinding(it) => it.spec.check(),
+                    };
+                    assert_eq!(checked, Ok(()), "{}", sample.display());
+                }
+            }
+        }
+    }
 }

@@ -33,3 +33,51 @@ impl Explain {
         Ok(Exit::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    /// docs/reference/errors.md as the table has it.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Error codes\n\nMade from the table that `weft explain` prints; \
+             `UPDATE=1 cargo test -p weft error_page` writes it anew.\n",
+        );
+        let mut class = 0;
+        for code in code::TABLE {
+            if code.number / 1000 != class {
+                class = code.number / 1000;
+                write!(page, "\n## {class}xxx: {}\n", area(class)).expect("text");
+            }
+            let (title, why, next) = (code.title, code.why, code.next);
+            write!(page, "\n### {code}\n\n**{title}.** {why}\n\n{next}\n").expect("text");
+        }
+        page
+    }
+
+    fn area(class: u16) -> &'static str {
+        match class {
+            1 => "configuration",
+            2 => "identity",
+            3 => "tunnels",
+            4 => "routing and proxy",
+            5 => "releases",
+            6 => "registry",
+            7 => "DNS",
+            other => panic!("class {other} has no name"),
+        }
+    }
+
+    #[test]
+    fn the_error_page_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/errors.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, page()).expect("the page is written");
+        }
+        let text = std::fs::read_to_string(path).expect("the page");
+        assert!(text == page(), "{path} is stale; UPDATE=1 writes it anew");
+    }
+}
