@@ -3,7 +3,7 @@
 //! ```text
 //! sidecars ──gRPC sessions──┐                   ┌──> Feed ──> sidecars (one cursor each)
 //! gateways ──links──────────┼─> weft_plan::     ├──> journal ──> gateways (one cursor each)
-//! entries' health ──────────┤   catalog::Catalog├──> CatalogView ──> DNS, stand-ins, APIs
+//! own stand-ins ─────────────┤   catalog::Catalog├──> CatalogView ──> DNS, stand-ins, APIs
 //! disk ─────────────────────┘                   └──> disk
 //! ```
 //!
@@ -12,7 +12,6 @@
 //! shared journal, so a slow one costs nobody anything.
 
 mod disk;
-mod entries;
 mod feed;
 mod handle;
 mod items;

@@ -2,7 +2,7 @@
 //!
 //! Decoding is total: every field is checked, and what does not fit is an error
 //! that names the field. Nothing here panics on foreign bytes, and none of them
-//! reaches the consensus library's own codec: [`raft`] converts field by field.
+//! reaches the consensus library's own codec: the module `raft` converts field by field.
 
 mod cluster;
 mod command;
