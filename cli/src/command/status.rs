@@ -61,6 +61,20 @@ fn print(status: &StatusView) {
         ],
         status.clusters.iter().map(cluster_row),
     );
+    if status.services.is_empty() {
+        output::narrate("no service is exported to this cluster or registered in it");
+    } else {
+        print_services(status);
+    }
+    for problem in &status.problems {
+        output::data(&format!(
+            "\n{}: {} ({})\n  next  {}",
+            problem.severity, problem.what, problem.code, problem.next
+        ));
+    }
+}
+
+fn print_services(status: &StatusView) {
     output::data("");
     output::table(
         &["SERVICE", "TYPE", "PORTS", "READY", "EXPORTED BY"],
@@ -79,12 +93,6 @@ fn print(status: &StatusView) {
             ]
         }),
     );
-    for problem in &status.problems {
-        output::data(&format!(
-            "\n{}: {} ({})\n  next  {}",
-            problem.severity, problem.what, problem.code, problem.next
-        ));
-    }
 }
 
 pub(crate) fn cluster_row(cluster: &ClusterView) -> Vec<String> {

@@ -77,7 +77,7 @@ codes! {
         "Keep the folder, remove this gateway (`weft cluster remove-gateway`), and join it again with a new token.";
     NO_SPACE = 1010, "the disk is full",
         "The log or a snapshot could not be written; nothing was acknowledged that is not on disk.",
-        "Free space; the gateway goes on by itself. Reads, DNS and traffic are not affected.";
+        "Free space and start the gateway again. Other gateways of the cluster go on.";
     NO_CONTEXT = 1011, "no context is selected",
         "The command needs to know which federation to talk to, and as whom.",
         "Run `weft context list`, then `weft context use NAME`; `weft dev` makes one by itself.";

@@ -120,8 +120,8 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
                 endpoint.cluster
             ),
             reason: match verdict {
-                Ok(level) => format!("{level:?}"),
-                Err(refused) => format!("{refused:?}"),
+                Ok(level) => level.to_string(),
+                Err(refused) => refused.to_string(),
             },
         });
     }

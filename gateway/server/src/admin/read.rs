@@ -134,7 +134,10 @@ fn list<T>(hub: &Hub, items: Vec<T>) -> ListView<T> {
 /// Services that this cluster may see.
 pub(super) fn services(hub: &Hub) -> ListView<ServiceView> {
     let state = hub.registry().state();
-    list(hub, service_views(hub, &state, &hub.catalog()))
+    list(
+        hub,
+        service_views(hub, &state, &hub.catalog(), &hub.outlook()),
+    )
 }
 
 /// Endpoints of one service, and what each would get from here.

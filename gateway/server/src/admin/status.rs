@@ -30,7 +30,7 @@ pub(super) fn view(hub: &Hub) -> StatusView {
     let outlook = hub.outlook();
     let raft = raft(hub, &state);
     let clusters = clusters(hub, &state, &outlook);
-    let services = services(hub, &state, &catalog);
+    let services = services(hub, &state, &catalog, &outlook);
     let problems = problems(&raft, &clusters, &services, &catalog);
     StatusView {
         api_version: "weft.dev/v1".into(),
@@ -147,12 +147,17 @@ fn pem_of(der: &[u8]) -> String {
 }
 
 /// The services that this cluster may see: exported to it, or its own by registration.
-pub(super) fn services(hub: &Hub, state: &Federation, catalog: &CatalogView) -> Vec<ServiceView> {
+pub(super) fn services(
+    hub: &Hub,
+    state: &Federation,
+    catalog: &CatalogView,
+    outlook: &Outlook,
+) -> Vec<ServiceView> {
     let visible = state
         .services()
         .filter(|service| service.is_visible_to(hub.cluster()));
     let mut views: Vec<ServiceView> = visible
-        .map(|service| exported(hub, state, catalog, service))
+        .map(|service| exported(hub, state, catalog, outlook, service))
         .collect();
     views.extend(
         catalog
@@ -179,11 +184,16 @@ fn exported(
     hub: &Hub,
     state: &Federation,
     catalog: &CatalogView,
+    outlook: &Outlook,
     service: &Service,
 ) -> ServiceView {
     let ranges = state
         .cluster(hub.cluster())
         .map(|member| member.spec.virtual_ips);
+    let now = hub.clock().now();
+    let serves = |cluster: &ClusterName| {
+        outlook.verdict(state, &service.key, cluster, now).traffic != Traffic::None
+    };
     let mut virtual_ips = Vec::new();
     if let (Some(ranges), ServiceType::ClusterSetIP) = (ranges, service.service_type) {
         virtual_ips.push(service.virtual_ipv4(&ranges).to_string());
@@ -211,7 +221,11 @@ fn exported(
             .map(|cluster| {
                 (
                     cluster.to_string(),
-                    ready_in(catalog, &service.key, cluster),
+                    if serves(cluster) {
+                        ready_in(catalog, &service.key, cluster)
+                    } else {
+                        0
+                    },
                 )
             })
             .collect(),

@@ -1,5 +1,6 @@
 //! Locality levels: nearer ones are used first.
 
+use std::fmt;
 use std::time::Duration;
 
 use weft_model::{ClusterName, RegionName};
@@ -32,6 +33,18 @@ pub enum Level {
         /// Its region.
         region: RegionName,
     },
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rtt, nearness) = match self {
+            Self::SameZone => return f.write_str("same zone"),
+            Self::SameCluster => return f.write_str("same cluster"),
+            Self::SameRegion { rtt, .. } => (rtt, "same region"),
+            Self::OtherRegion { rtt, .. } => (rtt, "another region"),
+        };
+        write!(f, "{nearness}, {} ms away", rtt.as_millis())
+    }
 }
 
 impl Level {
