@@ -21,15 +21,18 @@ pub(crate) enum Format {
     Name,
 }
 
-/// Prints to standard output. A reader that went away (`| head`) ends the program quietly.
+/// Prints to standard output. A reader that went away (`| head`) ends the program quietly;
+/// data that cannot be written is a failure.
 pub(crate) fn data(text: &str) {
     let mut out = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    if write!(out, "{text}{end}")
-        .and_then(|()| out.flush())
-        .is_err()
-    {
-        std::process::exit(0);
+    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            narrate(&format!("error: cannot write the output: {error}"));
+            std::process::exit(1);
+        }
     }
 }
 

@@ -110,7 +110,10 @@ pub(crate) fn dial_problem(error: &DialError) -> Problem {
                 .and_then(|inner| inner.downcast_ref::<rustls::Error>());
             let refusal = tls.and_then(weft_identity::refusal);
             let code = refusal.map_or_else(|| alert(tls), |refusal| code_of(refusal.reason()));
-            let what = format!("{address} and we do not trust each other");
+            let what = match tls {
+                Some(_) => format!("{address} and we do not trust each other"),
+                None => format!("{address} did not finish the TLS handshake"),
+            };
             let found = refusal.map_or_else(|| source.to_string(), ToString::to_string);
             Problem::new(code, what).detail(found)
         }

@@ -137,6 +137,7 @@ fn judge(status: &StatusView) -> Vec<Finding> {
 
 fn category_of(code: &str) -> &'static str {
     match Code::find(code).map(|code| code.number / 1000) {
+        Some(4) if code == weft_model::code::NO_PATH.to_string() => "tunnels",
         Some(1) => "configuration",
         Some(2) => "identity",
         Some(3) => "tunnels",

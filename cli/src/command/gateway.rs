@@ -88,7 +88,7 @@ fn disk_code(error: &weft_registry::disk::DiskError) -> weft_model::Code {
     match error {
         DiskError::Foreign { .. } => code::FOREIGN_STATE,
         DiskError::Open { .. } => code::FILE_UNREADABLE,
-        DiskError::InUse { .. } => code::ALREADY_RUNNING,
+        DiskError::InUse { .. } => code::STATE_IN_USE,
         DiskError::Write(_) => code::DISK,
         DiskError::Empty { .. }
         | DiskError::Occupied { .. }

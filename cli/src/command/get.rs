@@ -75,7 +75,10 @@ impl Describe {
         } else {
             Format::Yaml
         };
-        items.iter().for_each(|item| output::value(format, item));
+        match &items[..] {
+            [only] => output::value(format, only),
+            several => output::value(format, &several),
+        }
         Ok(Exit::Done)
     }
 }

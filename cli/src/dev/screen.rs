@@ -132,7 +132,7 @@ fn distances(plan: &Plan) -> String {
 fn addresses(plan: &Plan) -> String {
     let home = plan.founder();
     format!(
-        "  Console    http://{}   (loopback only)\n  API        {}      DNS  {} port {}\n  \
+        "  Metrics    http://{}/metrics   (loopback only)\n  API        {}      DNS  {} port {}\n  \
          CLI        context \"{}\" is selected; your other contexts are untouched\n\n",
         home.console,
         home.api,

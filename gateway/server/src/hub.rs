@@ -3,7 +3,7 @@
 //! Built once when the gateway starts. Everything in it is a handle or immutable.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tonic::Status;
@@ -29,6 +29,11 @@ use crate::tunnel::Tunnels;
 
 /// How often a write that lost a race for its generation is signed anew.
 const RACES_MAX: usize = 8;
+
+/// A registry without a leader for this long is not about to get one: an election is over sooner.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// How often the leader is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The shared parts of one gateway.
 pub struct Hub {
@@ -278,15 +283,30 @@ impl Hub {
 
     /// Has a signed entry committed and applied here.
     pub async fn propose(&self, proposal: Proposal) -> Result<Index, Status> {
+        self.await_leader().await?;
         self.registry
             .propose(proposal)
             .await
             .map_err(|error| propose_status(&error))
     }
 
+    /// Says at once that nothing can be written, rather than after a write's whole time.
+    async fn await_leader(&self) -> Result<(), Status> {
+        let begun = tokio::time::Instant::now();
+        while self.registry.status().raft.leadership.leader.is_none() {
+            if begun.elapsed() > LEADERLESS {
+                let what = "the registry has no leader; nothing was written";
+                return Err(refusal(code::NO_LEADER, what));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Signs a command as this gateway and has it committed, again if another write of this
     /// cluster took the generation first.
     pub async fn write(&self, command: Command, order: Option<UserName>) -> Result<Index, Status> {
+        self.await_leader().await?;
         let mut lost = None;
         for _ in 0..RACES_MAX {
             let generation = self.registry.state().next_generation(&self.cluster);

@@ -14,6 +14,7 @@ mod probe;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -358,7 +359,11 @@ fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer,
 }
 
 fn key_store(config: &GatewayConfig) -> Result<KeyStore, MembershipError> {
-    fs::create_dir_all(&config.state_dir).map_err(|source| MembershipError::Io {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state_dir);
+    made.map_err(|source| MembershipError::Io {
         path: config.state_dir.clone(),
         source,
     })?;

@@ -68,7 +68,7 @@ codes! {
         "Use one of the kinds listed in the message.";
     PORT_IN_USE = 1007, "a port is in use",
         "Another process listens on the address.",
-        "Stop it (`ss -lptn 'sport = :PORT'` names it), or choose another address in the configuration.";
+        "Stop it (`ss -lpn 'sport = :PORT'` names it), or choose another address in the configuration.";
     FOREIGN_STATE = 1008, "a state folder belongs to another cluster or gateway",
         "The folder was made for other names than the configuration has.",
         "Point stateDir at this gateway's own folder; never move one gateway's folder to another.";
@@ -102,6 +102,9 @@ codes! {
     PROCESS_FAILED = 1018, "a process did not come up",
         "It ended, or it did not say in time that it is ready.",
         "Its output is shown above; its log has the rest.";
+    STATE_IN_USE = 1019, "a state folder is in use",
+        "Another gateway process has it open.",
+        "Stop that process; two never share a folder.";
 
     EXPIRED = 2001, "a certificate has expired, or is not valid yet",
         "The other side's clock or ours is wrong, or renewal has failed for half a lifetime.",

@@ -128,6 +128,9 @@ pub struct Resource<S> {
     pub metadata: Metadata,
     /// What its author wants.
     pub spec: S,
+    /// What a gateway says of it: printed by `get`, and ignored in what is applied.
+    #[serde(default, skip_serializing)]
+    pub status: Option<serde_json::Value>,
 }
 
 /// A member cluster.

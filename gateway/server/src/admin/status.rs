@@ -272,6 +272,13 @@ fn problems(
             "the registry has no leader".into(),
         ));
     }
+    for member in raft.members.iter().filter(|member| !member.reachable) {
+        let what = format!(
+            "gateway {}/{} (node {}, {}) cannot be reached from here",
+            member.cluster, member.gateway, member.node, member.role
+        );
+        problems.push(problem("warn", code::NO_PATH, what));
+    }
     for cluster in clusters.iter().filter(|cluster| cluster.path == "down") {
         let what = format!(
             "no tunnel to {} is up, its lease is {}",

@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 use tonic::Status;
 use weft_model::{
-    Author, Command, ExportSpec, Index, Kind, KindName, Namespace, Resource, ServiceKey, UserName,
-    WorkloadEntrySpec, code,
+    Author, Command, ExportSpec, Federation, Index, Kind, KindName, Namespace, Resource,
+    ServiceKey, UserName, WorkloadEntrySpec, code,
 };
 use weft_proto::api::{DeleteRequest, PutRequest, SubmitRequest};
 use weft_registry::Proposal;
@@ -108,11 +108,30 @@ async fn commit(
     user: UserName,
     dry_run: bool,
 ) -> Result<Index, Status> {
+    let state = hub.registry().state();
+    if is_unchanged(&state, &command) {
+        return Ok(state.applied());
+    }
     if dry_run {
         hub.rehearse(command, Some(user))?;
         return Ok(hub.registry().state().applied());
     }
     hub.write(command, Some(user)).await
+}
+
+/// Whether the record already says what `command` would make it say: no entry for that.
+fn is_unchanged(state: &Federation, command: &Command) -> bool {
+    match command {
+        Command::PutExport(cluster, key, spec) => state
+            .export(key, cluster)
+            .is_some_and(|record| record.spec == **spec),
+        Command::PutWorkloadEntry(cluster, namespace, name, spec) => {
+            let key = (cluster.clone(), namespace.clone(), name.clone());
+            let mut entries = state.workload_entries();
+            entries.any(|(known, record)| *known == key && record.spec == **spec)
+        }
+        _ => false,
+    }
 }
 
 /// The precondition is judged here, before the proposal; what commits in between is not seen.

@@ -26,6 +26,8 @@ use crate::standin::{self, Clients, FrontAddress, Issue, StandIn, StandInConfig,
 use crate::tunnel::IncomingRelay;
 use crate::workers::Workers;
 
+/// How long a write may take: less than the CLI waits by default, so that the answer says why.
+const PROPOSE: Duration = Duration::from_secs(8);
 /// A relayed connection that carries nothing for this long is closed.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -85,7 +87,11 @@ pub(super) fn start_registry(
             domain: expected.domain,
         },
     };
-    let registry = Registry::start(RegistryConfig::new(folder, start), transport)?;
+    let registry_config = RegistryConfig {
+        propose_timeout: PROPOSE,
+        ..RegistryConfig::new(folder, start)
+    };
+    let registry = Registry::start(registry_config, transport)?;
     keep_started(config)?;
     Ok(registry)
 }

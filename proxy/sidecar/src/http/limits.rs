@@ -33,6 +33,8 @@ pub(crate) fn server_h1() -> server::conn::http1::Builder {
     let mut builder = server::conn::http1::Builder::new();
     builder
         .header_read_timeout(None)
+        // A client may end its side after the request and wait for the answer.
+        .half_close(true)
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
         .max_buf_size(HEAD_MAX);

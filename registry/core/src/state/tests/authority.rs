@@ -114,7 +114,7 @@ fn roles_decide_what_operators_may() {
     let drain = Command::PutCluster(name(EU), Box::new(drained.clone()));
     refused(&log, log.operator("vi"), drain.clone(), "may not change");
     log.accept(log.operator("oz"), drain);
-    drained.relay = RelayConsent::Allow;
+    drained.namespaces.insert(name("shop"));
     let more = Command::PutCluster(name(EU), Box::new(drained));
     refused(&log, log.operator("oz"), more.clone(), "may not change");
     log.accept(log.admin(), more);
