@@ -9,7 +9,8 @@ use crate::sha256;
 use crate::{
     ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
     Generation, Index, Namespace, NodeId, Refusal, RegionName, RequestId, RoleBindingSpec,
-    ServiceKey, ServiceName, SignerEpoch, TokenId, UserName, WallTime, WorkloadEntrySpec,
+    RouteSpec, ServiceKey, ServiceName, SignerEpoch, TokenId, TrafficPolicySpec, UserName,
+    WallTime, WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
@@ -178,6 +179,14 @@ pub enum Command {
     PutRoleBinding(ServiceName, RoleBindingSpec),
     /// An administrator takes it back.
     DeleteRoleBinding(ServiceName),
+    /// An operator says how requests to services of a namespace are answered.
+    PutRoute(Namespace, ServiceName, Box<RouteSpec>),
+    /// An operator takes it back.
+    DeleteRoute(Namespace, ServiceName),
+    /// An operator says how callers treat a service's endpoints.
+    PutTrafficPolicy(Namespace, ServiceName, Box<TrafficPolicySpec>),
+    /// An operator takes it back.
+    DeleteTrafficPolicy(Namespace, ServiceName),
     /// The leader saw no renewal of a cluster's lease for its whole length.
     LapseLease(ClusterName),
     /// The leader saw it renewed again.
@@ -201,6 +210,10 @@ pub enum Key {
     WorkloadEntry(ClusterName, Namespace, ServiceName),
     /// A role binding.
     RoleBinding(ServiceName),
+    /// A route.
+    Route(ServiceKey),
+    /// A traffic policy.
+    TrafficPolicy(ServiceKey),
     /// A token.
     Token(TokenId),
     /// An operator's signing key.
@@ -226,7 +239,13 @@ pub type Outcome = Result<Index, Refusal>;
 impl Command {
     /// The format level from which members understand the command.
     pub fn level(&self) -> FormatLevel {
-        FormatLevel::FIRST
+        match self {
+            Self::PutRoute(..)
+            | Self::DeleteRoute(..)
+            | Self::PutTrafficPolicy(..)
+            | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
+            _ => FormatLevel::FIRST,
+        }
     }
 
     /// The command in two words, for logs and metrics.
@@ -248,6 +267,10 @@ impl Command {
             Self::DeleteWorkloadEntry(..) => "delete workload entry",
             Self::PutRoleBinding(..) => "put role binding",
             Self::DeleteRoleBinding(_) => "delete role binding",
+            Self::PutRoute(..) => "put route",
+            Self::DeleteRoute(..) => "delete route",
+            Self::PutTrafficPolicy(..) => "put traffic policy",
+            Self::DeleteTrafficPolicy(..) => "delete traffic policy",
             Self::LapseLease(_) => "lapse lease",
             Self::ReturnLease(_) => "return lease",
             Self::RaiseFormat(_) => "raise format",

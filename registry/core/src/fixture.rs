@@ -9,8 +9,9 @@ use std::num::NonZeroU16;
 use crate::{
     AppProtocol, Author, ClusterName, ClusterRole, ClusterSpec, Command, DnsSpec, Entry,
     ExportSpec, ExportTo, Federation, FormatLevel, Founding, GatewayRecord, Generation, Index,
-    NodeId, OnStale, PublicKey, Redemption, RelayConsent, RequestId, ServiceKey, ServicePort,
-    ServiceType, SignerEpoch, TokenGrant, TokenId, TransportProtocol, VirtualIpRanges, WallTime,
+    NodeId, OnStale, PublicKey, Redemption, RelayConsent, RequestId, RouteSpec, ServiceKey,
+    ServicePort, ServiceType, SignerEpoch, TokenGrant, TokenId, TrafficPolicySpec,
+    TransportProtocol, VirtualIpRanges, WallTime, spec_from_json,
 };
 
 /// The federation's domain.
@@ -99,6 +100,44 @@ pub fn gateway(node: u8) -> GatewayRecord {
         key: PublicKey([node; 32]),
         format: FormatLevel::FIRST,
     }
+}
+
+/// A route of `service` that has one of everything.
+pub fn route(service: &str) -> RouteSpec {
+    let text = format!(
+        r#"{{"parentRefs": [{{"name": "{service}", "port": 80}}], "rules": [{{
+            "matches": [{{"path": {{"type": "PathPrefix", "value": "/v2"}}, "method": "GET",
+                "headers": [{{"name": "x-beta", "value": "1"}}],
+                "queryParams": [{{"name": "q", "value": "1"}}]}}],
+            "filters": [
+                {{"type": "RequestHeaderModifier",
+                  "requestHeaderModifier": {{"set": [{{"name": "x-a", "value": "1"}}]}}}},
+                {{"type": "ResponseHeaderModifier",
+                  "responseHeaderModifier": {{"remove": ["x-b"]}}}},
+                {{"type": "URLRewrite", "urlRewrite": {{"path":
+                  {{"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}}}},
+                {{"type": "RequestMirror", "requestMirror": {{"backendRef": {{"name": "shadow"}}}}}}
+            ],
+            "backendRefs": [{{"name": "{service}", "weight": 9}}, {{"name": "canary", "weight": 1}}],
+            "timeouts": {{"request": "2s", "backendRequest": "500ms"}},
+            "retry": {{"codes": [503], "attempts": 2, "backoff": "10ms"}}
+        }}]}}"#
+    );
+    spec_from_json(text.as_bytes()).expect("the fixture reads")
+}
+
+/// A policy of `service` that sets everything.
+pub fn traffic_policy(service: &str) -> TrafficPolicySpec {
+    let text = format!(
+        r#"{{"targetRef": {{"name": "{service}"}},
+            "connectionPool": {{"tcp": {{"maxConnections": 100}},
+                "http": {{"http2MaxRequests": 200, "http1MaxPendingRequests": 50}}}},
+            "outlierDetection": {{"consecutive5xxErrors": 3, "consecutiveLocalOriginFailures": 2,
+                "baseEjectionTime": "10s", "maxEjectionPercent": 50}},
+            "loadBalancer": {{"warmup": "30s"}},
+            "retryBudget": {{"percent": 10, "minRetriesPerSecond": 5}}}}"#
+    );
+    spec_from_json(text.as_bytes()).expect("the fixture reads")
 }
 
 /// A log and the state it makes, for tests that write on.

@@ -44,6 +44,8 @@ number!(
 impl FormatLevel {
     /// The level of a federation at its founding.
     pub const FIRST: Self = Self(1);
+    /// The level that brought routes and traffic policies.
+    pub const ROUTES: Self = Self(2);
 }
 
 impl Generation {

@@ -48,10 +48,15 @@ pub use name::{
 };
 pub use refusal::{Refusal, token};
 pub use resource::{
-    ApiVersion, Cluster, ClusterRole, ClusterSpec, DnsSpec, ExportSpec, ExportTo, GatewayAddress,
-    GrpcProbe, HealthCheck, HttpProbe, Kind, KindName, Metadata, OnStale, Probe, RelayConsent,
-    Resource, Role, RoleBinding, RoleBindingSpec, ServiceExport, ServingIdentity, TcpProbe,
-    VirtualIpRanges, WorkloadEntry, WorkloadEntrySpec,
+    ApiVersion, BackendRef, Cluster, ClusterRole, ClusterSpec, ConnectionPool, DnsSpec, ExactMatch,
+    ExportSpec, ExportTo, GatewayAddress, GrpcProbe, HeaderMatch, HeaderModifier, HeaderValue,
+    HealthCheck, HttpPool, HttpProbe, Kind, KindName, LoadBalancer, Metadata, OnStale,
+    OutlierDetection, ParentRef, PathMatch, PathMatchType, PathModifier, Probe, QueryParamMatch,
+    RefKind, RelayConsent, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role,
+    RoleBinding, RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
+    RouteTimeouts, ServiceExport, ServingIdentity, TargetRef, TcpPool, TcpProbe, TrafficPolicy,
+    TrafficPolicySpec, UrlRewrite, VirtualIpRanges, WorkloadEntry, WorkloadEntrySpec,
+    spec_from_json, spec_to_json,
 };
 pub use service::{
     AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,
@@ -59,7 +64,7 @@ pub use service::{
 };
 pub use spiffe::{SpiffeError, SpiffeId, SpiffePath, TrustDomain};
 pub use state::{
-    Applied, ExportRecord, Federation, FederationParts, Member, Node, PartsError, Quarantine,
-    TokenState, WorkloadRecord,
+    Applied, ExportRecord, Federation, FederationParts, Member, Node, PartsError, PolicyRecord,
+    Quarantine, RouteRecord, TokenState, WorkloadRecord,
 };
 pub use time::WallTime;

@@ -28,6 +28,10 @@ pub const CERTIFICATE_MAX: usize = 16 * 1024;
 pub const TOKENS_MAX: usize = 1_024;
 /// Operators with a signing key.
 pub const SIGNERS_MAX: usize = 4_096;
+/// Routes: one for each service that a large cluster offers, and a copy of each in every gateway.
+pub const ROUTES_MAX: usize = 5_000;
+/// Traffic policies: a service has at most one.
+pub const POLICIES_MAX: usize = 5_000;
 /// Role bindings.
 pub const BINDINGS_MAX: usize = 1_024;
 /// The longest life of a token: a working day and a night for whoever carries it over.

@@ -7,7 +7,10 @@ mod check;
 mod cluster;
 mod export;
 mod health;
+mod json;
+mod policy;
 mod role;
+mod route;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -19,7 +22,17 @@ use serde::{Deserialize, Serialize};
 pub use cluster::{ClusterRole, ClusterSpec, GatewayAddress, RelayConsent, VirtualIpRanges};
 pub use export::{DnsSpec, ExportSpec, ExportTo, OnStale, ServingIdentity};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, Probe, TcpProbe};
+pub use json::{spec_from_json, spec_to_json};
+pub use policy::{
+    ConnectionPool, HttpPool, LoadBalancer, OutlierDetection, RetryBudgetSpec, TargetRef, TcpPool,
+    TrafficPolicySpec,
+};
 pub use role::{Role, RoleBindingSpec};
+pub use route::{
+    BackendRef, ExactMatch, HeaderMatch, HeaderModifier, HeaderValue, ParentRef, PathMatch,
+    PathMatchType, PathModifier, QueryParamMatch, RefKind, RequestMirror, RequestRedirect,
+    RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec, RouteTimeouts, UrlRewrite,
+};
 pub use workload::WorkloadEntrySpec;
 
 use crate::{Namespace, ServiceName};
@@ -46,6 +59,10 @@ pub enum Kind {
     WorkloadEntry,
     /// Who may operate the federation.
     RoleBinding,
+    /// How requests to a service are answered.
+    Route,
+    /// How callers treat a service's endpoints.
+    TrafficPolicy,
 }
 
 impl fmt::Display for Kind {
@@ -55,6 +72,8 @@ impl fmt::Display for Kind {
             Self::ServiceExport => "ServiceExport",
             Self::WorkloadEntry => "WorkloadEntry",
             Self::RoleBinding => "RoleBinding",
+            Self::Route => "Route",
+            Self::TrafficPolicy => "TrafficPolicy",
         })
     }
 }
@@ -71,16 +90,16 @@ pub enum KindName {
 }
 
 impl KindName {
-    const ENFORCED: [(&str, Kind); 4] = [
+    const ENFORCED: [(&str, Kind); 6] = [
         ("Cluster", Kind::Cluster),
         ("ServiceExport", Kind::ServiceExport),
         ("WorkloadEntry", Kind::WorkloadEntry),
         ("RoleBinding", Kind::RoleBinding),
+        ("Route", Kind::Route),
+        ("TrafficPolicy", Kind::TrafficPolicy),
     ];
-    const NOT_YET: [&str; 6] = [
+    const NOT_YET: [&str; 4] = [
         "Release",
-        "Route",
-        "TrafficPolicy",
         "AccessPolicy",
         "RedundancyPolicy",
         "ConcurrencyLimit",
@@ -141,3 +160,7 @@ pub type ServiceExport = Resource<ExportSpec>;
 pub type WorkloadEntry = Resource<WorkloadEntrySpec>;
 /// Who may operate the federation.
 pub type RoleBinding = Resource<RoleBindingSpec>;
+/// How requests to a service are answered.
+pub type Route = Resource<RouteSpec>;
+/// How callers treat a service's endpoints.
+pub type TrafficPolicy = Resource<TrafficPolicySpec>;

@@ -15,6 +15,7 @@ mod merge;
 mod parts;
 mod requests;
 mod roles;
+mod routes;
 mod tokens;
 mod virtual_ip;
 
@@ -26,9 +27,9 @@ use serde::Serialize;
 
 use crate::{
     Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec, Service,
-    ServiceKey, ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId, TrustDomain, UserName,
-    VirtualIpRanges, WallTime, WorkloadEntrySpec,
+    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec,
+    RouteSpec, Service, ServiceKey, ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId,
+    TrafficPolicySpec, TrustDomain, UserName, VirtualIpRanges, WallTime, WorkloadEntrySpec,
 };
 
 /// A member cluster.
@@ -97,6 +98,22 @@ pub struct WorkloadRecord {
     pub generation: Generation,
 }
 
+/// A route, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteRecord {
+    /// What it says.
+    pub spec: RouteSpec,
+    /// Where in the log it first stood: of two that match a request equally well, the older counts.
+    pub created: Index,
+}
+
+/// A traffic policy, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyRecord {
+    /// What it says.
+    pub spec: TrafficPolicySpec,
+}
+
 pub use apply::Applied;
 pub use parts::{FederationParts, PartsError};
 use requests::Requests;
@@ -123,6 +140,8 @@ pub struct Federation {
     pub(crate) bindings: Table<ServiceName, RoleBindingSpec>,
     pub(crate) exports: Table<(ServiceKey, ClusterName), Arc<ExportRecord>>,
     pub(crate) entries: Table<(ClusterName, Namespace, ServiceName), Arc<WorkloadRecord>>,
+    pub(crate) routes: Table<ServiceKey, Arc<RouteRecord>>,
+    pub(crate) policies: Table<ServiceKey, Arc<PolicyRecord>>,
     pub(crate) services: Table<ServiceKey, Arc<Service>>,
     /// Indexes of services that are gone, until they may mean another one.
     pub(crate) quarantine: Table<ServiceKey, Quarantine>,
@@ -227,6 +246,16 @@ impl Federation {
         &self,
     ) -> impl Iterator<Item = (&(ClusterName, Namespace, ServiceName), &Arc<WorkloadRecord>)> {
         self.entries.iter()
+    }
+
+    /// All routes, by namespace and name.
+    pub fn routes(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<RouteRecord>)> {
+        self.routes.iter()
+    }
+
+    /// All traffic policies, by namespace and name.
+    pub fn policies(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<PolicyRecord>)> {
+        self.policies.iter()
     }
 
     /// All tokens, by id.

@@ -11,6 +11,7 @@ mod export;
 mod field;
 mod outcome;
 pub(crate) mod raft;
+mod route;
 mod state;
 mod workload;
 
@@ -20,7 +21,7 @@ pub use field::WireError;
 pub(crate) use state::{decode_image, encode_image};
 
 /// The highest format level this program reads and writes.
-pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::FIRST;
+pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::ROUTES;
 
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;

@@ -85,6 +85,37 @@ pub(super) async fn accept(hub: Arc<Hub>, mut streams: mpsc::Receiver<IncomingSt
     }
 }
 
+/// Says which format level we understand, and while we lead raises the one in force to what
+/// everybody does.
+pub(super) async fn format(hub: Arc<Hub>) {
+    let mut tick = tokio::time::interval(FORMAT_LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let leads = hub.registry().status().raft.leadership.role == Role::Leader;
+        let Some(command) = format_due(&hub.registry().state(), hub.node(), leads) else {
+            continue;
+        };
+        let what = command.name();
+        match hub.write(command, None).await {
+            Ok(index) => tracing::info!(%index, what, "the format level is settled"),
+            Err(why) => tracing::debug!(%why, what, "the format level was not settled"),
+        }
+    }
+}
+
+fn format_due(state: &Federation, node: NodeId, leads: bool) -> Option<Command> {
+    let own = state.node(node)?;
+    if own.gateway.format < FORMAT_SUPPORTED {
+        let mut record = own.gateway.clone();
+        record.format = FORMAT_SUPPORTED;
+        return Some(Command::PutGateway(record));
+    }
+    let understood = state.nodes().map(|(_, node)| node.gateway.format).min()?;
+    let level = understood.min(FORMAT_SUPPORTED);
+    (leads && level > state.format()).then_some(Command::RaiseFormat(level))
+}
+
 /// Renews our cluster's lease, and judges everybody's while we lead.
 pub(super) async fn leases(hub: Arc<Hub>) {
     let keeper = hub.leases().clone();

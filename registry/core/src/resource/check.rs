@@ -182,14 +182,19 @@ impl RoleBindingSpec {
     }
 }
 
-fn at_most(what: &str, count: usize, max: usize) -> Result<(), String> {
+pub(super) fn at_most(what: &str, count: usize, max: usize) -> Result<(), String> {
     if count > max {
         return Err(format!("{count} {what}, at most {max} are allowed"));
     }
     Ok(())
 }
 
-fn within(field: &str, value: Duration, min: Duration, max: Duration) -> Result<(), String> {
+pub(super) fn within(
+    field: &str,
+    value: Duration,
+    min: Duration,
+    max: Duration,
+) -> Result<(), String> {
     if !(min..=max).contains(&value) {
         return Err(format!(
             "{field} {} is not between {} and {}",

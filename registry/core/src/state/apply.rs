@@ -87,6 +87,16 @@ impl Federation {
             }
             Command::PutRoleBinding(name, spec) => self.put_binding(cause, name, spec),
             Command::DeleteRoleBinding(name) => self.delete_binding(cause, name),
+            Command::PutRoute(namespace, name, spec) => {
+                self.put_route(cause, (namespace, name), spec)
+            }
+            Command::DeleteRoute(namespace, name) => self.delete_route(cause, (namespace, name)),
+            Command::PutTrafficPolicy(namespace, name, spec) => {
+                self.put_policy(cause, (namespace, name), spec)
+            }
+            Command::DeleteTrafficPolicy(namespace, name) => {
+                self.delete_policy(cause, (namespace, name))
+            }
             Command::LapseLease(cluster) => self.lapse_lease(cause, cluster),
             Command::ReturnLease(cluster) => self.return_lease(cause, cluster),
             Command::RaiseFormat(level) => self.raise_format(cause, *level),

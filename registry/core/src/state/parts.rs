@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::requests::Requests;
 use super::{
-    ExportRecord, Federation, Member, Node, Quarantine, Table, TokenState, WorkloadRecord,
+    ExportRecord, Federation, Member, Node, PolicyRecord, Quarantine, RouteRecord, Table,
+    TokenState, WorkloadRecord,
 };
 use crate::{
     ClusterName, FederationDomain, FormatLevel, Generation, Index, Namespace, NodeId, Outcome,
@@ -38,6 +39,10 @@ pub struct FederationParts {
     pub bindings: Vec<(ServiceName, RoleBindingSpec)>,
     pub exports: Vec<((ServiceKey, ClusterName), ExportRecord)>,
     pub entries: Vec<((ClusterName, Namespace, ServiceName), WorkloadRecord)>,
+    /// By namespace and name.
+    pub routes: Vec<(ServiceKey, RouteRecord)>,
+    /// By namespace and name.
+    pub policies: Vec<(ServiceKey, PolicyRecord)>,
     /// Each service's virtual-IP index, and where in the log it last changed.
     pub services: Vec<(ServiceKey, (VirtualIpIndex, Index))>,
     pub quarantine: Vec<(ServiceKey, Quarantine)>,
@@ -96,6 +101,8 @@ impl Federation {
             bindings: rows(&self.bindings),
             exports: shared_rows(&self.exports),
             entries: shared_rows(&self.entries),
+            routes: shared_rows(&self.routes),
+            policies: shared_rows(&self.policies),
             services: self
                 .services()
                 .map(|service| (service.key.clone(), (service.index, service.changed)))
@@ -126,6 +133,8 @@ impl Federation {
             bindings: table("role bindings", parts.bindings)?,
             exports: shared_table("exports", parts.exports)?,
             entries: shared_table("workload entries", parts.entries)?,
+            routes: shared_table("routes", parts.routes)?,
+            policies: shared_table("traffic policies", parts.policies)?,
             services: Arc::default(),
             quarantine: table("quarantined indexes", parts.quarantine)?,
             tombstones: table("removed clusters", parts.tombstones)?,

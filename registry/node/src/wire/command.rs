@@ -4,7 +4,7 @@ use weft_model::{Command, FormatLevel, NodeId};
 use weft_proto::log::{self, command::Command as Wire};
 
 use super::field::{WireError, ders, id_bytes, name, present, read_ders, token};
-use super::{cluster, export, workload};
+use super::{cluster, export, route, workload};
 
 pub(super) fn write(command: &Command) -> log::Command {
     let wire = match command {
@@ -47,6 +47,18 @@ pub(super) fn write(command: &Command) -> log::Command {
             spec: Some(cluster::write_binding(spec)),
         }),
         Command::DeleteRoleBinding(name) => Wire::DeleteRoleBinding(name.to_string()),
+        Command::PutRoute(namespace, name, spec) => {
+            Wire::PutRoute(route::write_put(namespace, name, &**spec))
+        }
+        Command::DeleteRoute(namespace, name) => {
+            Wire::DeleteRoute(route::write_key(namespace, name))
+        }
+        Command::PutTrafficPolicy(namespace, name, spec) => {
+            Wire::PutTrafficPolicy(route::write_put(namespace, name, &**spec))
+        }
+        Command::DeleteTrafficPolicy(namespace, name) => {
+            Wire::DeleteTrafficPolicy(route::write_key(namespace, name))
+        }
         Command::LapseLease(cluster) => Wire::LapseLease(cluster.to_string()),
         Command::ReturnLease(cluster) => Wire::ReturnLease(cluster.to_string()),
         Command::RaiseFormat(level) => Wire::RaiseFormat(level.0),
@@ -97,6 +109,22 @@ pub(super) fn read(command: Option<&log::Command>) -> Result<Command, WireError>
             cluster::read_binding(present("spec", put.spec.as_ref())?)?,
         ),
         Wire::DeleteRoleBinding(binding) => Command::DeleteRoleBinding(name("name", binding)?),
+        Wire::PutRoute(put) => {
+            let (namespace, name, spec) = route::read_put(put)?;
+            Command::PutRoute(namespace, name, spec)
+        }
+        Wire::DeleteRoute(key) => {
+            let key = export::read_service_key(Some(key))?;
+            Command::DeleteRoute(key.namespace, key.name)
+        }
+        Wire::PutTrafficPolicy(put) => {
+            let (namespace, name, spec) = route::read_put(put)?;
+            Command::PutTrafficPolicy(namespace, name, spec)
+        }
+        Wire::DeleteTrafficPolicy(key) => {
+            let key = export::read_service_key(Some(key))?;
+            Command::DeleteTrafficPolicy(key.namespace, key.name)
+        }
         Wire::LapseLease(cluster) => Command::LapseLease(name("cluster", cluster)?),
         Wire::ReturnLease(cluster) => Command::ReturnLease(name("cluster", cluster)?),
         Wire::RaiseFormat(level) => Command::RaiseFormat(FormatLevel(*level)),

@@ -111,6 +111,8 @@ fn write_kind(kind: Kind) -> i32 {
         Kind::ServiceExport => log::Kind::ServiceExport,
         Kind::WorkloadEntry => log::Kind::WorkloadEntry,
         Kind::RoleBinding => log::Kind::RoleBinding,
+        Kind::Route => log::Kind::Route,
+        Kind::TrafficPolicy => log::Kind::TrafficPolicy,
     };
     kind.into()
 }
@@ -122,5 +124,7 @@ fn read_kind(number: i32) -> Result<Kind, WireError> {
         log::Kind::ServiceExport => Ok(Kind::ServiceExport),
         log::Kind::WorkloadEntry => Ok(Kind::WorkloadEntry),
         log::Kind::RoleBinding => Ok(Kind::RoleBinding),
+        log::Kind::Route => Ok(Kind::Route),
+        log::Kind::TrafficPolicy => Ok(Kind::TrafficPolicy),
     }
 }

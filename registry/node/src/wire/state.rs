@@ -12,7 +12,7 @@ use weft_proto::log;
 use super::field::{
     WireError, ders, id_bytes, invalid, malformed, name, optional, present, read_ders, text, token,
 };
-use super::{cluster, export, outcome, workload};
+use super::{cluster, export, outcome, route, workload};
 use crate::image::{Image, Quarantined, Unreadable};
 
 /// Encodes what a snapshot carries beside its position and configuration.
@@ -72,6 +72,8 @@ fn write(parts: FederationParts) -> log::Federation {
         bindings,
         exports,
         entries,
+        routes,
+        policies,
         services,
         quarantine,
         tombstones,
@@ -103,6 +105,8 @@ fn write(parts: FederationParts) -> log::Federation {
             .collect(),
         exports: exports.iter().map(write_export).collect(),
         entries: entries.iter().map(write_workload).collect(),
+        routes: routes.iter().map(route::write_route).collect(),
+        policies: policies.iter().map(route::write_policy).collect(),
         services: services
             .iter()
             .map(|(key, (index, changed))| log::ServiceIndex {
@@ -166,6 +170,8 @@ fn read(wire: &log::Federation) -> Result<FederationParts, WireError> {
         })?,
         exports: all(&wire.exports, read_export)?,
         entries: all(&wire.entries, read_workload)?,
+        routes: all(&wire.routes, route::read_route)?,
+        policies: all(&wire.policies, route::read_policy)?,
         services: all(&wire.services, |wire| {
             let key = export::read_service_key(wire.key.as_ref())?;
             Ok((key, (VirtualIpIndex(wire.index), Index(wire.changed))))

@@ -102,6 +102,18 @@ fn commands() -> Vec<Command> {
         Command::DeleteWorkloadEntry(cluster.clone(), name("data"), name("pg")),
         Command::PutRoleBinding(name("ops"), binding),
         Command::DeleteRoleBinding(name("ops")),
+        Command::PutRoute(
+            name("shop"),
+            name("checkout"),
+            Box::new(fixture::route("checkout")),
+        ),
+        Command::DeleteRoute(name("shop"), name("checkout")),
+        Command::PutTrafficPolicy(
+            name("shop"),
+            name("checkout"),
+            Box::new(fixture::traffic_policy("checkout")),
+        ),
+        Command::DeleteTrafficPolicy(name("shop"), name("checkout")),
         Command::LapseLease(cluster.clone()),
         Command::ReturnLease(cluster),
         Command::RaiseFormat(FormatLevel(2)),

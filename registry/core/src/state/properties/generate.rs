@@ -160,6 +160,22 @@ fn operators() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn routes() -> impl Strategy<Value = Command> {
+    let called = || select(&["a", "b"][..]).prop_map(name::<ServiceName>);
+    let parent = || select(&["a", "b"][..]);
+    prop_oneof![
+        (called(), parent()).prop_map(|(called, parent)| {
+            Command::PutRoute(name("shop"), called, Box::new(fixture::route(parent)))
+        }),
+        called().prop_map(|called| Command::DeleteRoute(name("shop"), called)),
+        (called(), parent()).prop_map(|(called, parent)| {
+            let spec = fixture::traffic_policy(parent);
+            Command::PutTrafficPolicy(name("shop"), called, Box::new(spec))
+        }),
+        called().prop_map(|called| Command::DeleteTrafficPolicy(name("shop"), called)),
+    ]
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let put = (clusters(), keys(), exports())
         .prop_map(|(cluster, key, spec)| Command::PutExport(cluster, key, Box::new(spec)));
@@ -176,6 +192,7 @@ fn commands() -> impl Strategy<Value = Command> {
         4 => tokens(),
         3 => entries(),
         3 => operators(),
+        2 => routes(),
         2 => gateways().prop_map(Command::PutGateway),
         1 => (0u64..7).prop_map(|id| Command::RemoveGateway(NodeId(id))),
         1 => clusters().prop_map(Command::LapseLease),
