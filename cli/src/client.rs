@@ -28,7 +28,7 @@ use weft_proto::api::{
 use weft_registry::{Draft, Proposal};
 
 use crate::args::Global;
-use crate::command::apply::command_of;
+use crate::command::apply::{command_of, namespace_of, no_namespace};
 use crate::context::{Context, Contexts, Member};
 use crate::document::Document;
 use crate::problem::Problem;
@@ -183,18 +183,12 @@ impl Client {
         if_index: Option<u64>,
         dry_run: bool,
     ) -> Result<u64, Problem> {
-        if let Some(command) = command_of(&document)? {
+        if let Some(command) = command_of(&document, global.namespace.as_ref())? {
             return self.submit(command, if_index, dry_run).await;
         }
         let mut resource = json!(document);
         if resource.pointer("/metadata/namespace").is_none() {
-            let namespace = global.namespace.as_ref().ok_or_else(|| {
-                Problem::new(
-                    code::INVALID_RESOURCE,
-                    format!("{} needs a namespace", document.kind()),
-                )
-                .next("Write metadata.namespace, or give -n NAMESPACE.")
-            })?;
+            let namespace = namespace_of(&document, global.namespace.as_ref())?;
             resource["metadata"]["namespace"] = json!(namespace);
         }
         let request = self.request(PutRequest {
@@ -226,6 +220,14 @@ impl Client {
                 ClusterName::new(name).map_err(invalid)?,
             )),
             Kind::RoleBinding => Some(Command::DeleteRoleBinding(name.parse().map_err(invalid)?)),
+            Kind::Route | Kind::TrafficPolicy => {
+                let namespace = namespace.clone().ok_or_else(|| no_namespace(kind))?;
+                let name = name.parse().map_err(invalid)?;
+                Some(match kind {
+                    Kind::Route => Command::DeleteRoute(namespace, name),
+                    _ => Command::DeleteTrafficPolicy(namespace, name),
+                })
+            }
             Kind::ServiceExport | Kind::WorkloadEntry => None,
         };
         if let Some(command) = command {

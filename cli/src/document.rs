@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use weft_model::{Cluster, Kind, RoleBinding, ServiceExport, WorkloadEntry, code};
+use weft_model::{
+    Cluster, Kind, Metadata, RoleBinding, Route, ServiceExport, TrafficPolicy, WorkloadEntry, code,
+};
 
 use crate::problem::Problem;
 
@@ -21,6 +23,10 @@ pub(crate) enum Document {
     WorkloadEntry(WorkloadEntry),
     /// Who may operate.
     RoleBinding(RoleBinding),
+    /// How requests to a service are answered.
+    Route(Route),
+    /// How callers treat a service's endpoints.
+    TrafficPolicy(TrafficPolicy),
 }
 
 impl Document {
@@ -31,6 +37,33 @@ impl Document {
             Self::ServiceExport(_) => Kind::ServiceExport,
             Self::WorkloadEntry(_) => Kind::WorkloadEntry,
             Self::RoleBinding(_) => Kind::RoleBinding,
+            Self::Route(_) => Kind::Route,
+            Self::TrafficPolicy(_) => Kind::TrafficPolicy,
+        }
+    }
+
+    /// Its names.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        match self {
+            Self::Cluster(it) => &it.metadata,
+            Self::ServiceExport(it) => &it.metadata,
+            Self::WorkloadEntry(it) => &it.metadata,
+            Self::RoleBinding(it) => &it.metadata,
+            Self::Route(it) => &it.metadata,
+            Self::TrafficPolicy(it) => &it.metadata,
+        }
+    }
+
+    /// Whether its value keeps to the rules of its kind.
+    #[cfg(test)]
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Cluster(it) => it.spec.check(),
+            Self::ServiceExport(it) => it.spec.check(),
+            Self::WorkloadEntry(it) => it.spec.check(),
+            Self::RoleBinding(it) => it.spec.check(),
+            Self::Route(it) => it.spec.check(),
+            Self::TrafficPolicy(it) => it.spec.check(),
         }
     }
 }
@@ -142,7 +175,9 @@ fn resource(name: &str, text: &str) -> Result<Document, Problem> {
                 code::UNKNOWN_KIND,
                 format!("{name}: there is no kind {:?}", header.kind),
             )
-            .next("Use Cluster, ServiceExport, WorkloadEntry or RoleBinding."));
+            .next(
+                "Use Cluster, ServiceExport, WorkloadEntry, RoleBinding, Route or TrafficPolicy.",
+            ));
         }
     };
     Ok(match kind {
@@ -150,6 +185,8 @@ fn resource(name: &str, text: &str) -> Result<Document, Problem> {
         Kind::ServiceExport => Document::ServiceExport(parse(name, text)?),
         Kind::WorkloadEntry => Document::WorkloadEntry(parse(name, text)?),
         Kind::RoleBinding => Document::RoleBinding(parse(name, text)?),
+        Kind::Route => Document::Route(parse(name, text)?),
+        Kind::TrafficPolicy => Document::TrafficPolicy(parse(name, text)?),
     })
 }
 
@@ -331,13 +368,7 @@ spec:
                 weft_proxy::Config::try_from(file).expect("a sound configuration");
             } else {
                 for document in read_resources(&sample).expect("resources") {
-                    let checked = match document {
-                        Document::Cluster(it) => it.spec.check(),
-                        Document::ServiceExport(it) => it.spec.check(),
-                        Document::WorkloadEntry(it) => it.spec.check(),
-                        Document::RoleBinding(it) => it.spec.check(),
-                    };
-                    assert_eq!(checked, Ok(()), "{}", sample.display());
+                    assert_eq!(document.check(), Ok(()), "{}", sample.display());
                 }
             }
         }

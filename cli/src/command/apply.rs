@@ -4,7 +4,7 @@
 //! which signs it; what the federation owns is signed here, with the operator's key.
 
 use serde_json::Value;
-use weft_model::{ClusterName, Command, Kind, code};
+use weft_model::{ClusterName, Command, Kind, Namespace, code};
 
 use super::Outcome;
 use super::get::parse_kind;
@@ -161,13 +161,8 @@ fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
 }
 
 /// Kind, namespace and name of a document.
-pub(crate) fn identity_of(document: &Document) -> (Kind, Option<weft_model::Namespace>, String) {
-    let metadata = match document {
-        Document::Cluster(r) => &r.metadata,
-        Document::ServiceExport(r) => &r.metadata,
-        Document::WorkloadEntry(r) => &r.metadata,
-        Document::RoleBinding(r) => &r.metadata,
-    };
+pub(crate) fn identity_of(document: &Document) -> (Kind, Option<Namespace>, String) {
+    let metadata = document.metadata();
     (
         document.kind(),
         metadata.namespace.clone(),
@@ -183,7 +178,10 @@ fn name_of(document: &Document) -> String {
 }
 
 /// The operator-signed command for what the federation owns; none for what a cluster owns.
-pub(crate) fn command_of(document: &Document) -> Result<Option<Command>, Problem> {
+pub(crate) fn command_of(
+    document: &Document,
+    namespace: Option<&Namespace>,
+) -> Result<Option<Command>, Problem> {
     Ok(match document {
         Document::Cluster(cluster) => {
             let name = ClusterName::new(cluster.metadata.name.as_str()).map_err(|error| {
@@ -195,8 +193,35 @@ pub(crate) fn command_of(document: &Document) -> Result<Option<Command>, Problem
             binding.metadata.name.clone(),
             binding.spec.clone(),
         )),
+        Document::Route(route) => Some(Command::PutRoute(
+            namespace_of(document, namespace)?,
+            route.metadata.name.clone(),
+            Box::new(route.spec.clone()),
+        )),
+        Document::TrafficPolicy(policy) => Some(Command::PutTrafficPolicy(
+            namespace_of(document, namespace)?,
+            policy.metadata.name.clone(),
+            Box::new(policy.spec.clone()),
+        )),
         Document::ServiceExport(_) | Document::WorkloadEntry(_) => None,
     })
+}
+
+/// The namespace that a document says, or else the one that was given.
+pub(crate) fn namespace_of(
+    document: &Document,
+    given: Option<&Namespace>,
+) -> Result<Namespace, Problem> {
+    let said = document.metadata().namespace.as_ref();
+    said.or(given)
+        .cloned()
+        .ok_or_else(|| no_namespace(document.kind()))
+}
+
+/// The complaint about a resource of `kind` that is in no namespace.
+pub(crate) fn no_namespace(kind: Kind) -> Problem {
+    Problem::new(code::INVALID_RESOURCE, format!("{kind} needs a namespace"))
+        .next("Write metadata.namespace, or give -n NAMESPACE.")
 }
 
 /// Lines `+`, `-` and `~` for every leaf that differs, in the order of names.

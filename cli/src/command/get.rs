@@ -12,7 +12,7 @@ use crate::problem::{Exit, Problem};
 /// Print resources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// The kind: clusters, serviceexports, workloadentries, rolebindings.
+    /// The kind: clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies.
     kind: String,
     /// A name; all of the kind if left out.
     name: Option<String>,
@@ -90,10 +90,12 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
         "serviceexport" | "serviceexports" | "export" | "exports" | "se" => Kind::ServiceExport,
         "workloadentry" | "workloadentries" | "entry" | "entries" | "we" => Kind::WorkloadEntry,
         "rolebinding" | "rolebindings" | "rb" => Kind::RoleBinding,
+        "route" | "routes" | "rt" => Kind::Route,
+        "trafficpolicy" | "trafficpolicies" | "policy" | "policies" | "tp" => Kind::TrafficPolicy,
         _ => {
             return Err(
                 Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
-                    .next("Use clusters, serviceexports, workloadentries or rolebindings."),
+                    .next("Use clusters, serviceexports, workloadentries, rolebindings, routes or trafficpolicies."),
             );
         }
     })

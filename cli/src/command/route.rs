@@ -19,15 +19,25 @@ pub(crate) enum Route {
         method: String,
         /// The address: `http://checkout.shop/path`.
         url: String,
+        /// A header field of the request, `NAME: VALUE`; may be given more than once.
+        #[arg(short = 'H', long = "header", value_name = "FIELD")]
+        headers: Vec<String>,
     },
 }
 
 impl Route {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
-        let Self::Explain { method, url } = self;
+        let Self::Explain {
+            method,
+            url,
+            headers,
+        } = self;
         let mut client = Client::connect(global).await?;
         let explanation: ExplanationView = client
-            .ask("route-explain", json!({ "method": method, "url": url }))
+            .ask(
+                "route-explain",
+                json!({ "method": method, "url": url, "headers": headers }),
+            )
             .await?;
         Ok(print(&explanation, global.output))
     }

@@ -1,7 +1,7 @@
 //! `weft schema`: JSON schemas from the very types that are parsed.
 
 use schemars::schema_for;
-use weft_model::{Cluster, RoleBinding, ServiceExport, WorkloadEntry};
+use weft_model::{Cluster, RoleBinding, Route, ServiceExport, TrafficPolicy, WorkloadEntry};
 
 use super::Outcome;
 use crate::output;
@@ -23,6 +23,8 @@ enum SchemaKind {
     ServiceExport,
     WorkloadEntry,
     RoleBinding,
+    Route,
+    TrafficPolicy,
     GatewayConfig,
     SidecarConfig,
 }
@@ -34,6 +36,8 @@ impl SchemaKind {
             Self::ServiceExport => schema_for!(ServiceExport),
             Self::WorkloadEntry => schema_for!(WorkloadEntry),
             Self::RoleBinding => schema_for!(RoleBinding),
+            Self::Route => schema_for!(Route),
+            Self::TrafficPolicy => schema_for!(TrafficPolicy),
             Self::GatewayConfig => schema_for!(weft_gateway::config::GatewayConfigFile),
             Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfig),
         }

@@ -148,6 +148,7 @@ impl Gateway {
         self.tasks.spawn(links::keep(Arc::clone(hub)));
         self.tasks.spawn(links::accept(Arc::clone(hub), streams));
         self.tasks.spawn(links::leases(Arc::clone(hub)));
+        self.tasks.spawn(links::format(Arc::clone(hub)));
         self.tasks.spawn(follower.follow(Arc::clone(hub)));
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
     }

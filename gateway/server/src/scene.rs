@@ -20,8 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_decide::{ClusterView, Place, ServiceSpec};
-use weft_model::{ClusterName, Endpoint, Exporter, Federation, Service, ServiceKey, ServiceType};
+use weft_decide::{ClusterView, Place, RouteSource, ServiceSpec};
+use weft_model::{
+    ClusterName, Endpoint, Exporter, Federation, RouteRecord, Service, ServiceKey, ServiceType,
+    TrafficPolicySpec,
+};
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Moment, Path, Traffic, judge};
 
@@ -104,6 +107,8 @@ impl<'a> Scene<'a> {
             headless: service.service_type == ServiceType::Headless,
             virtual_ips: self.virtual_ips(service),
             stale: self.stale(service),
+            routes: self.routes_for(&service.key),
+            policy: self.policy_for(&service.key),
         }
     }
 
@@ -117,7 +122,23 @@ impl<'a> Scene<'a> {
             headless: false,
             virtual_ips: Vec::new(),
             stale: BTreeSet::new(),
+            routes: self.routes_for(key),
+            policy: self.policy_for(key),
         })
+    }
+
+    fn routes_for(&self, key: &ServiceKey) -> Vec<RouteSource> {
+        let source = |(name, record): (&ServiceKey, &Arc<RouteRecord>)| RouteSource {
+            name: name.clone(),
+            created: record.created,
+            spec: Arc::new(record.spec.clone()),
+        };
+        self.federation.routes_for(key).map(source).collect()
+    }
+
+    fn policy_for(&self, key: &ServiceKey) -> Option<Arc<TrafficPolicySpec>> {
+        let record = self.federation.policy_for(key)?;
+        Some(Arc::new(record.spec.clone()))
     }
 
     fn virtual_ips(&self, service: &Service) -> Vec<IpAddr> {

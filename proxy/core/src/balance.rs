@@ -2,18 +2,22 @@
 
 mod ewma;
 mod outlier;
+mod spill;
+mod warmup;
 
 pub use outlier::OutlierConfig;
+pub(crate) use spill::share;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_model::EndpointId;
+use weft_model::{EndpointId, TrafficPolicySpec};
 
 use crate::{EndpointView, LevelMembers, Reason, Rng, Scope, ServiceRoutes, Tick};
 use ewma::PeakEwma;
 use outlier::{Ejections, Outlier};
+use warmup::Warmup;
 
 /// How a request ended, as far as its endpoint is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +40,9 @@ pub enum Outcome {
 /// [`Balancer::on_response`] when it ended.
 #[derive(Debug)]
 pub struct Balancer {
+    default: OutlierConfig,
     config: OutlierConfig,
+    warmup: Warmup,
     routes: Option<Arc<ServiceRoutes>>,
     // Beside `routes.endpoints()`, position by position.
     states: Vec<EndpointState>,
@@ -48,13 +54,17 @@ struct EndpointState {
     load: PeakEwma,
     outlier: Outlier,
     weight: f64,
+    /// When it came, if it came while this balancer was at work.
+    came: Option<Tick>,
 }
 
 impl Balancer {
     /// A balancer that has seen nothing yet.
     pub fn new(config: OutlierConfig) -> Self {
         Self {
+            default: config,
             config,
+            warmup: Warmup::default(),
             routes: None,
             states: Vec::new(),
             ejections: Ejections::default(),
@@ -63,9 +73,10 @@ impl Balancer {
 
     /// Chooses an endpoint of `routes` for a request to `port`, none of `tried`.
     ///
-    /// The nearest level with an endpoint that is not ejected serves; if all are
-    /// ejected the nearest level serves regardless (panic: better a suspect than
-    /// none). [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
+    /// The nearest level serves while it has capacity; a share goes to the next ones in
+    /// proportion to what it lacks. If that one has nobody left, the nearest level with an endpoint
+    /// that is not ejected serves; if all are ejected the nearest level serves regardless (panic:
+    /// better a suspect than none). [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
     pub fn pick<'r>(
         &mut self,
         routes: &'r Arc<ServiceRoutes>,
@@ -85,8 +96,9 @@ impl Balancer {
             scope.admits_member(id) && !tried.contains(&id)
         };
         let healthy = |p: u32| !self.states[p as usize].outlier.is_ejected() && untried(p);
-        in_scope()
-            .find_map(|level| self.choose(level, healthy, now, rng))
+        self.draw_level(in_scope(), rng)
+            .and_then(|level| self.choose(level, healthy, now, rng))
+            .or_else(|| in_scope().find_map(|level| self.choose(level, healthy, now, rng)))
             .or_else(|| in_scope().find_map(|level| self.choose(level, untried, now, rng)))
             .map(|position| &endpoints[position as usize])
             .ok_or(Reason::NoEndpoints)
@@ -155,12 +167,15 @@ impl Balancer {
                     load: PeakEwma::new(now),
                     outlier: Outlier::default(),
                     weight: 1.0,
+                    // Those that a process finds when it starts have been there before.
+                    came: self.routes.is_some().then_some(now),
                 });
                 state.weight = f64::from(view.endpoint.weight.max(1));
                 state
             })
             .collect();
         self.states = states;
+        self.obey(routes.spec().policy.as_deref());
         self.ejections = (0u32..)
             .zip(&self.states)
             .filter_map(|(position, state)| Some((state.outlier.ejected_until()?, position)))
@@ -168,11 +183,46 @@ impl Balancer {
         self.routes = Some(Arc::clone(routes));
     }
 
-    /// Lets those back in whose time is over.
+    /// Takes over what a policy says.
+    fn obey(&mut self, policy: Option<&TrafficPolicySpec>) {
+        self.config = match policy {
+            Some(policy) => self.default.with(&policy.outlier_detection),
+            None => self.default,
+        };
+        let span = policy.and_then(|policy| policy.load_balancer.warmup);
+        let latest = self.states.iter().filter_map(|state| state.came).max();
+        self.warmup = Warmup::new(span, latest);
+    }
+
+    /// Lets those back in whose time is over. They are as new: after a fault of many nobody comes
+    /// back with a rush.
     fn expire(&mut self, now: Tick) {
         while let Some(position) = self.ejections.pop_due(now) {
-            self.states[position as usize].outlier.readmit();
+            let state = &mut self.states[position as usize];
+            state.outlier.readmit();
+            state.came = Some(now);
+            self.warmup.extend(now);
         }
+    }
+
+    /// The level that a request goes to first, drawn by capacity.
+    fn draw_level<'l>(
+        &self,
+        levels: impl Iterator<Item = &'l LevelMembers> + Clone,
+        rng: &mut Rng,
+    ) -> Option<&'l LevelMembers> {
+        let ejected = |level: &LevelMembers| {
+            let positions = self.ejections.positions();
+            let weights = positions.filter(|at| level.has(*at)).map(|at| {
+                let endpoints = self.routes.as_ref().map(|routes| routes.endpoints());
+                endpoints.map_or(0, |all| u64::from(all[at as usize].endpoint.weight))
+            });
+            weights.sum()
+        };
+        spill::draw(
+            levels.map(|level| (level, level.share(ejected(level)))),
+            rng,
+        )
     }
 
     /// Power of two choices (Mitzenmacher 2001): of two drawn by weight, the one
@@ -184,8 +234,12 @@ impl Balancer {
         now: Tick,
         rng: &mut Rng,
     ) -> Option<u32> {
-        let first = draw(level, &usable, rng)?;
-        let Some(second) = draw(level, |p| p != first && usable(p), rng) else {
+        let is_warm = |p: u32, rng: &mut Rng| {
+            let came = self.states[p as usize].came;
+            self.warmup.admits(came, now, rng)
+        };
+        let first = draw(level, &usable, is_warm, rng)?;
+        let Some(second) = draw(level, |p| p != first && usable(p), is_warm, rng) else {
             return Some(first);
         };
         let (a, b) = (&self.states[first as usize], &self.states[second as usize]);
@@ -211,12 +265,17 @@ pub struct Ejected {
 const DRAWS_MAX: u32 = 8;
 
 /// A usable member, drawn by weight; none if no member is usable.
-fn draw(level: &LevelMembers, usable: impl Fn(u32) -> bool, rng: &mut Rng) -> Option<u32> {
+fn draw(
+    level: &LevelMembers,
+    usable: impl Fn(u32) -> bool,
+    is_warm: impl Fn(u32, &mut Rng) -> bool,
+    rng: &mut Rng,
+) -> Option<u32> {
     let members = &level.members;
     let mut place = 0;
     for _ in 0..DRAWS_MAX {
         place = level.place(rng);
-        if usable(members[place]) {
+        if usable(members[place]) && is_warm(members[place], rng) {
             return Some(members[place]);
         }
     }

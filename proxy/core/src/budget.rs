@@ -10,13 +10,14 @@ use crate::Tick;
 /// second (the rule of Finagle's and Linkerd's `RetryBudget`).
 #[derive(Debug, Clone)]
 pub struct RetryBudget {
+    ratio: f64,
     earned: f64,
     reserve: f64,
     reserve_per_second: f64,
     last: Tick,
 }
 
-/// Tokens a request earns.
+/// Tokens a request earns by default.
 const RATIO: f64 = 0.2;
 /// Most tokens that requests can save up: what 500 requests earn. Higher: longer
 /// bursts of retries after a calm time.
@@ -27,6 +28,7 @@ impl RetryBudget {
     /// of the 10/s of a process: divide by the number of workers.
     pub fn new(reserve_per_second: f64, now: Tick) -> Self {
         Self {
+            ratio: RATIO,
             earned: 0.0,
             reserve: reserve_per_second.max(1.0),
             reserve_per_second,
@@ -34,17 +36,28 @@ impl RetryBudget {
         }
     }
 
+    /// What a policy says from now on: tokens that a request earns, and those that time does.
+    pub fn configure(&mut self, ratio: Option<f64>, reserve_per_second: f64) {
+        self.ratio = ratio.unwrap_or(RATIO);
+        self.reserve_per_second = reserve_per_second;
+    }
+
     /// A first attempt was made.
     pub fn on_request(&mut self) {
-        self.earned = (self.earned + RATIO).min(EARNED_MAX);
+        self.earned = (self.earned + self.ratio).min(EARNED_MAX);
     }
 
     /// Takes a token for one retry, if there is one.
     pub fn try_retry(&mut self, now: Tick) -> bool {
         let elapsed: Duration = now.since(self.last);
         self.last = now;
-        self.reserve = (self.reserve + elapsed.as_secs_f64() * self.reserve_per_second)
-            .min(self.reserve_per_second.max(1.0));
+        self.reserve = (self.reserve + elapsed.as_secs_f64() * self.reserve_per_second).min(
+            if self.reserve_per_second > 0.0 {
+                self.reserve_per_second.max(1.0)
+            } else {
+                0.0
+            },
+        );
         for tokens in [&mut self.earned, &mut self.reserve] {
             if *tokens >= 1.0 {
                 *tokens -= 1.0;

@@ -9,11 +9,11 @@ pub use head::{HeaderList, HeaderView, NO_HEADERS, RequestHead};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use weft_model::{AppProtocol, EndpointId};
+use weft_model::{AppProtocol, BackendRef, EndpointId, ServiceKey};
 
 use crate::{
-    EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PortRoutes, Reason,
-    ServiceRoutes, ServiceTable,
+    EndpointRefusal, EndpointView, Level, LevelMembers, Locality, Matched, PortRoutes, Reason, Rng,
+    RuleTable, ServiceRoutes, ServiceTable,
 };
 
 /// The service and port a request goes to.
@@ -22,6 +22,19 @@ pub struct Route<'t> {
     /// The service.
     pub service: &'t Arc<ServiceRoutes>,
     /// Its port, with its endpoints by nearness.
+    pub port: &'t PortRoutes,
+    /// Which of its endpoints are meant.
+    pub scope: Scope,
+    /// The rule that counts, if a route is for the port.
+    pub matched: Option<Matched<'t>>,
+}
+
+/// Who answers a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend<'t> {
+    /// The service: the one asked for, or one that a rule names.
+    pub service: &'t Arc<ServiceRoutes>,
+    /// Its port.
     pub port: &'t PortRoutes,
     /// Which of its endpoints are meant.
     pub scope: Scope,
@@ -38,21 +51,94 @@ pub type Decision<'t> = Result<Route<'t>, Reason>;
 /// `.svc.<region>.region.weft.internal`, and a virtual IP.
 pub fn find<'t>(table: &'t ServiceTable, head: &RequestHead<'_>) -> Decision<'t> {
     let authority = Authority::parse(head.authority)?;
-    let service = match &authority.host {
+    let service = service_of(table, &authority).ok_or(Reason::NoRoute)?;
+    let number = authority.port.unwrap_or(head.port_default);
+    route(service, number, authority.scope, head)
+}
+
+/// The same for a client whose address already says service, port and scope.
+///
+/// One endpoint asked for by its own address is asked for in spite of all routes.
+pub fn find_service<'t>(
+    table: &'t ServiceTable,
+    service: &ServiceKey,
+    port: NonZeroU16,
+    scope: Scope,
+    head: &RequestHead<'_>,
+) -> Decision<'t> {
+    let service = table.service(service).ok_or(Reason::NoRoute)?;
+    route(service, port, scope, head)
+}
+
+/// The rules that judge requests for this authority, whether one matches or not. For explanations.
+pub fn rules_of<'t>(table: &'t ServiceTable, head: &RequestHead<'_>) -> Option<&'t RuleTable> {
+    let authority = Authority::parse(head.authority).ok()?;
+    let service = service_of(table, &authority)?;
+    let port = service.port(authority.port.unwrap_or(head.port_default))?;
+    port.rules.as_ref()
+}
+
+fn service_of<'t>(
+    table: &'t ServiceTable,
+    authority: &Authority<'_>,
+) -> Option<&'t Arc<ServiceRoutes>> {
+    match &authority.host {
         Host::Service(name) => table.by_short_host(name),
         Host::Ip(ip) => table.by_virtual_ip(*ip),
     }
-    .ok_or(Reason::NoRoute)?;
-    let number = authority.port.unwrap_or(head.port_default);
+}
+
+fn route<'t>(
+    service: &'t Arc<ServiceRoutes>,
+    number: NonZeroU16,
+    scope: Scope,
+    head: &RequestHead<'_>,
+) -> Decision<'t> {
     let port = service.port(number).ok_or(Reason::NoSuchPort)?;
+    let speaks_http = port.port.app_protocol != AppProtocol::Tcp && head.method != "CONNECT";
+    let rules = port.rules.as_ref();
+    let rules = rules.filter(|_| speaks_http && !matches!(scope, Scope::Endpoint(_)));
+    let matched = match rules {
+        Some(rules) => Some(rules.find(head).ok_or(Reason::NoRule)?),
+        None => None,
+    };
     Ok(Route {
         service,
         port,
-        scope: authority.scope,
+        scope,
+        matched,
     })
 }
 
-impl Route<'_> {
+impl<'t> Route<'t> {
+    /// Who answers: the service itself, or a backend of the rule, drawn by weight.
+    pub fn backend(&self, table: &'t ServiceTable, rng: &mut Rng) -> Result<Backend<'t>, Reason> {
+        let Some(matched) = &self.matched else {
+            return Ok(Backend {
+                service: self.service,
+                port: self.port,
+                scope: self.scope.clone(),
+            });
+        };
+        let drawn = matched.rule.draw_backend(rng).ok_or(Reason::NoBackend)?;
+        self.refer(table, drawn)
+    }
+
+    /// Who is meant by a reference of the rule that counts: the same cluster or region is asked.
+    pub fn refer(&self, table: &'t ServiceTable, to: &BackendRef) -> Result<Backend<'t>, Reason> {
+        let namespace = match &self.matched {
+            Some(matched) => &matched.rule.route.namespace,
+            None => &self.service.key().namespace,
+        };
+        let service = table.service(&to.key(namespace)).ok_or(Reason::NoBackend)?;
+        let number = to.port.unwrap_or(self.number());
+        Ok(Backend {
+            service,
+            port: service.port(number).ok_or(Reason::NoBackend)?,
+            scope: self.scope.clone(),
+        })
+    }
+
     /// The port's number.
     pub fn number(&self) -> NonZeroU16 {
         self.port.port.port
@@ -62,9 +148,11 @@ impl Route<'_> {
     pub fn protocol(&self) -> AppProtocol {
         self.port.port.app_protocol
     }
+}
 
+impl<'t> Backend<'t> {
     /// Every endpoint of the service with its level, or why it takes no work for
-    /// this route. For explanations; a pick reads the compiled levels, which
+    /// this request. For explanations; a pick reads the compiled levels, which
     /// come from the same [`EndpointView::admit`].
     pub fn candidates<'a>(
         &'a self,
@@ -73,7 +161,7 @@ impl Route<'_> {
     ) -> impl Iterator<Item = (&'a EndpointView, Result<Level, EndpointRefusal>)> + 'a {
         self.service.endpoints().iter().map(move |view| {
             let verdict = view
-                .admit(self.number(), self.service.identities())
+                .admit(self.port.port.port, self.service.identities())
                 .and_then(|()| {
                     if !self.scope.admits(view, table) {
                         Err(EndpointRefusal::OutOfScope)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weft_model::{
     AppProtocol, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort, SpiffeId,
-    TransportProtocol,
+    TrafficPolicySpec, TransportProtocol,
 };
 
 use crate::{EndpointView, Locality, PathState, Place, ServiceRoutes, ServiceSpec};
@@ -81,6 +81,10 @@ pub(crate) fn remote(mut draft: Draft, cluster: &str, region: &str, rtt_ms: u64)
 }
 
 impl Draft {
+    pub(crate) fn numbered(mut self, n: u32) -> Self {
+        self.0.endpoint.id = id(n);
+        self
+    }
     pub(crate) fn zone(mut self, zone: &str) -> Self {
         self.0.endpoint.zone = Some(zone.parse().unwrap());
         self
@@ -117,6 +121,13 @@ impl Draft {
 }
 
 pub(crate) fn routes(endpoints: impl IntoIterator<Item = Draft>) -> ServiceRoutes {
+    routes_with(endpoints, None)
+}
+
+pub(crate) fn routes_with(
+    endpoints: impl IntoIterator<Item = Draft>,
+    policy: Option<Arc<TrafficPolicySpec>>,
+) -> ServiceRoutes {
     let spec = ServiceSpec {
         key: key(),
         ports: vec![ServicePort {
@@ -129,6 +140,8 @@ pub(crate) fn routes(endpoints: impl IntoIterator<Item = Draft>) -> ServiceRoute
         headless: false,
         virtual_ips: vec!["240.0.0.7".parse().unwrap()],
         stale: BTreeSet::new(),
+        routes: Vec::new(),
+        policy,
     };
     ServiceRoutes::new(spec, &place(), endpoints.into_iter().map(Draft::view))
 }

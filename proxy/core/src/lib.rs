@@ -9,9 +9,9 @@
 //!
 //! ```text
 //! catalog ─> ServiceTable ──┐
-//! RequestHead ──> find ─────┴─> Route ──> Balancer::pick ──> EndpointId
-//!                                             ^                  │
-//!                                         on_response <── outcome, latency
+//! RequestHead ──> find ─────┴─> Route ──> Backend ──> Balancer::pick ──> EndpointId
+//!                                                         ^                  │
+//!                                                     on_response <── outcome, latency
 //! ```
 
 mod balance;
@@ -22,17 +22,20 @@ mod fixture;
 mod health;
 mod reason;
 mod rng;
+mod rules;
 mod table;
 mod tick;
 
 pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
 pub use budget::RetryBudget;
 pub use find::{
-    Authority, Decision, HeaderList, HeaderView, Host, NO_HEADERS, RequestHead, Route, Scope, find,
+    Authority, Backend, Decision, HeaderList, HeaderView, Host, NO_HEADERS, RequestHead, Route,
+    Scope, find, find_service, rules_of,
 };
 pub use health::{HealthGate, ProbeResult};
 pub use reason::Reason;
 pub use rng::Rng;
+pub use rules::{MatchRefusal, Matched, RouteSource, Rule, RuleTable};
 pub use table::{
     ClusterView, EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PathState, Place,
     PortRoutes, ServiceRoutes, ServiceSpec, ServiceTable,

@@ -14,6 +14,11 @@ pub enum Reason {
     NoRoute,
     /// The service has no such port.
     NoSuchPort,
+    /// Routes are for the service, and no rule of theirs matches the request.
+    NoRule,
+    /// The rule that matches sends the request to a service or port that is not known here, or to
+    /// none.
+    NoBackend,
     /// The service has no endpoint that takes work.
     NoEndpoints,
     /// The endpoint asked for is not here (any more).
@@ -57,9 +62,11 @@ struct Facts {
 
 impl Reason {
     /// All of them, for tables and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::NoSuchPort,
+        Self::NoRule,
+        Self::NoBackend,
         Self::NoEndpoints,
         Self::NoSuchEndpoint,
         Self::NotExported,
@@ -119,7 +126,12 @@ impl Reason {
     /// a relay cannot have are told as [`Reason::ConnectFailed`].
     pub fn to_wire(self) -> u8 {
         match self {
-            Self::NoSuchEndpoint | Self::NoRoute | Self::NoSuchPort | Self::NoEndpoints => 1,
+            Self::NoSuchEndpoint
+            | Self::NoRoute
+            | Self::NoSuchPort
+            | Self::NoRule
+            | Self::NoBackend
+            | Self::NoEndpoints => 1,
             Self::NotExported => 2,
             Self::NoPath => 3,
             Self::ConnectFailed
@@ -156,6 +168,8 @@ impl Reason {
         match self {
             Self::NoRoute => facts("no_route", 404, 12, "NR", code::NO_ROUTE),
             Self::NoSuchPort => facts("no_such_port", 404, 12, "NR", code::NO_SUCH_PORT),
+            Self::NoRule => facts("no_rule", 404, 12, "NR", code::NO_RULE),
+            Self::NoBackend => facts("no_backend", 500, 14, "NC", code::NO_BACKEND),
             Self::NoEndpoints => facts("no_endpoints", 503, 14, "UH", code::NO_HEALTHY_UPSTREAM),
             Self::NoSuchEndpoint => facts("no_such_endpoint", 503, 14, "UH", code::ENDPOINT_GONE),
             Self::NotExported => facts("not_exported", 403, 7, "UAEX", code::NOT_EXPORTED),
@@ -195,7 +209,7 @@ mod tests {
     fn labels_and_codes_are_unique() {
         let labels: BTreeSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
         let codes: BTreeSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
-        assert_eq!((labels.len(), codes.len()), (17, 17));
+        assert_eq!((labels.len(), codes.len()), (19, 19));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Metrics {
     tcp_sent: IntCounterVec,
     tcp_received: IntCounterVec,
     retries: IntCounter,
+    mirrored: IntCounter,
+    mirrors_dropped: IntCounter,
     ejections: IntCounter,
     /// The log position of the table in use.
     pub(crate) applied: IntGauge,
@@ -106,6 +108,14 @@ impl Metrics {
                 "Bytes received from the client",
             )?,
             retries: counter("weft_retries_total", "Requests sent a second time")?,
+            mirrored: counter(
+                "weft_mirrors_total",
+                "Copies of requests that were answered",
+            )?,
+            mirrors_dropped: counter(
+                "weft_mirrors_dropped_total",
+                "Copies of requests that were not sent, or not answered in time",
+            )?,
             ejections: counter("weft_outlier_ejections_total", "Endpoints ejected")?,
             duration,
             applied,
@@ -175,6 +185,14 @@ impl Recorder {
 
     pub(crate) fn retried(&self) {
         self.metrics.retries.inc();
+    }
+
+    pub(crate) fn mirrored(&self) {
+        self.metrics.mirrored.inc();
+    }
+
+    pub(crate) fn mirror_dropped(&self) {
+        self.metrics.mirrors_dropped.inc();
     }
 
     pub(crate) fn ejected(&self) {

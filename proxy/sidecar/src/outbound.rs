@@ -3,6 +3,7 @@
 mod attempts;
 mod flight;
 mod http;
+mod limits;
 mod tcp;
 
 pub use http::Hint;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use weft_decide::{
-    Balancer, EndpointView, Outcome, OutlierConfig, Reason, RetryBudget, Rng, Scope, ServiceRoutes,
-    Tick,
+    Backend, Balancer, EndpointView, Outcome, OutlierConfig, Reason, RetryBudget, Rng, Scope,
+    ServiceRoutes, Tick,
 };
 use weft_identity::{BundleSource, SvidSource};
 use weft_model::{AppProtocol, EndpointId, ServiceKey};
@@ -29,6 +30,7 @@ use crate::inner::{Connector, Dialer, Identities};
 use crate::metrics::{Metrics, Recorder};
 use crate::pool::Pool;
 use crate::snapshot::TableSource;
+use limits::{Bounds, Gauge, Limits, Permit};
 
 /// Routes, balances and forwards what clients on this side send. It belongs to
 /// one thread, whose tasks run on a `LocalSet`; clones share its state.
@@ -70,7 +72,9 @@ struct Shared {
     recorder: Recorder,
     clock: Clock,
     outliers: OutlierConfig,
-    reserve_per_second: f64,
+    workers: u32,
+    /// Copies of requests under way.
+    mirrors: Gauge,
     drain: CancellationToken,
     rng: RefCell<Rng>,
     services: RefCell<HashMap<ServiceKey, ServiceState>>,
@@ -80,6 +84,7 @@ struct Shared {
 struct ServiceState {
     balancer: Balancer,
     budget: RetryBudget,
+    limits: Limits,
 }
 
 /// Retries that a process may always make, per second and service (Linkerd's default).
@@ -93,6 +98,16 @@ struct Chosen {
     service: Arc<ServiceRoutes>,
     port: NonZeroU16,
     scope: Scope,
+}
+
+impl From<&Backend<'_>> for Chosen {
+    fn from(backend: &Backend<'_>) -> Self {
+        Self {
+            service: Arc::clone(backend.service),
+            port: backend.port.port.port,
+            scope: backend.scope.clone(),
+        }
+    }
 }
 
 impl Outbound {
@@ -112,7 +127,8 @@ impl Outbound {
                 recorder: Recorder::new(parts.metrics),
                 clock,
                 outliers: parts.outliers,
-                reserve_per_second: RETRY_RESERVE / f64::from(workers),
+                workers,
+                mirrors: Gauge::default(),
                 drain: parts.drain,
                 rng: RefCell::new(Rng::seeded(parts.seed)),
                 services: RefCell::default(),
@@ -229,8 +245,31 @@ impl Shared {
         self.with_service(key, now, |state| state.budget.try_retry(now))
     }
 
-    fn requested(&self, key: &ServiceKey) {
-        self.with_service(key, self.clock.now(), |state| state.budget.on_request());
+    fn requested(&self, chosen: &Chosen) {
+        let policy = chosen.service.spec().policy.as_deref();
+        let budget = policy.map(|policy| policy.retry_budget).unwrap_or_default();
+        let ratio = budget.percent.map(|percent| f64::from(percent) / 100.0);
+        let reserve = budget
+            .min_retries_per_second
+            .map_or(RETRY_RESERVE, f64::from);
+        let reserve = reserve / f64::from(self.workers);
+        self.with_service(chosen.service.key(), self.clock.now(), |state| {
+            state.budget.configure(ratio, reserve);
+            state.budget.on_request();
+        });
+    }
+
+    /// A place under one of the service's limits, or [`Reason::Overload`].
+    fn enter(
+        &self,
+        chosen: &Chosen,
+        which: impl FnOnce(&Limits, Bounds) -> Result<Permit, Reason>,
+    ) -> Result<Permit, Reason> {
+        let bounds = Bounds::of(chosen.service.spec().policy.as_deref(), self.workers);
+        let now = self.clock.now();
+        self.with_service(chosen.service.key(), now, |state| {
+            which(&state.limits, bounds)
+        })
     }
 
     fn with_service<T>(
@@ -245,7 +284,8 @@ impl Shared {
         }
         then(services.entry(key.clone()).or_insert_with(|| ServiceState {
             balancer: Balancer::new(self.outliers),
-            budget: RetryBudget::new(self.reserve_per_second, now),
+            budget: RetryBudget::new(RETRY_RESERVE / f64::from(self.workers), now),
+            limits: Limits::default(),
         }))
     }
 }

@@ -217,6 +217,13 @@ codes! {
         "Upgrades and a few methods are not carried yet; docs/status.md lists them.",
         "Use a plain request, or CONNECT for other protocols.";
 
+    NO_RULE = 4020, "no rule matches the request",
+        "Routes are for the service, and none of their rules matches: such a request is answered 404.",
+        "`weft route explain` shows each rule and what the request lacks; add a rule without matches for the rest.";
+    NO_BACKEND = 4021, "the rule that matches has no such backend",
+        "It names a service or port that is not known here, or all its weights are 0.",
+        "Compare the route's backendRefs with `weft service list`.";
+
     RELEASES_LATER = 5001, "releases are not enforced yet",
         "This version does not split traffic between versions.",
         "docs/status.md says what is enforced.";

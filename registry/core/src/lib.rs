@@ -54,9 +54,9 @@ pub use resource::{
     OutlierDetection, ParentRef, PathMatch, PathMatchType, PathModifier, Probe, QueryParamMatch,
     RefKind, RelayConsent, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role,
     RoleBinding, RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
-    RouteTimeouts, ServiceExport, ServingIdentity, TargetRef, TcpPool, TcpProbe, TrafficPolicy,
-    TrafficPolicySpec, UrlRewrite, VirtualIpRanges, WorkloadEntry, WorkloadEntrySpec,
-    spec_from_json, spec_to_json,
+    RouteTimeouts, ServiceExport, ServingIdentity, Spec, TargetRef, TcpPool, TcpProbe,
+    TrafficPolicy, TrafficPolicySpec, UrlRewrite, VirtualIpRanges, WorkloadEntry,
+    WorkloadEntrySpec, spec_from_json, spec_to_json,
 };
 pub use service::{
     AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,

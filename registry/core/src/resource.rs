@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use cluster::{ClusterRole, ClusterSpec, GatewayAddress, RelayConsent, VirtualIpRanges};
 pub use export::{DnsSpec, ExportSpec, ExportTo, OnStale, ServingIdentity};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, Probe, TcpProbe};
-pub use json::{spec_from_json, spec_to_json};
+pub use json::{Spec, spec_from_json, spec_to_json};
 pub use policy::{
     ConnectionPool, HttpPool, LoadBalancer, OutlierDetection, RetryBudgetSpec, TargetRef, TcpPool,
     TrafficPolicySpec,

@@ -253,6 +253,26 @@ impl Federation {
         self.routes.iter()
     }
 
+    /// The routes for a service, by name: all are in its namespace.
+    pub fn routes_for<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<RouteRecord>)> {
+        let of_namespace = in_namespace(&self.routes, &service.namespace);
+        of_namespace.filter(|(name, record)| {
+            let mut parents = record.spec.parent_refs.iter();
+            parents.any(|parent| parent.key(&name.namespace) == *service)
+        })
+    }
+
+    /// The traffic policy of a service.
+    pub fn policy_for<'a>(&'a self, service: &ServiceKey) -> Option<&'a Arc<PolicyRecord>> {
+        let mut of_namespace = in_namespace(&self.policies, &service.namespace);
+        let found =
+            of_namespace.find(|(name, policy)| policy.spec.key(&name.namespace) == *service);
+        found.map(|(_, policy)| policy)
+    }
+
     /// All traffic policies, by namespace and name.
     pub fn policies(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<PolicyRecord>)> {
         self.policies.iter()
@@ -327,6 +347,17 @@ impl Federation {
     pub fn quarantined(&self) -> impl Iterator<Item = (&ServiceKey, &Quarantine)> {
         self.quarantine.iter()
     }
+}
+
+/// The records of one namespace. No name is less than `0`.
+fn in_namespace<'t, V>(
+    table: &'t BTreeMap<ServiceKey, V>,
+    namespace: &Namespace,
+) -> impl Iterator<Item = (&'t ServiceKey, &'t V)> {
+    let least = ServiceName::new("0").expect("a digit is a label");
+    let from = ServiceKey::new(namespace.clone(), least);
+    let rest = table.range(from..);
+    rest.take_while(move |(key, _)| key.namespace == *namespace)
 }
 
 impl Service {

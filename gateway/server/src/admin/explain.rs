@@ -4,7 +4,9 @@ use std::num::NonZeroU16;
 
 use serde_json::Value;
 use tonic::Status;
-use weft_decide::{NO_HEADERS, Reason, RequestHead};
+use weft_decide::{
+    Backend, HeaderList, Matched, Reason, RequestHead, Route, RuleTable, ServiceTable,
+};
 use weft_model::code;
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
@@ -73,6 +75,21 @@ fn fact(reason: String) -> StepView {
     }
 }
 
+/// Header fields as they were given, `name: value` each.
+fn header_fields(arguments: &Value) -> Result<Vec<(String, String)>, Status> {
+    let given = arguments.get("headers").and_then(Value::as_array);
+    let lines = given.into_iter().flatten().filter_map(Value::as_str);
+    lines
+        .map(|line| match line.split_once(':') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => Err(refusal(
+                code::USAGE,
+                format!("{line:?} is no header: write NAME: VALUE"),
+            )),
+        })
+        .collect()
+}
+
 /// Where a request would go from this cluster.
 pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Status> {
     let (method, url) = (text(arguments, "method")?, text(arguments, "url")?);
@@ -85,27 +102,129 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
             format!("{url:?} has no host: write http://checkout.shop/"),
         )
     })?;
+    let fields = header_fields(arguments)?;
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
     let table = hub.service_table();
     let head = RequestHead {
         method,
         authority: authority.as_str(),
         path: uri.path_and_query().map_or("/", |path| path.as_str()),
         port_default: HTTP,
-        headers: NO_HEADERS,
+        headers: &HeaderList(&fields),
     };
     let mut steps = Vec::new();
     let found = match weft_decide::find(&table, &head) {
         Ok(route) => route,
-        Err(reason) => return Ok(explanation(hub, method, url, steps, Err(reason))),
+        Err(reason) => {
+            steps.extend(refused_rules(&table, &head));
+            return Ok(explanation(hub, method, url, steps, Err(reason)));
+        }
     };
     let key = found.service.key();
     steps.push(fact(format!(
         "{authority} is service {key}, port {}",
         found.number()
     )));
+    let result = match (&found.matched, found.port.rules.as_ref()) {
+        (Some(matched), Some(rules)) => {
+            steps.extend(rule_steps(rules, &head));
+            ruled(&table, &found, matched, &mut steps)
+        }
+        _ => {
+            let itself = Backend {
+                service: found.service,
+                port: found.port,
+                scope: found.scope.clone(),
+            };
+            answered_by(&table, &itself, &mut steps)
+        }
+    };
+    Ok(explanation(hub, method, url, steps, result))
+}
+
+/// What the rule that counts does with the request.
+fn ruled(
+    table: &ServiceTable,
+    found: &Route<'_>,
+    matched: &Matched<'_>,
+    steps: &mut Vec<StepView>,
+) -> Result<String, Reason> {
+    let rule = matched.rule;
+    let named = format!("{} rule {}", rule.route, rule.number);
+    if let Some(redirect) = rule.redirect() {
+        return Ok(format!(
+            "{named}: redirects with status {}",
+            redirect.status_code
+        ));
+    }
+    let backends = &rule.spec.backend_refs;
+    let total: u64 = backends
+        .iter()
+        .map(|backend| u64::from(backend.weight))
+        .sum();
+    let mut answers = Vec::new();
+    for backend in backends.iter().filter(|backend| backend.weight > 0) {
+        let key = backend.key(&rule.route.namespace);
+        let share = 100.0 * f64::from(backend.weight) / total as f64;
+        let answer = found
+            .refer(table, backend)
+            .and_then(|backend| answered_by(table, &backend, steps));
+        answers.push(match answer {
+            Ok(answer) => format!("{share:.1} % to {answer}"),
+            Err(reason) => format!("{share:.1} % to {key}: {}", reason.what()),
+        });
+    }
+    match answers.is_empty() {
+        true => Err(Reason::NoBackend),
+        false => Ok(format!("{named}: {}", answers.join("; "))),
+    }
+}
+
+/// Each match of each rule, the most specific one first: why it does not count, or that it does.
+fn rule_steps(rules: &RuleTable, head: &RequestHead<'_>) -> Vec<StepView> {
+    let mut counts = None;
+    let steps = rules.explain(head).map(|(rule, _, verdict)| {
+        let subject = format!("{} rule {}", rule.route, rule.number);
+        let (verdict, reason) = match (verdict, &counts) {
+            (Err(why), _) => ("refused", why.to_string()),
+            (Ok(()), None) => {
+                counts = Some(subject.clone());
+                (
+                    "candidate",
+                    "matches, and is the most specific that does".to_owned(),
+                )
+            }
+            (Ok(()), Some(other)) => ("refused", format!("matches, but {other} comes before it")),
+        };
+        StepView {
+            verdict: verdict.into(),
+            subject,
+            reason,
+        }
+    });
+    steps.collect()
+}
+
+/// The rules of the service asked for, if that is where the request failed.
+fn refused_rules(table: &ServiceTable, head: &RequestHead<'_>) -> Vec<StepView> {
+    let refused = weft_decide::rules_of(table, head);
+    refused
+        .map(|rules| rule_steps(rules, head))
+        .unwrap_or_default()
+}
+
+/// Every endpoint of a backend, and how many take work.
+fn answered_by(
+    table: &ServiceTable,
+    backend: &Backend<'_>,
+    steps: &mut Vec<StepView>,
+) -> Result<String, Reason> {
     let mut taking = 0;
     // Ejections are each sidecar's own observation: a gateway knows of none.
-    for (view, verdict) in found.candidates(&table, |_| false) {
+    for (view, verdict) in backend.candidates(table, |_| false) {
         taking += usize::from(verdict.is_ok());
         let endpoint = &view.endpoint;
         steps.push(StepView {
@@ -126,14 +245,14 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
             },
         });
     }
-    let result = match taking {
+    match taking {
         0 => Err(Reason::NoEndpoints),
         _ => Ok(format!(
-            "{key} port {}: {taking} candidate(s); the nearest level that is not empty, peak-EWMA among two",
-            found.number()
+            "{} port {}: {taking} candidate(s); the nearest level while it has capacity, peak-EWMA among two",
+            backend.service.key(),
+            backend.port.port.port
         )),
-    };
-    Ok(explanation(hub, method, url, steps, result))
+    }
 }
 
 fn short(id: &str) -> &str {

@@ -66,6 +66,21 @@ pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, S
                 resource(kind, Some(namespace.as_str()), name.as_str(), &record.spec, status)
             })
             .collect(),
+        Kind::Route => state
+            .routes()
+            .filter(|(key, _)| wanted(Some(key.namespace.as_str()), key.name.as_str(), None))
+            .map(|(key, record)| {
+                let status = json!({ "created": record.created });
+                resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, status)
+            })
+            .collect(),
+        Kind::TrafficPolicy => state
+            .policies()
+            .filter(|(key, _)| wanted(Some(key.namespace.as_str()), key.name.as_str(), None))
+            .map(|(key, record)| {
+                resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, json!({}))
+            })
+            .collect(),
         Kind::RoleBinding => state
             .role_bindings()
             .filter(|(name, _)| wanted(None, name.as_str(), None))

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use weft_model::{ClusterName, Command, NodeId};
+use tokio::time::MissedTickBehavior;
+use weft_model::{ClusterName, Command, Federation, NodeId};
 use weft_registry::driver::Role;
+use weft_registry::wire::FORMAT_SUPPORTED;
 
 use crate::catalog::{Lead, Propose, Renew};
 use crate::hub::Hub;
@@ -84,6 +86,9 @@ pub(super) async fn accept(hub: Arc<Hub>, mut streams: mpsc::Receiver<IncomingSt
         });
     }
 }
+
+/// How often the format level is looked at.
+const FORMAT_LOOK: Duration = Duration::from_secs(1);
 
 /// Says which format level we understand, and while we lead raises the one in force to what
 /// everybody does.

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use weft_model::OutlierDetection;
+
 use super::Outcome;
 use crate::Tick;
 
@@ -35,6 +37,28 @@ impl Default for OutlierConfig {
 }
 
 impl OutlierConfig {
+    /// The same with what a policy says otherwise.
+    pub fn with(self, said: &OutlierDetection) -> Self {
+        let default = self;
+        let failures = said.consecutive_local_origin_failures;
+        Self {
+            consecutive_5xx: said
+                .consecutive_5xx_errors
+                .unwrap_or(default.consecutive_5xx),
+            consecutive_local_origin_failures: failures
+                .unwrap_or(default.consecutive_local_origin_failures),
+            base_ejection_time: said
+                .base_ejection_time
+                .unwrap_or(default.base_ejection_time),
+            ejection_time_max: default
+                .ejection_time_max
+                .max(said.base_ejection_time.unwrap_or_default()),
+            ejection_percent_max: said
+                .max_ejection_percent
+                .map_or(default.ejection_percent_max, u32::from),
+        }
+    }
+
     pub(super) fn ejected_max(&self, endpoints: usize) -> usize {
         let percent = usize::try_from(self.ejection_percent_max).unwrap_or(usize::MAX);
         (endpoints.saturating_mul(percent) / 100).max(1)
@@ -117,6 +141,11 @@ impl Ejections {
 
     pub(super) fn push(&mut self, until: Tick, position: u32) {
         self.0.push(Reverse((until, position)));
+    }
+
+    /// Where the ejected ones stand, in no order.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|Reverse((_, position))| *position)
     }
 
     /// The position of one whose time is over.

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 
 use super::*;
-use crate::fixture::{Draft, PORT, endpoint, id, remote, routes};
+use weft_model::Health;
+
+use crate::fixture::{Draft, PORT, endpoint, id, remote, routes, routes_with};
 use crate::{PathState, Rng};
 
 /// A closed-loop simulation: `clients` requests are always under way.
@@ -234,6 +236,67 @@ fn what_was_learnt_survives_a_new_snapshot() {
     sim.advance(Duration::from_secs(30));
     sim.pick().unwrap();
     assert!(!sim.balancer.is_ejected(id(3)));
+}
+
+#[test]
+fn a_share_spills_to_the_next_level_and_comes_back() {
+    let far = || remote(endpoint(9), "us-east-1", "us-east", 80);
+    let local = |ready: u32| {
+        (1..=10).map(move |n| match n <= ready {
+            true => endpoint(n),
+            false => endpoint(n).health(Health::NotReady),
+        })
+    };
+    for (ready, expect) in [(10, 1.0), (8, 1.0), (5, 0.7), (2, 0.28), (0, 0.0), (9, 1.0)] {
+        let all = local(ready).chain([far_of(far())]);
+        let mut sim = Sim::new(all, 7);
+        let near = (0..10_000).filter(|_| sim.pick() != Ok(id(99))).count();
+        let share = near as f64 / 10_000.0;
+        assert!((share - expect).abs() < 0.02, "{ready} ready: {share}");
+    }
+}
+
+fn far_of(draft: Draft) -> Draft {
+    draft.numbered(99)
+}
+
+#[test]
+fn an_endpoint_that_comes_warms_up() {
+    let policy = Arc::new(weft_model::fixture::traffic_policy("checkout"));
+    let with = |count: u32| {
+        Arc::new(routes_with(
+            (1..=count).map(endpoint),
+            Some(Arc::clone(&policy)),
+        ))
+    };
+    let mut sim = Sim::new((1..=3).map(endpoint), 7);
+    sim.routes = with(3);
+    sim.pick().unwrap();
+    sim.routes = with(4);
+    let share = |sim: &mut Sim| {
+        let drawn = (0..10_000).filter(|_| sim.pick() == Ok(id(4))).count();
+        drawn as f64 / 10_000.0
+    };
+    let at_once = share(&mut sim);
+    assert!(at_once < 0.06, "{at_once}");
+    sim.advance(Duration::from_secs(15));
+    let half = share(&mut sim);
+    assert!((0.09..0.2).contains(&half), "{half}");
+    sim.advance(Duration::from_secs(15));
+    let warm = share(&mut sim);
+    assert!((0.2..0.3).contains(&warm), "{warm}");
+}
+
+#[test]
+fn a_policy_changes_what_ejects() {
+    let policy = Arc::new(weft_model::fixture::traffic_policy("checkout"));
+    let mut sim = Sim::new((1..=3).map(endpoint), 7);
+    sim.routes = Arc::new(routes_with((1..=3).map(endpoint), Some(policy)));
+    sim.pick().unwrap();
+    assert_eq!(sim.respond(id(1), Outcome::ServerError), None);
+    assert_eq!(sim.respond(id(1), Outcome::ServerError), None);
+    let ejected = sim.respond(id(1), Outcome::ServerError).unwrap();
+    assert_eq!(ejected.until, sim.now.after(Duration::from_secs(10)));
 }
 
 proptest! {

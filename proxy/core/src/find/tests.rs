@@ -44,7 +44,8 @@ fn each_candidate_says_why_it_is_refused() {
     let table = table();
     let explain = |host: &str, ejected: Option<EndpointId>| -> Vec<_> {
         let route = find(&table, &head(host)).unwrap();
-        route
+        let backend = route.backend(&table, &mut Rng::seeded(1)).unwrap();
+        backend
             .candidates(&table, |id| Some(id) == ejected)
             .map(|(_, verdict)| verdict.map(|level| matches!(level, Level::SameZone)))
             .collect()

@@ -86,11 +86,30 @@ pub struct LevelMembers {
     /// Running sums of their weights, if these differ; empty if all are equal,
     /// so that the common draw is one multiplication.
     pub weights: Box<[u64]>,
+    /// The sum of their weights.
+    pub ready: u64,
+    /// The same with the endpoints of the level whose health checks fail.
+    pub capacity: u64,
 }
 
 impl LevelMembers {
+    /// Whether the endpoint at this position is a member.
+    pub(crate) fn has(&self, position: u32) -> bool {
+        self.members.binary_search(&position).is_ok()
+    }
+
+    /// How much of the traffic it can take: all while most of its endpoints work. In ten
+    /// thousandths; `ejected` is the weight of members that are set aside.
+    pub(crate) fn share(&self, ejected: u64) -> u64 {
+        crate::balance::share(self.ready.saturating_sub(ejected), self.capacity)
+    }
+
     /// A level of `members`: (position, weight), at least one.
-    pub(super) fn new(level: Level, members: Vec<(u32, u32)>) -> Self {
+    pub(super) fn new(level: Level, members: Vec<(u32, u32)>, unready: u64) -> Self {
+        let ready = members
+            .iter()
+            .map(|(_, weight)| u64::from(*weight))
+            .sum::<u64>();
         let equal = members.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let weights = if equal {
             Box::default()
@@ -107,6 +126,8 @@ impl LevelMembers {
             level,
             members: members.into_iter().map(|(position, _)| position).collect(),
             weights,
+            ready,
+            capacity: ready.saturating_add(unready),
         }
     }
 

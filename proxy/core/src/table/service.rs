@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId};
+use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId, TrafficPolicySpec};
 
-use super::{EndpointView, Level, LevelMembers, Place};
+use super::{EndpointRefusal, EndpointView, Level, LevelMembers, Place};
+use crate::{RouteSource, RuleTable};
 
 /// What the catalog says of a service, without its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct ServiceSpec {
     /// Clusters that take nothing new for it: their lease lapsed, and their export's `onStale`
     /// forbids to serve then.
     pub stale: BTreeSet<ClusterName>,
+    /// The routes that are for it, in the order of their names.
+    pub routes: Vec<RouteSource>,
+    /// How its callers treat its endpoints, if somebody says.
+    pub policy: Option<Arc<TrafficPolicySpec>>,
 }
 
 /// A port and the endpoints that take work on it, nearest level first.
@@ -34,6 +39,8 @@ pub struct PortRoutes {
     pub port: ServicePort,
     /// Levels that have endpoints; empty levels are left out.
     pub levels: Box<[LevelMembers]>,
+    /// The rules for its requests; none if no route is for it.
+    pub rules: Option<RuleTable>,
 }
 
 /// A service and its endpoints, compiled so that a pick needs no search.
@@ -64,6 +71,7 @@ impl ServiceRoutes {
             .map(|port| PortRoutes {
                 port: port.clone(),
                 levels: levels(&spec.identities, place, &endpoints, port.port),
+                rules: RuleTable::compile(&spec.key, port.port, &spec.routes),
             })
             .collect();
         Self {
@@ -121,17 +129,23 @@ fn levels(
     endpoints: &[Arc<EndpointView>],
     port: NonZeroU16,
 ) -> Box<[LevelMembers]> {
-    let mut levels: BTreeMap<Level, Vec<(u32, u32)>> = BTreeMap::new();
+    let mut levels: BTreeMap<Level, (Vec<(u32, u32)>, u64)> = BTreeMap::new();
     for (position, view) in (0u32..).zip(endpoints) {
-        if view.admit(port, identities).is_ok() {
-            levels
-                .entry(Level::of(view, place))
-                .or_default()
-                .push((position, view.endpoint.weight));
+        let weight = view.endpoint.weight;
+        let verdict = view.admit(port, identities);
+        if !matches!(verdict, Ok(()) | Err(EndpointRefusal::NotReady)) {
+            continue;
+        }
+        let (members, unready) = levels.entry(Level::of(view, place)).or_default();
+        match verdict {
+            Ok(()) => members.push((position, weight)),
+            // What a level lacks: the next one takes it over.
+            Err(_) => *unready += u64::from(weight),
         }
     }
     levels
         .into_iter()
-        .map(|(level, members)| LevelMembers::new(level, members))
+        .filter(|(_, (members, _))| !members.is_empty())
+        .map(|(level, (members, unready))| LevelMembers::new(level, members, unready))
         .collect()
 }

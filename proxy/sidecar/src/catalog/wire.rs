@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use weft_decide::{ClusterView, ServiceSpec};
+use weft_decide::{ClusterView, RouteSource, ServiceSpec};
 use weft_model::{
-    AppProtocol, ClusterName, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort,
-    TransportProtocol,
+    AppProtocol, ClusterName, Endpoint, EndpointId, EndpointPort, Health, Index, RouteSpec,
+    ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol, spec_from_json, spec_to_json,
 };
 use weft_proto::catalog as wire;
 
@@ -106,6 +107,7 @@ pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
     bounded("ports", from.ports.len())?;
     bounded("identities", from.identities.len())?;
     bounded("stale", from.stale.len())?;
+    bounded("routes", from.routes.len())?;
     let ports = from.ports.iter().map(|port| {
         Ok(ServicePort {
             name: parse_optional("ports.name", &port.name)?,
@@ -124,7 +126,27 @@ pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
         headless: from.headless,
         virtual_ips: virtual_ips.collect::<Result<_, _>>()?,
         stale: stale.collect::<Result<_, _>>()?,
+        routes: from.routes.iter().map(route).collect::<Result<_, _>>()?,
+        policy: policy(&from.policy_json)?,
     })
+}
+
+fn route(from: &wire::Route) -> Result<RouteSource, WireError> {
+    let spec: RouteSpec =
+        spec_from_json(&from.spec_json).map_err(|why| WireError::new("routes.spec_json", why))?;
+    Ok(RouteSource {
+        name: service_key(from.name.as_ref())?,
+        created: Index(from.created),
+        spec: Arc::new(spec),
+    })
+}
+
+fn policy(json: &[u8]) -> Result<Option<Arc<TrafficPolicySpec>>, WireError> {
+    if json.is_empty() {
+        return Ok(None);
+    }
+    let policy = spec_from_json(json).map_err(|why| WireError::new("policy_json", why))?;
+    Ok(Some(Arc::new(policy)))
 }
 
 /// Reads how another cluster is seen.
@@ -178,6 +200,19 @@ pub fn to_service(from: &ServiceSpec) -> wire::Service {
         virtual_ips: from.virtual_ips.iter().map(ToString::to_string).collect(),
         identities: from.identities.iter().map(ToString::to_string).collect(),
         stale: from.stale.iter().map(ToString::to_string).collect(),
+        routes: from.routes.iter().map(to_route).collect(),
+        policy_json: match &from.policy {
+            Some(policy) => spec_to_json(&**policy).into(),
+            None => bytes::Bytes::new(),
+        },
+    }
+}
+
+fn to_route(from: &RouteSource) -> wire::Route {
+    wire::Route {
+        name: Some(to_service_key(&from.name)),
+        created: from.created.0,
+        spec_json: spec_to_json(&*from.spec).into(),
     }
 }
 

@@ -12,8 +12,8 @@ use super::{Chosen, Shared};
 const ATTEMPTS_MAX: usize = 3;
 
 /// The attempts so far.
-#[derive(Default)]
 pub(super) struct Attempts {
+    max: usize,
     count: usize,
     tried: Vec<EndpointId>,
     /// The last endpoint was reached, and then its connection broke: a fresh
@@ -23,13 +23,25 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// None so far; a rule allows `more` than otherwise.
+    pub(super) fn new(more: u32) -> Self {
+        let more = usize::try_from(more).unwrap_or(0);
+        Self {
+            max: ATTEMPTS_MAX + more,
+            count: 0,
+            tried: Vec::new(),
+            was_cut: false,
+            last: None,
+        }
+    }
+
     /// The next endpoint, from the table as it is by then.
     pub(super) fn next(
         &mut self,
         shared: &Shared,
         chosen: &mut Chosen,
     ) -> Result<Arc<EndpointView>, Reason> {
-        if self.count >= ATTEMPTS_MAX {
+        if self.count >= self.max {
             return Err(self.last.unwrap_or(Reason::NoEndpoints));
         }
         if self.count > 0 {

@@ -61,6 +61,12 @@ impl Flight {
         }
     }
 
+    /// Counts an attempt whose answer the client does not see.
+    pub(super) fn count(&self, status: u16) {
+        let labels = self.labels("http", status);
+        self.shared.recorder.request(labels, self.elapsed());
+    }
+
     pub(super) fn end(mut self, outcome: Outcome) {
         self.finish(outcome);
     }

@@ -1,20 +1,25 @@
 //! Requests from the app: routed and balanced one by one.
 
+mod mirror;
 mod request;
+mod rule;
 
 use std::cell::RefCell;
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use weft_decide::{Outcome, Reason, RequestHead, Scope, find};
+use tokio::time::timeout;
+use weft_decide::{Outcome, Reason, RequestHead, Scope, find, find_service};
 use weft_model::ServiceKey;
 
 use super::attempts::Attempts;
 use super::flight::Flight;
+use super::limits::Permit;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
@@ -22,8 +27,10 @@ use crate::http::{
     is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
+use crate::pool::Lease;
 use crate::stream::Stream;
 use request::{Outgoing, authority};
+use rule::{Again, Ruling};
 
 /// The service a connection is for, where its address already says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,17 +149,7 @@ impl Shared {
         service: &mut Option<ServiceKey>,
     ) -> Result<Response<Body>, Reason> {
         let authority = authority(&request)?;
-        let chosen = match hint {
-            Some(hint) => self.choose_service(&hint)?,
-            None => self.choose(&RequestHead {
-                method: request.method().as_str(),
-                authority: &authority,
-                path: request.uri().path_and_query().map_or("/", |p| p.as_str()),
-                port_default: HTTP_PORT,
-                headers: &Fields(request.headers()),
-            })?,
-        };
-        *service = Some(chosen.service.key().clone());
+        let plan = self.plan(&request, &authority, hint, service)?;
         let websocket = request
             .headers()
             .get(UPGRADE)
@@ -160,18 +157,75 @@ impl Shared {
         if websocket {
             return Err(Reason::NotSupported);
         }
-        let outgoing = Outgoing::new(request, &authority, &mut self.rng.borrow_mut())?;
-        self.send(chosen, outgoing).await
+        let ruling = plan.ruling.as_ref();
+        if let Some(redirect) = ruling.and_then(|r| r.redirect(request.uri(), &authority)) {
+            return redirect;
+        }
+        let chosen = plan.backend?;
+        let outgoing = Outgoing::new(request, &authority, ruling, &mut self.rng.borrow_mut())?;
+        for mirror in plan.mirrors {
+            if let Some(copy) = outgoing.copy() {
+                self.mirror(mirror, copy);
+            }
+        }
+        let answer = self.send(chosen, outgoing, ruling);
+        let mut answer = match ruling.and_then(Ruling::request_timeout) {
+            Some(limit) => timeout(limit, answer)
+                .await
+                .map_err(|_| Reason::Timeout)??,
+            None => answer.await?,
+        };
+        if let Some(ruling) = ruling {
+            ruling.change_response(answer.headers_mut());
+        }
+        Ok(answer)
+    }
+
+    /// Who answers, and what the rule that counts says, by the table as it is now.
+    fn plan(
+        &self,
+        request: &Request<Incoming>,
+        authority: &str,
+        hint: Option<Hint>,
+        service: &mut Option<ServiceKey>,
+    ) -> Result<Plan, Reason> {
+        let head = RequestHead {
+            method: request.method().as_str(),
+            authority,
+            path: request.uri().path_and_query().map_or("/", |p| p.as_str()),
+            port_default: HTTP_PORT,
+            headers: &Fields(request.headers()),
+        };
+        let table = self.tables.load();
+        let route = match hint {
+            Some(hint) => {
+                *service = Some(hint.service.clone());
+                find_service(&table, &hint.service, hint.port, hint.scope, &head)?
+            }
+            None => find(&table, &head)?,
+        };
+        *service = Some(route.service.key().clone());
+        let mut rng = self.rng.borrow_mut();
+        let ruling = route.matched.as_ref().map(Ruling::of);
+        let copies = ruling.iter().flat_map(Ruling::mirrors).filter(|mirror| {
+            let percent = mirror.percent.unwrap_or(100);
+            percent == 100 || rng.below(100) < u64::from(percent)
+        });
+        let mirrors = copies.filter_map(|mirror| route.refer(&table, &mirror.backend_ref).ok());
+        let mirrors = mirrors.map(|backend| Chosen::from(&backend)).collect();
+        let backend = route.backend(&table, &mut rng);
+        Ok(Plan {
+            backend: backend.map(|backend| Chosen::from(&backend)),
+            mirrors,
+            ruling,
+        })
     }
 
     fn choose(&self, head: &RequestHead<'_>) -> Result<Chosen, Reason> {
         let table = self.tables.load();
         let route = find(&table, head)?;
-        Ok(Chosen {
-            service: std::sync::Arc::clone(route.service),
-            port: route.number(),
-            scope: route.scope,
-        })
+        let backend = route.backend(&table, &mut self.rng.borrow_mut())?;
+        Ok(Chosen::from(&backend))
     }
 
     /// Sends the request to endpoints until one answers. What was not sent may
@@ -181,13 +235,18 @@ impl Shared {
         self: &Rc<Self>,
         mut chosen: Chosen,
         mut outgoing: Outgoing,
+        ruling: Option<&Ruling>,
     ) -> Result<Response<Body>, Reason> {
-        self.requested(chosen.service.key());
-        let mut attempts = Attempts::default();
+        self.requested(&chosen);
+        let permit = self.enter(&chosen, |limits, max| limits.requests.enter(max.requests))?;
+        let again = ruling.and_then(Ruling::again);
+        let repeats_max = again.map_or(1, |again| again.attempts);
+        let mut attempts = Attempts::new(again.map_or(0, |again| again.attempts));
+        let mut repeats = 0;
         loop {
             let view = attempts.next(self, &mut chosen)?;
             let flight = Flight::start(self, &chosen, view);
-            let lease = match self.pool.lease(&flight.view, chosen.port).await {
+            let lease = match self.lease(&chosen, &flight).await {
                 Ok(lease) => lease,
                 Err(reason) => {
                     attempts.unreached(&flight, reason);
@@ -197,21 +256,54 @@ impl Shared {
             };
             let mut send = lease.send;
             let request = outgoing.take(&self.target(&chosen, &flight));
-            let error = match send.try_send_request(request).await {
-                Ok(response) => return Ok(self.accept(flight, lease.place, response)),
-                Err(error) => error,
+            let limit = ruling.and_then(Ruling::attempt_timeout);
+            let sent = within(limit, send.try_send_request(request)).await;
+            let may_repeat = outgoing.can_repeat() && repeats < repeats_max;
+            let (reason, is_wanted) = match sent {
+                Some(Ok(response)) => {
+                    let status = response.status().as_u16();
+                    let is_wanted = may_repeat && again.is_some_and(|again| again.wants(status));
+                    if !is_wanted || !self.may_retry(chosen.service.key()) {
+                        return Ok(self.accept(flight, lease.place, permit, response));
+                    }
+                    flight.count(status);
+                    attempts.cut(&flight, Reason::UpstreamReset);
+                    flight.end(outcome(response.status(), None));
+                    self.repeat(&mut outgoing, again, &mut repeats).await;
+                    continue;
+                }
+                Some(Err(error)) => (outgoing.take_back(error), true),
+                // What an endpoint does not answer in time it may be doing still: only a rule
+                // that names 504 asks again.
+                None => (Reason::Timeout, again.is_some_and(|again| again.wants(504))),
             };
-            let reason = outgoing.take_back(error);
             attempts.cut(&flight, reason);
             flight.end(blame(reason));
-            if !outgoing.is_whole() {
-                if !outgoing.can_repeat() || !self.may_retry(chosen.service.key()) {
-                    return Err(reason);
-                }
-                self.recorder.retried();
-                outgoing.repeat();
+            if outgoing.is_whole() {
+                continue;
             }
+            if !is_wanted || !may_repeat || !self.may_retry(chosen.service.key()) {
+                return Err(reason);
+            }
+            self.repeat(&mut outgoing, again, &mut repeats).await;
         }
+    }
+
+    /// Makes the request whole again, after the pause that the rule asks for.
+    async fn repeat(&self, outgoing: &mut Outgoing, again: Option<Again<'_>>, repeats: &mut u32) {
+        self.recorder.retried();
+        if let Some(again) = again {
+            let chance = self.rng.borrow_mut().next_u64();
+            tokio::time::sleep(again.pause(*repeats, chance)).await;
+        }
+        *repeats += 1;
+        outgoing.repeat();
+    }
+
+    /// A place on a connection to the endpoint; how many may wait for one is bounded.
+    async fn lease(&self, chosen: &Chosen, flight: &Flight) -> Result<Lease, Reason> {
+        let _waiting = self.enter(chosen, |limits, max| limits.pending.enter(max.pending))?;
+        self.pool.lease(&flight.view, chosen.port).await
     }
 
     fn target(&self, chosen: &Chosen, flight: &Flight) -> Target {
@@ -227,6 +319,7 @@ impl Shared {
         &self,
         mut flight: Flight,
         place: crate::pool::Place,
+        permit: Permit,
         response: Response<Incoming>,
     ) -> Response<Body> {
         let latency = flight.answered();
@@ -243,9 +336,25 @@ impl Shared {
                 BodyEnd::Failed => Outcome::LocalOrigin,
                 BodyEnd::Dropped => Outcome::Cancelled,
             });
-            drop(place);
+            drop((place, permit));
         }));
         Response::from_parts(head, body)
+    }
+}
+
+/// What becomes of one request.
+struct Plan {
+    /// Who answers; a redirect needs nobody.
+    backend: Result<Chosen, Reason>,
+    mirrors: Vec<Chosen>,
+    ruling: Option<Ruling>,
+}
+
+/// None if it took longer than `limit`.
+async fn within<F: Future>(limit: Option<Duration>, act: F) -> Option<F::Output> {
+    match limit {
+        Some(limit) => timeout(limit, act).await.ok(),
+        None => Some(act.await),
     }
 }
 

@@ -9,6 +9,7 @@ use weft_model::ServiceKey;
 
 use super::attempts::Attempts;
 use super::flight::Flight;
+use super::limits::Permit;
 use super::{Chosen, Hint, Outbound, Shared, blame};
 use crate::inner::{InnerStream, Protocol, Target};
 use crate::metrics::{Labels, Reporter};
@@ -20,6 +21,7 @@ pub(super) struct Opened {
     stream: InnerStream,
     flight: Flight,
     labels: Labels,
+    _permit: Permit,
 }
 
 impl Outbound {
@@ -57,7 +59,10 @@ impl Outbound {
 impl Shared {
     /// Connects to an endpoint, trying others while none accepted.
     pub(super) async fn open(self: &Rc<Self>, mut chosen: Chosen) -> Result<Opened, Reason> {
-        let mut attempts = Attempts::default();
+        let permit = self.enter(&chosen, |limits, max| {
+            limits.connections.enter(max.connections)
+        })?;
+        let mut attempts = Attempts::new(0);
         loop {
             let view = attempts.next(self, &mut chosen)?;
             let mut flight = Flight::start(self, &chosen, view);
@@ -70,6 +75,7 @@ impl Shared {
                         stream,
                         flight,
                         labels,
+                        _permit: permit,
                     });
                 }
                 Err(reason) => {
@@ -105,6 +111,7 @@ impl Shared {
             mut stream,
             flight,
             labels,
+            _permit,
         } = opened;
         let transfer = pipe(&mut client, &mut stream).await;
         if let Err(error) = &transfer.end {

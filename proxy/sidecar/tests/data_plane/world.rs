@@ -195,6 +195,8 @@ impl Side {
             headless: false,
             virtual_ips: Vec::new(),
             stale: BTreeSet::new(),
+            routes: Vec::new(),
+            policy: None,
         };
         let routes = ServiceRoutes::new(spec, &place(), endpoints);
         let table = ServiceTable::new(place(), Index(1), [Arc::new(routes)]);

@@ -3,8 +3,16 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::{RouteSpec, TrafficPolicySpec};
+
+/// A spec that travels as JSON.
+pub trait Spec: Serialize + DeserializeOwned {}
+
+impl Spec for RouteSpec {}
+impl Spec for TrafficPolicySpec {}
+
 /// Writes a spec. Equal specs give equal bytes.
-pub fn spec_to_json(spec: &impl Serialize) -> Vec<u8> {
+pub fn spec_to_json(spec: &impl Spec) -> Vec<u8> {
     serde_json::to_vec(spec).expect("specs have no maps with keys other than text")
 }
 

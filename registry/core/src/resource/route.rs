@@ -107,7 +107,7 @@ fn default_weight() -> u32 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteTimeouts {
-    /// From the request's head to the end of the answer, over all attempts. Left out: no limit.
+    /// From the request's head to the head of the answer, over all attempts. Left out: no limit.
     #[serde(default, with = "optional", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub request: Option<Duration>,

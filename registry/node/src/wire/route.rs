@@ -1,9 +1,7 @@
 //! Routes and traffic policies: their resource's JSON, under a name.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use weft_model::{
-    Index, Namespace, PolicyRecord, RouteRecord, ServiceKey, ServiceName, spec_from_json,
+    Index, Namespace, PolicyRecord, RouteRecord, ServiceKey, ServiceName, Spec, spec_from_json,
     spec_to_json,
 };
 use weft_proto::log;
@@ -21,7 +19,7 @@ pub(super) fn write_key(namespace: &Namespace, name: &ServiceName) -> log::Servi
 pub(super) fn write_put(
     namespace: &Namespace,
     name: &ServiceName,
-    spec: &impl Serialize,
+    spec: &impl Spec,
 ) -> log::SpecPut {
     log::SpecPut {
         key: Some(write_key(namespace, name)),
@@ -29,7 +27,7 @@ pub(super) fn write_put(
     }
 }
 
-pub(super) fn read_put<S: DeserializeOwned>(
+pub(super) fn read_put<S: Spec>(
     put: &log::SpecPut,
 ) -> Result<(Namespace, ServiceName, Box<S>), WireError> {
     let key = read_service_key(put.key.as_ref())?;
@@ -69,6 +67,6 @@ pub(super) fn read_policy(wire: &log::SpecPut) -> Result<PolicyRow, WireError> {
     Ok((read_service_key(wire.key.as_ref())?, record))
 }
 
-fn read_spec<S: DeserializeOwned>(json: &[u8]) -> Result<S, WireError> {
+fn read_spec<S: Spec>(json: &[u8]) -> Result<S, WireError> {
     spec_from_json(json).map_err(|why| invalid("spec_json", why))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_decide::{Place, ServiceRoutes, ServiceTable};
-use weft_model::fixture::{cluster_spec, export, name};
-use weft_model::{AppProtocol, Command, Federation, Health, OnStale, ServiceType};
+use weft_model::fixture::{self, cluster_spec, export, name};
+use weft_model::{AppProtocol, Command, Federation, FormatLevel, Health, OnStale, ServiceType};
 
 use super::{EU, US, endpoint, gateway, join, sidecar, surroundings, until, writable};
 use crate::catalog::{CatalogHandle, Surroundings};
@@ -62,6 +62,26 @@ fn offered(on_stale: OnStale) -> Command {
     Command::PutExport(name(EU), super::checkout(), Box::new(spec))
 }
 
+/// The format level of routes, a route and a policy.
+fn routed() -> Vec<(u64, Command)> {
+    let understood = |node: u8| {
+        let mut record = fixture::gateway(node);
+        record.format = FormatLevel::ROUTES;
+        (node.into(), Command::PutGateway(record))
+    };
+    let mut commands: Vec<_> = (1..=3).map(understood).collect();
+    commands.push((1, Command::RaiseFormat(FormatLevel::ROUTES)));
+    let (route, policy) = (
+        fixture::route("checkout"),
+        fixture::traffic_policy("checkout"),
+    );
+    let (shop, called) = (name("shop"), name("checkout"));
+    commands.push((0, Command::PutRoute(shop, called, Box::new(route))));
+    let (shop, called) = (name("shop"), name("checkout"));
+    commands.push((0, Command::PutTrafficPolicy(shop, called, Box::new(policy))));
+    commands
+}
+
 #[tokio::test]
 async fn a_sidecar_and_its_gateway_have_one_table() {
     let (us, eu) = (
@@ -106,6 +126,7 @@ async fn a_sidecar_and_its_gateway_have_one_table() {
             surroundings(after(vec![(2, offered(OnStale::Serve)), lapse()])),
         ),
         ("takes work", silent),
+        ("takes work", surroundings(after(routed()))),
     ];
     for (expect, surroundings) in cases {
         us.handle.set_surroundings(surroundings);
@@ -119,4 +140,7 @@ async fn a_sidecar_and_its_gateway_have_one_table() {
         assert!(table.service(&name("shop/cart")).is_some());
         assert!(services(&table).len() > 2);
     }
+    let table = here.table().load_full();
+    let checkout = table.service(&super::checkout()).unwrap();
+    assert!(checkout.ports()[0].rules.is_some() && checkout.spec().policy.is_some());
 }

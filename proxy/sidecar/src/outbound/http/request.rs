@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use weft_decide::{Reason, Rng};
 
+use super::rule::Ruling;
 use crate::http::{Body, REQUEST_ID, sanitize, strip_hop_by_hop};
 use crate::inner::Target;
 
@@ -56,6 +57,7 @@ impl Outgoing {
     pub(super) fn new(
         request: Request<Incoming>,
         authority: &str,
+        ruling: Option<&Ruling>,
         rng: &mut Rng,
     ) -> Result<Self, Reason> {
         let (mut head, incoming) = request.into_parts();
@@ -68,13 +70,21 @@ impl Outgoing {
         if !head.headers.contains_key(REQUEST_ID) {
             head.headers.insert(REQUEST_ID, request_id(rng));
         }
+        // After the cleaning, so that what a rule sets stays.
+        if let Some(ruling) = ruling {
+            ruling.change_request(&mut head)?;
+        }
         let bodiless = http_body::Body::is_end_stream(&incoming);
-        let spare = (bodiless && is_idempotent(&head.method))
-            .then(|| Request::from_parts(head.clone(), ()));
+        let spare = bodiless.then(|| Request::from_parts(head.clone(), ()));
         Ok(Self {
             request: Some(Request::from_parts(head, Body::forwarded(incoming))),
             spare,
         })
+    }
+
+    /// A copy to send elsewhere; none of a request that has a body.
+    pub(super) fn copy(&self) -> Option<Request<()>> {
+        self.spare.clone()
     }
 
     /// The request, addressed to one endpoint.
@@ -106,14 +116,16 @@ impl Outgoing {
         self.request.is_some()
     }
 
-    /// Whether sending it again does no harm. Once only.
+    /// Whether sending it again does no harm.
     pub(super) fn can_repeat(&self) -> bool {
-        self.spare.is_some()
+        let spare = self.spare.as_ref();
+        spare.is_some_and(|spare| is_idempotent(spare.method()))
     }
 
     /// Makes it whole again from its spare.
     pub(super) fn repeat(&mut self) {
-        self.request = self.spare.take().map(|spare| spare.map(|()| Body::empty()));
+        let spare = self.spare.clone();
+        self.request = spare.map(|spare| spare.map(|()| Body::empty()));
     }
 }
 

@@ -96,7 +96,8 @@ pub enum PathModifier {
     ReplacePrefixMatch(String),
 }
 
-/// A copy of the requests: those without a body, and those whose body is at most 64 KiB.
+/// A copy of the requests that have no body, sent and forgotten: those with a body are not copied,
+/// and none is when many copies are under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestMirror {
