@@ -23,7 +23,7 @@ impl<T: Transport> Task<T> {
             Space::Enough => tracing::info!(free, "there is room on the disk: writes go on"),
             Space::Low => tracing::error!(free, "the disk is nearly full: writes are refused"),
             Space::Full => {
-                tracing::error!(free, "the disk is full: what is under way waits for room")
+                tracing::error!(free, "the disk is full: what is under way waits for room");
             }
         }
         self.driver.handle(Input::Space(room.space));
