@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn what_a_shell_could_run_is_run_unless_the_page_says_why_not() {
-        let text = "```sh\na\nb\n```\n```text\nx\n```\n<!-- test: skip, no room -->\n```sh\nc\n```\n";
+        let text =
+            "```sh\na\nb\n```\n```text\nx\n```\n<!-- test: skip, no room -->\n```sh\nc\n```\n";
         let expected = [
             Task::Run(vec![step(2, "", "a\nb", "")], Leeway::default()),
             Task::Show,

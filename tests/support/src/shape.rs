@@ -42,7 +42,12 @@ pub fn same_shape(shown: &str, printed: &str, any_order: bool) -> Result<()> {
         .zip(&printed)
         .take_while(|(shown, printed)| line_fits(shown, printed))
         .count();
-    let at = |lines: &[String]| lines.get(alike).map_or("nothing", String::as_str).to_owned();
+    let at = |lines: &[String]| {
+        lines
+            .get(alike)
+            .map_or("nothing", String::as_str)
+            .to_owned()
+    };
     bail!(
         "line {} is not as shown\n  shown    {}\n  printed  {}",
         alike + 1,
@@ -147,11 +152,23 @@ mod tests {
 
     #[test]
     fn what_varies_may_vary() {
-        check("candidate 5280ec85 in us-east-1", "candidate  f00dbeef in us-east-1\n", true);
+        check(
+            "candidate 5280ec85 in us-east-1",
+            "candidate  f00dbeef in us-east-1\n",
+            true,
+        );
         check("up    184.7 ms  gw-1", "up 9 ms  gw-1", true);
         check("ready in 3.8 s", "ready in 12 s", true);
-        check("index 30   60 ms old  (term 2)", "index 7  1 ms old (term 11)", true);
-        check("none of 60 requests failed", "none of 41 requests failed", true);
+        check(
+            "index 30   60 ms old  (term 2)",
+            "index 7  1 ms old (term 11)",
+            true,
+        );
+        check(
+            "none of 60 requests failed",
+            "none of 41 requests failed",
+            true,
+        );
         check("wj1._r_v…", "wj1._r_vXYZ", true);
         check("a … b … c", "a 1 b 2 c", true);
     }
@@ -163,7 +180,11 @@ mod tests {
         check("up 184.7 ms", "down 184.7 ms", false);
         check("up 184.7 ms", "up 184.7 s", false);
         check("candidate 5280ec85", "candidate 5280", false);
-        check("none of 60 requests failed", "3 of 60 requests failed", false);
+        check(
+            "none of 60 requests failed",
+            "3 of 60 requests failed",
+            false,
+        );
         check("a … b", "a 1 c", false);
         check("a", "a\nb", false);
         check("a\nb", "a", false);
@@ -190,6 +211,9 @@ mod tests {
     #[test]
     fn a_difference_says_where() {
         let differs = same_shape("a\nb", "a\nc", false).unwrap_err().to_string();
-        assert!(differs.contains("line 2") && differs.contains("printed  c"), "{differs}");
+        assert!(
+            differs.contains("line 2") && differs.contains("printed  c"),
+            "{differs}"
+        );
     }
 }

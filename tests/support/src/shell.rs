@@ -50,6 +50,11 @@ impl Shell {
         })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types a command, and waits for its end. It reads nothing.
     ///
     /// # Errors
@@ -66,7 +71,10 @@ impl Shell {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
-                bail!("no end of `{command}` within {within:?}; it said\n{}", text.join("\n"));
+                bail!(
+                    "no end of `{command}` within {within:?}; it said\n{}",
+                    text.join("\n")
+                );
             };
             let Some(code) = line.strip_prefix(END) else {
                 text.push(line);
@@ -156,8 +164,14 @@ mod tests {
         let mut shell = shell();
         assert_eq!(shell.run("(exit 4)", SOON).unwrap(), said(4, ""));
         assert_ne!(shell.run("if", SOON).unwrap().code, 0);
-        assert_eq!(shell.run("read line; echo $line", SOON).unwrap(), said(0, ""));
-        assert_eq!(shell.run("echo still here", SOON).unwrap(), said(0, "still here"));
+        assert_eq!(
+            shell.run("read line; echo $line", SOON).unwrap(),
+            said(0, "")
+        );
+        assert_eq!(
+            shell.run("echo still here", SOON).unwrap(),
+            said(0, "still here")
+        );
     }
 
     #[test]

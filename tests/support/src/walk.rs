@@ -59,6 +59,24 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The process of a host's shell.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn pid(&mut self, host: &str) -> Result<u32> {
+        Ok(self.shell(host)?.pid())
+    }
+
+    /// Types a command that no page shows; it has to succeed.
+    ///
+    /// # Errors
+    /// It failed, with what it said.
+    pub fn prepare(&mut self, host: &str, command: &str) -> Result<()> {
+        let said = self.shell(host)?.run(command, STEP_WAIT)?;
+        ensure!(said.code == 0, "{command}: {}", said.text);
+        Ok(())
+    }
+
     /// Where a host's shell begins.
     pub fn folder(&self, host: &str) -> PathBuf {
         let name = if host.is_empty() { "here" } else { host };
@@ -114,10 +132,16 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self, step: &Step, leeway: &Leeway) -> Result<()> {
-        let within = if leeway.eventually { SOON } else { Duration::ZERO };
+        let within = if leeway.eventually {
+            SOON
+        } else {
+            Duration::ZERO
+        };
         let shell = self.shell(&step.host)?;
-        eventually("the output is as shown", within, || attempt(shell, step, leeway))
-            .with_context(|| format!("line {}: {}", step.line, step.command))
+        eventually("the output is as shown", within, || {
+            attempt(shell, step, leeway)
+        })
+        .with_context(|| format!("line {}: {}", step.line, step.command))
     }
 
     fn shell(&mut self, host: &str) -> Result<&mut Shell> {
