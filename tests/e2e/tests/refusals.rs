@@ -20,6 +20,14 @@ fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
             cases.run("a state folder of another cluster", || foreign_state(dev));
             cases.run("an unknown cluster", || unknown_cluster(dev));
             cases.run("a stale index", || stale_index(dev));
+            cases.run("an operator of another federation", || {
+                foreign_operator(dev)
+            });
+            cases.run("a gateway that is no member", || no_member(dev));
+            cases.run("a port in use", || port_in_use(dev));
+            cases.run("all or nothing of several", || all_or_nothing(dev));
+            cases.run("what is no token, no text, no time", || nonsense(dev));
+            cases.run("programs read errors too", || machine_readable(dev));
             cases.verdict()
         })
     })
@@ -199,5 +207,145 @@ fn stale_index(dev: &Dev) -> Result<()> {
     dev.weft(["apply", "-f", &path, "--if-index", "1"])?
         .exits(6)?
         .says("WEFT-6004")?;
+    Ok(())
+}
+
+/// A genuine certificate, of operators whom nobody here knows.
+fn foreign_operator(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "elsewhere-1", "gw-7", 7)?;
+    let config = config.to_str().context("a path in UTF-8")?;
+    let init = [
+        "cluster",
+        "init",
+        "--domain",
+        "other.example.org",
+        "--admin",
+        "eve",
+    ];
+    let more = ["--save-as", "other", "--config", config];
+    dev.weft(init.into_iter().chain(more))?.ok()?;
+    dev.weft(["context", "use", "dev"])?.ok()?;
+    let path = dev.scratch().join("config/config.yaml");
+    let text = fs::read_to_string(&path)?;
+    // Her certificate and key, at the addresses of this federation.
+    let here = ["domain", "clusters", "home"].map(|field| block(&text, "dev", field));
+    let mut mixed = text.clone();
+    for field in here {
+        let (name, ours) = field?;
+        let (_, theirs) = block(&text, "other", name)?;
+        let at = mixed.rfind(&theirs).context("her context")?;
+        mixed.replace_range(at..at + theirs.len(), &ours);
+    }
+    fs::write(&path, mixed)?;
+    let refused = dev.weft(["--context", "other", "status"])?;
+    fs::write(&path, text)?;
+    refused.exits(6)?.says("WEFT-2002")?.says("next")?;
+    Ok(())
+}
+
+/// A field of a context, as the file has it: its line and what is indented below.
+fn block(text: &str, context: &str, field: &'static str) -> Result<(&'static str, String)> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = text
+        .lines()
+        .skip_while(|line| line.trim() != format!("{context}:"));
+    lines.next().context("the context")?;
+    let mut lines = lines.skip_while(|line| !line.trim_start().starts_with(&format!("{field}:")));
+    let first = lines.next().context("the field")?;
+    let below = lines.take_while(|line| depth(line) > depth(first));
+    let all: Vec<&str> = std::iter::once(first).chain(below).collect();
+    Ok((field, all.join("\n") + "\n"))
+}
+
+fn no_member(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-8", "gw-8", 8)?;
+    let config = config.to_str().context("a path in UTF-8")?;
+    dev.weft(["gateway", "run", "--config", config])?
+        .exits(6)?
+        .says("WEFT-1014")?
+        .says("weft cluster join")?;
+    Ok(())
+}
+
+fn port_in_use(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-9", "gw-9", 9)?;
+    let path = config.to_str().context("a path in UTF-8")?;
+    let init = [
+        "cluster",
+        "init",
+        "--domain",
+        "third.example.org",
+        "--admin",
+        "eve",
+    ];
+    dev.weft(
+        init.into_iter()
+            .chain(["--save-as", "third", "--config", path]),
+    )?
+    .ok()?;
+    dev.weft(["context", "use", "dev"])?.ok()?;
+    let _taken = std::net::TcpListener::bind("127.4.0.9:7444")?;
+    dev.weft(["gateway", "run", "--config", path])?
+        .exits(1)?
+        .says("WEFT-1007")?
+        .says("127.4.0.9:7444")?;
+    Ok(())
+}
+
+/// The gateway refuses the second: the first is not applied either.
+fn all_or_nothing(dev: &Dev) -> Result<()> {
+    let first = EXPORT.replace("name: refused", "name: sound");
+    let absent = "\
+apiVersion: weft.dev/v1
+kind: Cluster
+metadata: { name: mars-1 }
+spec: { region: mars, virtualIPs: { ipv4: 127.99.0.0/16 } }
+";
+    let path = file(dev, "several.yaml", &format!("{first}---\n{absent}"))?;
+    let refused = dev.weft(["apply", "-f", &path])?;
+    refused.exits(6)?.says("nothing was applied")?;
+    let exports = dev.weft(["get", "serviceexports", "-o", "name"])?.ok()?;
+    ensure!(!exports.contains("sound"), "{exports}");
+    Ok(())
+}
+
+fn nonsense(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-10", "gw-10", 10)?;
+    let refused = weft_test_support::run(&mut join(dev, "foo", &config))?;
+    refused.exits(2)?.says("WEFT-2006")?.says("begin with")?;
+    let create = [
+        "cluster",
+        "token",
+        "create",
+        "--cluster",
+        "x",
+        "--region",
+        "y",
+    ];
+    dev.weft(create.into_iter().chain(["--ttl", "0s"]))?
+        .exits(2)?;
+    let path = dev.scratch().join("latin1.yaml");
+    fs::write(&path, b"kind: Stra\xdfe\n")?;
+    let path = path.to_str().context("a path in UTF-8")?;
+    dev.weft(["apply", "-f", path])?
+        .exits(2)?
+        .says("not text in UTF-8")?;
+    dev.weft(["get", "serviceexport", "nothing"])?
+        .exits(1)?
+        .says("WEFT-6009")?;
+    Ok(())
+}
+
+fn machine_readable(dev: &Dev) -> Result<()> {
+    let failed = dev.weft(["explain", "WEFT-0000", "-o", "json"])?.exits(2)?;
+    let error: serde_json::Value = serde_json::from_str(&failed.stderr)?;
+    ensure!(error["error"]["code"] == "WEFT-1016", "{error}");
+    for command in [
+        &["version", "-o", "json"][..],
+        &["explain", "WEFT-6001", "-o", "json"],
+        &["raft", "leader", "-o", "json"],
+    ] {
+        dev.weft(command)?.json()?;
+    }
     Ok(())
 }

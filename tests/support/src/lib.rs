@@ -5,6 +5,7 @@
 //!   Dev::start          `weft dev`, and the admin commands against it
 //!   Ran, run            one program, to its end, within a deadline
 //!   Background          one program that goes on beside the test
+//!   Load                clients that go on asking, and who was failed
 //!   eventually          waits for a level, never for a time
 //!   Cases               many checks of one federation, all of them reported
 //! ```
@@ -19,6 +20,7 @@ mod database;
 mod dev;
 mod eventually;
 mod isolated;
+mod load;
 mod processes;
 mod run;
 
@@ -28,6 +30,7 @@ pub use database::{PostgreSql, redis};
 pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
+pub use load::{Figures, Load, Target};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
 pub use run::{Ran, command, run, weft_binary};
 
