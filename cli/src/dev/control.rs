@@ -148,7 +148,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a request");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }

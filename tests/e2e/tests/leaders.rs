@@ -25,9 +25,12 @@ fn leaders_fall_under_load_and_no_request_fails() -> Result<()> {
                 }
                 Ok(())
             });
+            // Payments call nobody, so that what is seen is the gateways' doing alone.
+            let is_payments = |target: &Target| target.host.starts_with("payments.");
+            let payments: Vec<Target> = targets.into_iter().filter(is_payments).collect();
             cases.run("no request fails when leaders are told to stop", || {
                 for _ in 0..ROUNDS {
-                    fall(dev, &targets, "TERM", Expected::NoRetry)?;
+                    fall(dev, &payments, "TERM", Expected::NoRetry)?;
                 }
                 Ok(())
             });

@@ -20,9 +20,6 @@ fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
             cases.run("a state folder of another cluster", || foreign_state(dev));
             cases.run("an unknown cluster", || unknown_cluster(dev));
             cases.run("a stale index", || stale_index(dev));
-            cases.run("an operator of another federation", || {
-                foreign_operator(dev)
-            });
             cases.run("a gateway that is no member", || no_member(dev));
             cases.run("a port in use", || port_in_use(dev));
             cases.run("all or nothing of several", || all_or_nothing(dev));
@@ -208,53 +205,6 @@ fn stale_index(dev: &Dev) -> Result<()> {
         .exits(6)?
         .says("WEFT-6004")?;
     Ok(())
-}
-
-/// A genuine certificate, of operators whom nobody here knows.
-fn foreign_operator(dev: &Dev) -> Result<()> {
-    let config = newcomer(dev, "elsewhere-1", "gw-7", 7)?;
-    let config = config.to_str().context("a path in UTF-8")?;
-    let init = [
-        "cluster",
-        "init",
-        "--domain",
-        "other.example.org",
-        "--admin",
-        "eve",
-    ];
-    let more = ["--save-as", "other", "--config", config];
-    dev.weft(init.into_iter().chain(more))?.ok()?;
-    dev.weft(["context", "use", "dev"])?.ok()?;
-    let path = dev.scratch().join("config/config.yaml");
-    let text = fs::read_to_string(&path)?;
-    // Her certificate and key, at the addresses of this federation.
-    let here = ["domain", "clusters", "home"].map(|field| block(&text, "dev", field));
-    let mut mixed = text.clone();
-    for field in here {
-        let (name, ours) = field?;
-        let (_, theirs) = block(&text, "other", name)?;
-        let at = mixed.rfind(&theirs).context("her context")?;
-        mixed.replace_range(at..at + theirs.len(), &ours);
-    }
-    fs::write(&path, mixed)?;
-    let refused = dev.weft(["--context", "other", "status"])?;
-    fs::write(&path, text)?;
-    refused.exits(6)?.says("WEFT-2002")?.says("next")?;
-    Ok(())
-}
-
-/// A field of a context, as the file has it: its line and what is indented below.
-fn block(text: &str, context: &str, field: &'static str) -> Result<(&'static str, String)> {
-    let depth = |line: &str| line.len() - line.trim_start().len();
-    let mut lines = text
-        .lines()
-        .skip_while(|line| line.trim() != format!("{context}:"));
-    lines.next().context("the context")?;
-    let mut lines = lines.skip_while(|line| !line.trim_start().starts_with(&format!("{field}:")));
-    let first = lines.next().context("the field")?;
-    let below = lines.take_while(|line| depth(line) > depth(first));
-    let all: Vec<&str> = std::iter::once(first).chain(below).collect();
-    Ok((field, all.join("\n") + "\n"))
 }
 
 fn no_member(dev: &Dev) -> Result<()> {

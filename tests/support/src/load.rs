@@ -164,7 +164,10 @@ impl Seen {
         while !self.stop.load(Ordering::Relaxed) {
             let begun = Instant::now();
             let first = target.get();
-            let outcome = first.map_err(|first| (first, target.get()));
+            let outcome = first.map_err(|first| {
+                std::thread::sleep(BACKOFF);
+                (first, target.get())
+            });
             self.note(target, begun, outcome);
             std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
         }
@@ -195,6 +198,9 @@ impl Seen {
 
 /// How long a client waits for a connection, and for each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Before the retry, as any client has one. A killed process's sockets close one after
+/// the other: at once, a retry may still find a listener whose process is gone.
+const BACKOFF: Duration = Duration::from_millis(250);
 /// From one request of a client to its next, at least.
 const INTERVAL: Duration = Duration::from_millis(100);
 

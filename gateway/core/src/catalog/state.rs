@@ -215,7 +215,7 @@ impl Catalog {
         // A gateway withdraws what it fronts under stand-in identities of its own.
         let fronted = matches!(
             (&known.identity.path, &identity.path),
-            (weft_model::SpiffePath::StandIn { gateway, .. }, weft_model::SpiffePath::Gateway(own))
+            (SpiffePath::StandIn { gateway, .. }, SpiffePath::Gateway(own))
                 if gateway == own
         );
         if known.identity != *identity && !fronted {
