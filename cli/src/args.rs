@@ -175,6 +175,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text)
 }
 
+/// Parses how long something lives: not for no time.
+pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("it would never be valid".to_owned()),
+        lifetime => Ok(lifetime),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -14,6 +14,7 @@ mod membership;
 mod output;
 mod problem;
 mod sample;
+mod startup;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -23,10 +24,14 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     telemetry::start(&args.global);
+    let format = args.global.output;
     match command::run(args) {
         Ok(exit) => exit.into(),
         Err(problem) => {
-            output::narrate(&problem.to_string());
+            output::narrate(&match format {
+                output::Format::Json => problem.to_json(),
+                _ => problem.to_string(),
+            });
             problem.exit.into()
         }
     }

@@ -47,6 +47,11 @@ const PACKAGES: &[Package] = &[
         needed_by: "DNS behind a forwarding resolver",
     },
     Package {
+        name: "dnsmasq-base",
+        proof: Proof::Program("dnsmasq"),
+        needed_by: "DNS behind a forwarding resolver",
+    },
+    Package {
         name: "python3-dnspython",
         // Only Debian's own interpreter sees it: tests start /usr/bin/python3.
         proof: Proof::File("/usr/lib/python3/dist-packages/dns/message.py"),

@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weft_decide::{Place, ServiceTable};
@@ -82,6 +83,10 @@ pub struct StandInConfig {
     pub gateway: GatewayName,
     /// This run of it, as its catalog attests.
     pub epoch: Epoch,
+    /// How long after its start it answers only for services that it can reach, and
+    /// leaves the others to gateways of its cluster that have been there longer: it has
+    /// yet to hear of endpoints, and to meet its peers.
+    pub recovery: Duration,
     /// Whether it answers on virtual IPs.
     pub clients: Clients,
     /// Where it fronts servers; none: it does not.
@@ -200,6 +205,7 @@ impl StandIn {
         let control = Control {
             place: config.place.clone(),
             clients: config.clients,
+            recovered_at: Instant::now() + config.recovery,
             tables,
             listeners: Listeners::new(pool.clone(), metrics.clone()),
             servers: server_side(config, parts.issue, parts.now, parts.tell, pool),
@@ -246,7 +252,7 @@ impl StandIn {
             tracing::error!("the stand-in's control task ended early");
             return;
         };
-        drop(listeners);
+        listeners.close().await;
         self.drain.cancel();
         if tokio::time::timeout(deadline, self.workers.wait())
             .await

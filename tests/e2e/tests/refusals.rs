@@ -1,11 +1,12 @@
 //! Bad input ends in what, why and next step, with its code and exit status, and
 //! changes nothing.
 
-use std::fs;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use weft_test_support::{Cases, Dev, isolated};
+use weft_test_support::{Cases, Dev, command, isolated, kill, wait_until_gone};
 
 #[test]
 fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
@@ -18,8 +19,14 @@ fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
             cases.run("a token for two at once", || token_race(dev));
             cases.run("a damaged token", || damaged_token(dev));
             cases.run("a state folder of another cluster", || foreign_state(dev));
+            cases.run("a damaged state folder", || damaged_states(dev));
             cases.run("an unknown cluster", || unknown_cluster(dev));
             cases.run("a stale index", || stale_index(dev));
+            cases.run("a gateway that is no member", || no_member(dev));
+            cases.run("a port in use", || port_in_use(dev));
+            cases.run("all or nothing of several", || all_or_nothing(dev));
+            cases.run("what is no token, no text, no time", || nonsense(dev));
+            cases.run("programs read errors too", || machine_readable(dev));
             cases.verdict()
         })
     })
@@ -187,6 +194,126 @@ fn foreign_state(dev: &Dev) -> Result<()> {
     Ok(())
 }
 
+/// What may have happened to a copy of a state folder.
+type Harm = fn(&Dev, &Path) -> Result<()>;
+
+const HARMS: &[(&str, Harm, &str)] = &[
+    (
+        "the log cut in half",
+        |_, state| {
+            let log = OpenOptions::new().write(true).open(state.join(LOG))?;
+            Ok(log.set_len(log.metadata()?.len() / 2)?)
+        },
+        "WEFT-1009",
+    ),
+    (
+        "the log empty",
+        |_, state| Ok(fs::write(state.join(LOG), "")?),
+        "WEFT-1009",
+    ),
+    (
+        "the log gone",
+        |_, state| Ok(fs::remove_file(state.join(LOG))?),
+        "WEFT-1009",
+    ),
+    (
+        "a flipped bit in the log",
+        |_, state| flip(&state.join(LOG), 3),
+        "WEFT-1009",
+    ),
+    (
+        "another gateway's log",
+        |dev, state| {
+            let other = dev.folder().join("us-east-1/gw-2/state").join(LOG);
+            fs::copy(other, state.join(LOG))?;
+            Ok(())
+        },
+        "WEFT-1008",
+    ),
+    (
+        "a flipped bit in a key",
+        |_, state| flip(&state.join("keys/svid.key"), 60),
+        "WEFT-2010",
+    ),
+    (
+        "a flipped bit in the signing key",
+        |_, state| flip(&state.join("keys/signing.key"), 50),
+        "WEFT-2010",
+    ),
+    (
+        "a flipped bit in the membership",
+        |_, state| flip(&state.join("member.pb"), 200),
+        "WEFT-1009",
+    ),
+    (
+        "half a membership",
+        |_, state| {
+            let bytes = fs::read(state.join("member.pb"))?;
+            Ok(fs::write(
+                state.join("member.pb"),
+                &bytes[..bytes.len() / 2],
+            )?)
+        },
+        "WEFT-1009",
+    ),
+];
+
+const LOG: &str = "registry/registry.redb";
+
+fn flip(path: &Path, at: usize) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    bytes[at] ^= 0x10;
+    Ok(fs::write(path, bytes)?)
+}
+
+/// Copies of a gateway's folder, each harmed in its own way: all are refused, with the code
+/// that tells what is wrong, and left as they were found.
+fn damaged_states(dev: &Dev) -> Result<()> {
+    let pids: Vec<u32> = [("eu-west-1", "gw-1"), ("us-east-1", "gw-2")]
+        .into_iter()
+        .filter_map(|(cluster, name)| dev.gateway(cluster, name).ok()?.pid)
+        .collect();
+    pids.iter().try_for_each(|pid| kill(*pid))?;
+    wait_until_gone(&pids)?;
+    let original = dev.folder().join("eu-west-1/gw-1/state");
+    let text = fs::read_to_string(newcomer(dev, "eu-west-1", "gw-7", 7)?)?;
+    let own = dev.scratch().join("gw-7/state").display().to_string();
+    let text = text.replace("{ name: gw-7 }", "{ name: gw-1 }");
+    for (number, (what, harm, code)) in HARMS.iter().enumerate() {
+        let state = dev.scratch().join(format!("harmed-{number}"));
+        let (from, to) = (original.display().to_string(), state.display().to_string());
+        weft_test_support::run(&mut command(["cp", "-a", &from, &to]))?.ok()?;
+        harm(dev, &state)?;
+        let before = contents(&state)?;
+        let config = file(dev, "harmed.yaml", &text.replace(&own, &to))?;
+        let refused = dev.weft(["gateway", "run", "--config", &config])?;
+        let said = refused.exits(1).and_then(|refused| refused.says(code));
+        let said = said.with_context(|| (*what).to_owned())?;
+        said.says("  next  ")?;
+        ensure!(
+            contents(&state)? == before,
+            "{what}: the folder was changed"
+        );
+    }
+    dev.weft(["dev", "heal"])?.ok()?;
+    Ok(())
+}
+
+/// Every file under a folder, with its bytes.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(contents(&path)?);
+        } else {
+            let bytes = fs::read(&path)?;
+            found.insert(path, bytes);
+        }
+    }
+    Ok(found)
+}
+
 fn unknown_cluster(dev: &Dev) -> Result<()> {
     dev.weft(["dev", "break", "cluster", "mars-1"])?
         .exits(2)?
@@ -199,5 +326,98 @@ fn stale_index(dev: &Dev) -> Result<()> {
     dev.weft(["apply", "-f", &path, "--if-index", "1"])?
         .exits(6)?
         .says("WEFT-6004")?;
+    Ok(())
+}
+
+fn no_member(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-8", "gw-8", 8)?;
+    let config = config.to_str().context("a path in UTF-8")?;
+    dev.weft(["gateway", "run", "--config", config])?
+        .exits(6)?
+        .says("WEFT-1014")?
+        .says("weft cluster join")?;
+    Ok(())
+}
+
+fn port_in_use(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-9", "gw-9", 9)?;
+    let path = config.to_str().context("a path in UTF-8")?;
+    let init = [
+        "cluster",
+        "init",
+        "--domain",
+        "third.example.org",
+        "--admin",
+        "eve",
+    ];
+    dev.weft(
+        init.into_iter()
+            .chain(["--save-as", "third", "--config", path]),
+    )?
+    .ok()?;
+    dev.weft(["context", "use", "dev"])?.ok()?;
+    let _taken = std::net::TcpListener::bind("127.4.0.9:7444")?;
+    dev.weft(["gateway", "run", "--config", path])?
+        .exits(1)?
+        .says("WEFT-1007")?
+        .says("127.4.0.9:7444")?;
+    Ok(())
+}
+
+/// The gateway refuses the second: the first is not applied either.
+fn all_or_nothing(dev: &Dev) -> Result<()> {
+    let first = EXPORT.replace("name: refused", "name: sound");
+    let absent = "\
+apiVersion: weft.dev/v1
+kind: Cluster
+metadata: { name: mars-1 }
+spec: { region: mars, virtualIPs: { ipv4: 127.99.0.0/16 } }
+";
+    let path = file(dev, "several.yaml", &format!("{first}---\n{absent}"))?;
+    let refused = dev.weft(["apply", "-f", &path])?;
+    refused.exits(6)?.says("nothing was applied")?;
+    let exports = dev.weft(["get", "serviceexports", "-o", "name"])?.ok()?;
+    ensure!(!exports.contains("sound"), "{exports}");
+    Ok(())
+}
+
+fn nonsense(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-10", "gw-10", 10)?;
+    let refused = weft_test_support::run(&mut join(dev, "foo", &config))?;
+    refused.exits(2)?.says("WEFT-2006")?.says("begin with")?;
+    let create = [
+        "cluster",
+        "token",
+        "create",
+        "--cluster",
+        "x",
+        "--region",
+        "y",
+    ];
+    dev.weft(create.into_iter().chain(["--ttl", "0s"]))?
+        .exits(2)?;
+    let path = dev.scratch().join("latin1.yaml");
+    fs::write(&path, b"kind: Stra\xdfe\n")?;
+    let path = path.to_str().context("a path in UTF-8")?;
+    dev.weft(["apply", "-f", path])?
+        .exits(2)?
+        .says("not text in UTF-8")?;
+    dev.weft(["get", "serviceexport", "nothing"])?
+        .exits(1)?
+        .says("WEFT-6010")?;
+    Ok(())
+}
+
+fn machine_readable(dev: &Dev) -> Result<()> {
+    let failed = dev.weft(["explain", "WEFT-0000", "-o", "json"])?.exits(2)?;
+    let error: serde_json::Value = serde_json::from_str(&failed.stderr)?;
+    ensure!(error["error"]["code"] == "WEFT-1016", "{error}");
+    for command in [
+        &["version", "-o", "json"][..],
+        &["explain", "WEFT-6001", "-o", "json"],
+        &["raft", "leader", "-o", "json"],
+    ] {
+        dev.weft(command)?.json()?;
+    }
     Ok(())
 }

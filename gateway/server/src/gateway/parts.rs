@@ -167,6 +167,7 @@ pub(super) fn start_stand_in(hub: &Arc<Hub>) -> Result<Arc<StandIn>, GatewayErro
         place: hub.place(),
         gateway: hub.gateway().clone(),
         epoch: hub.catalog_handle().epoch(),
+        recovery: Timing::default().recovery,
         clients: if config.stand_in.clients {
             Clients::Answer
         } else {

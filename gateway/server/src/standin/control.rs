@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use weft_decide::Place;
 use weft_model::{Endpoint, EndpointId, Health};
 use weft_plan::catalog::EntryFront;
 use weft_proxy::TableSource;
 
-use super::answers::wanted;
+use super::answers::{is_served, wanted};
 use super::front::Fronts;
 use super::ledger::Ledger;
 use super::listeners::Listeners;
@@ -27,6 +27,8 @@ use crate::scene::{Scene, service_table};
 pub(super) struct Control {
     pub(super) place: Place,
     pub(super) clients: Clients,
+    /// Until then only what can be reached is answered for.
+    pub(super) recovered_at: Instant,
     pub(super) tables: TableSource,
     pub(super) listeners: Listeners,
     pub(super) servers: Option<Servers>,
@@ -109,7 +111,11 @@ impl Control {
         };
         let table = service_table(&scene, Some(&self.tables.load()));
         if self.clients == Clients::Answer {
-            self.listeners.settle(&wanted(&table, &situation.addresses));
+            let mut wanted = wanted(&table, &situation.addresses);
+            if Instant::now() < self.recovered_at {
+                wanted.retain(|at, hint| self.listeners.is_open(at) || is_served(&table, hint));
+            }
+            self.listeners.settle(&wanted);
         }
         self.tables.store(Arc::new(table));
         let fronted = self.servers.as_mut().map(|s| s.follow(situation));

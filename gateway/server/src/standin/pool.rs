@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use weft_proxy::Hint;
 
 use super::front::Front;
@@ -77,15 +78,34 @@ impl Pool {
         (pool, intakes)
     }
 
-    /// Accepts for as long as it is polled; `work` says what each connection is for.
-    pub(super) async fn accept(self, listener: TcpListener, work: impl Fn() -> Work) {
+    /// Accepts until stopped; `work` says what each connection is for. What the kernel
+    /// has completed by then is still accepted: closing the socket would reset it.
+    pub(super) async fn accept(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        work: impl Fn() -> Work,
+    ) {
         loop {
-            match listener.accept().await.and_then(|(tcp, _)| tcp.into_std()) {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted.and_then(|(tcp, _)| tcp.into_std()) {
                 Ok(tcp) => self.hand(tcp, work()),
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+        // Not through the runtime, which need not have heard of the last ones yet.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok((tcp, _)) = listener.accept() {
+            if tcp.set_nonblocking(true).is_ok() {
+                self.hand(tcp, work());
             }
         }
     }

@@ -16,5 +16,6 @@ mod grpc;
 mod identity;
 mod relay;
 mod resilience;
+mod routes;
 mod tcp;
 mod world;

@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use weft_decide::{
-    EndpointView, Locality, PathState, Place, ServiceRoutes, ServiceSpec, ServiceTable,
+    EndpointView, Locality, PathState, Place, RouteSource, ServiceRoutes, ServiceSpec, ServiceTable,
 };
 use weft_identity::{Authority, SvidSource, fixture};
 use weft_model::{
-    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, Index, ServicePort, SpiffeId,
-    TransportProtocol, WallTime,
+    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, Index, RouteSpec, ServicePort,
+    SpiffeId, TransportProtocol, WallTime, spec_from_json,
 };
 use weft_proxy::{
     Addresses, Config, LocalEndpoint, Metrics, RelaySessions, Sidecar, Sources, TableSource,
@@ -173,6 +173,16 @@ impl Side {
 
     /// Lets this side see `endpoints` of `shop/checkout`.
     pub(crate) fn sees(&self, endpoints: impl IntoIterator<Item = EndpointView>) {
+        self.sees_ruled(endpoints, "[]", None);
+    }
+
+    /// The same under one route with these `rules`, if there are any, and a policy.
+    pub(crate) fn sees_ruled(
+        &self,
+        endpoints: impl IntoIterator<Item = EndpointView>,
+        rules: &str,
+        policy: Option<&str>,
+    ) {
         let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
         let protocol = endpoints
             .first()
@@ -195,13 +205,26 @@ impl Side {
             headless: false,
             virtual_ips: Vec::new(),
             stale: BTreeSet::new(),
-            routes: Vec::new(),
-            policy: None,
+            routes: Vec::from_iter(route(rules)),
+            policy: policy.map(|json| Arc::new(spec_from_json(json.as_bytes()).unwrap())),
         };
         let routes = ServiceRoutes::new(spec, &place(), endpoints);
         let table = ServiceTable::new(place(), Index(1), [Arc::new(routes)]);
         self.tables.store(Arc::new(table));
     }
+}
+
+fn route(rules: &str) -> Option<RouteSource> {
+    let json = format!(r#"{{"parentRefs":[{{"name":"checkout"}}],"rules":{rules}}}"#);
+    let spec: RouteSpec = spec_from_json(json.as_bytes()).unwrap();
+    (!spec.rules.is_empty()).then(|| {
+        assert_eq!(spec.check(), Ok(()), "{json}");
+        RouteSource {
+            name: "shop/checkout".parse().unwrap(),
+            created: Index(1),
+            spec: Arc::new(spec),
+        }
+    })
 }
 
 pub(crate) fn local(endpoint: Endpoint) -> EndpointView {
