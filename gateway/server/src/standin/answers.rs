@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use weft_decide::{Route, Scope, ServiceRoutes, ServiceTable};
+use weft_decide::{Backend, Scope, ServiceRoutes, ServiceTable};
 use weft_model::ServiceKey;
 use weft_plan::dns;
 use weft_proxy::Hint;
@@ -66,13 +66,14 @@ pub(super) fn is_served(table: &ServiceTable, hint: &Hint) -> bool {
     found.is_some_and(|service| {
         let port = service.port(hint.port);
         port.is_some_and(|port| {
-            let route = Route {
+            let itself = Backend {
                 service,
                 port,
                 scope: hint.scope.clone(),
             };
-            let mut candidates = route.candidates(table, |_| false);
-            candidates.any(|(_, verdict)| verdict.is_ok())
+            let mut candidates = itself.candidates(table, |_| false);
+            // Rules may send its requests elsewhere, and say so if they cannot.
+            port.rules.is_some() || candidates.any(|(_, verdict)| verdict.is_ok())
         })
     })
 }

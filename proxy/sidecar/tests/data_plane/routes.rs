@@ -82,14 +82,10 @@ async fn failing(times: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_asked_for_again_as_often_as_the_rule_says() {
-    let rule = format!(
-        r#"{{"retry":{{"codes":[503],"attempts":2,"backoff":"1ms"}},{TO_ITSELF}}}"#
-    );
-    for (times, method, status, asked) in [
-        (2, "GET", 200, 3),
-        (3, "GET", 503, 3),
-        (2, "POST", 503, 1),
-    ] {
+    let rule = format!(r#"{{"retry":{{"codes":[503],"attempts":2,"backoff":"1ms"}},{TO_ITSELF}}}"#);
+    for (times, method, status, asked) in
+        [(2, "GET", 200, 3), (3, "GET", 503, 3), (2, "POST", 503, 1)]
+    {
         let (app, hits) = failing(times).await;
         let (_server, client) = ruled(app, &rule).await;
         let answer = call(client.addresses.outbound, request(method, "/", "")).await;
@@ -100,16 +96,18 @@ async fn an_answer_is_asked_for_again_as_often_as_the_rule_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retries_stay_within_the_budget() {
-    let rule = format!(
-        r#"{{"retry":{{"codes":[503],"attempts":5,"backoff":"0ms"}},{TO_ITSELF}}}"#
-    );
+    let rule = format!(r#"{{"retry":{{"codes":[503],"attempts":5,"backoff":"0ms"}},{TO_ITSELF}}}"#);
     let (app, hits) = failing(usize::MAX).await;
     let world = World::new();
     let (server, client) = (world.server(app, "http"), world.client());
     let policy = r#"{"targetRef":{"name":"checkout"},
         "retryBudget":{"percent":20,"minRetriesPerSecond":0},
         "outlierDetection":{"consecutive5xxErrors":0}}"#;
-    client.sees_ruled([local(server.endpoint())], &format!("[{rule}]"), Some(policy));
+    client.sees_ruled(
+        [local(server.endpoint())],
+        &format!("[{rule}]"),
+        Some(policy),
+    );
     for _ in 0..100 {
         assert_eq!(get(client.addresses.outbound).await.status(), 503);
     }

@@ -29,10 +29,11 @@ impl RouteSpec {
             return Err("rules is empty: a route without rules would do nothing".into());
         }
         at_most("rules", self.rules.len(), RULES_MAX)?;
-        let numbered = self.rules.iter().enumerate();
-        numbered
-            .map(|(at, rule)| rule.check().map_err(|why| format!("rules[{at}]: {why}")))
-            .collect()
+        let mut numbered = self.rules.iter().enumerate();
+        numbered.try_for_each(|(at, rule)| {
+            let checked = rule.check();
+            checked.map_err(|why| format!("rules[{at}]: {why}"))
+        })
     }
 }
 
