@@ -137,7 +137,7 @@ impl Fronts {
         });
         let work = {
             let front = Arc::clone(&front);
-            move || Work::Server(Arc::clone(&front))
+            move |_: &_| Some(Work::Server(Arc::clone(&front)))
         };
         let accept = tokio::spawn(self.pool.clone().accept(listener, work));
         let renew = tokio::spawn(renew(svid, Arc::clone(&self.issue), self.now));

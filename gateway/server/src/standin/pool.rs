@@ -77,11 +77,19 @@ impl Pool {
         (pool, intakes)
     }
 
-    /// Accepts for as long as it is polled; `work` says what each connection is for.
-    pub(super) async fn accept(self, listener: TcpListener, work: impl Fn() -> Work) {
+    /// Accepts for as long as it is polled; `work` says what each connection is for. One
+    /// that is for nothing is reset.
+    pub(super) async fn accept(
+        self,
+        listener: TcpListener,
+        work: impl Fn(&TcpStream) -> Option<Work>,
+    ) {
         loop {
             match listener.accept().await.and_then(|(tcp, _)| tcp.into_std()) {
-                Ok(tcp) => self.hand(tcp, work()),
+                Ok(tcp) => match work(&tcp) {
+                    Some(work) => self.hand(tcp, work),
+                    None => reset(&tcp),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,10 +105,7 @@ impl Pool {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let Some(worker) = least_loaded(&loads, turn) else {
             self.metrics.refused();
-            // A reset rather than an end that looks like an empty answer; a socket
-            // that refuses the option is already dead.
-            let _ = socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
-            return;
+            return reset(&tcp);
         };
         let lane = &self.lanes[worker];
         lane.load.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +113,12 @@ impl Pool {
         // It fails only once the worker has ended: then the connection ends here.
         let _ = lane.intake.send(Accepted { tcp, work, load });
     }
+}
+
+/// Makes the end a reset rather than one that looks like an empty answer; a socket that
+/// refuses the option is already dead.
+fn reset(tcp: &TcpStream) {
+    let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 /// The worker with the fewest connections; equal ones take turns. None if all are full.
