@@ -29,7 +29,7 @@ pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
-pub use run::{Ran, command, run, weft_binary};
+pub use run::{Ran, as_user, command, run, weft_binary};
 
 use std::time::Duration;
 
