@@ -1,10 +1,12 @@
 //! From the app to endpoints: one [`Outbound`] per worker.
 
 mod attempts;
+mod captured;
 mod flight;
 mod http;
 mod tcp;
 
+pub(crate) use captured::Captured;
 pub use http::Hint;
 
 use std::cell::RefCell;
