@@ -157,6 +157,9 @@ pub(crate) enum Command {
     /// Run a sidecar.
     #[command(subcommand)]
     Sidecar(command::sidecar::Sidecar),
+    /// Redirect connections to virtual IPs to a sidecar or gateway; always reversible.
+    #[command(subcommand, long_about = command::capture::LONG)]
+    Capture(command::capture::Capture),
     /// Run one of dev's sample services.
     #[command(hide = true)]
     Sample(command::sample::Sample),

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod apply;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod completion;
@@ -66,6 +67,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         }
         Command::Gateway(command) => command.run(),
         Command::Sidecar(command) => command.run(),
+        Command::Capture(command) => command.run(&global),
         Command::Sample(command) => command.run(),
     }
 }

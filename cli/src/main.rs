@@ -11,6 +11,7 @@ mod context;
 mod dev;
 mod document;
 mod membership;
+mod nft;
 mod output;
 mod problem;
 mod sample;

@@ -13,6 +13,8 @@ use prometheus::{
 };
 use weft_model::{ClusterName, ServiceKey, SpiffeId, Version};
 
+use crate::outbound::Captured;
+
 /// All series of a process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -27,6 +29,7 @@ pub struct Metrics {
     mirrored: IntCounter,
     mirrors_dropped: IntCounter,
     ejections: IntCounter,
+    captured: IntCounterVec,
     /// The log position of the table in use.
     pub(crate) applied: IntGauge,
 }
@@ -93,6 +96,14 @@ impl Metrics {
             &LABELS,
         )?;
         registry.register(Box::new(duration.clone()))?;
+        let captured = IntCounterVec::new(
+            Opts::new(
+                "weft_captured_connections_total",
+                "Connections that the kernel redirected here",
+            ),
+            &["result"],
+        )?;
+        registry.register(Box::new(captured.clone()))?;
         let applied = IntGauge::new(
             "weft_registry_applied_index",
             "Log position of the table in use",
@@ -117,6 +128,7 @@ impl Metrics {
                 "Copies of requests that were not sent, or not answered in time",
             )?,
             ejections: counter("weft_outlier_ejections_total", "Endpoints ejected")?,
+            captured,
             duration,
             applied,
             registry,
@@ -197,6 +209,11 @@ impl Recorder {
 
     pub(crate) fn ejected(&self) {
         self.metrics.ejections.inc();
+    }
+
+    pub(crate) fn captured(&self, result: Captured) {
+        let counter = self.metrics.captured.with_label_values(&[result.label()]);
+        counter.inc();
     }
 
     fn connections(&self, labels: Labels) -> Rc<Connections> {

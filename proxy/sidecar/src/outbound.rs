@@ -1,11 +1,13 @@
 //! From the app to endpoints: one [`Outbound`] per worker.
 
 mod attempts;
+mod captured;
 mod flight;
 mod http;
 mod limits;
 mod tcp;
 
+pub(crate) use captured::Captured;
 pub use http::Hint;
 
 use std::cell::RefCell;

@@ -219,6 +219,15 @@ codes! {
     NOT_SUPPORTED = 4017, "the proxy does not do what the request asks for",
         "Upgrades and a few methods are not carried yet; docs/status.md lists them.",
         "Use a plain request, or CONNECT for other protocols.";
+    NFT_MISSING = 4031, "the nft program is not there",
+        "Capture is made of nftables rules, and nft brings them to the kernel.",
+        "Install it: `apt install nftables`, or your system's package of that name.";
+    NOT_PRIVILEGED = 4032, "this user may not change the kernel's rules",
+        "It takes CAP_NET_ADMIN in the network namespace that is to be captured.",
+        "Run the command as root there; `--dry-run` prints what it would do without.";
+    NFT_REFUSED = 4033, "the kernel refused the capture rules",
+        "It lacks NAT in nftables for family inet (Linux 5.2, modules nft_redir and nf_conntrack), or nft is too old.",
+        "What nft said is shown; `modprobe nft_redir`, or `weft capture on --dry-run` and nft by hand, say more.";
 
     NO_RULE = 4020, "no rule matches the request",
         "Routes are for the service, and none of their rules matches: such a request is answered 404.",

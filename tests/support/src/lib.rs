@@ -38,7 +38,7 @@ pub use isolated::{isolated, use_resolver};
 pub use load::{Figures, Load, Target};
 pub use page::{Block, Leeway, Page, Step, Task};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
-pub use run::{Ran, command, run, weft_binary};
+pub use run::{Ran, as_user, command, run, weft_binary};
 pub use shape::same_shape;
 pub use shell::{Said, Shell};
 pub use walk::{Walk, pages};

@@ -168,10 +168,10 @@ pub(super) fn start_stand_in(hub: &Arc<Hub>) -> Result<Arc<StandIn>, GatewayErro
         gateway: hub.gateway().clone(),
         epoch: hub.catalog_handle().epoch(),
         recovery: Timing::default().recovery,
-        clients: if config.stand_in.clients {
-            Clients::Answer
-        } else {
-            Clients::Ignore
+        clients: match (config.stand_in.clients, config.stand_in.capture) {
+            (true, Some(capture)) => Clients::Captured(capture.port),
+            (true, None) => Clients::Answer,
+            (false, _) => Clients::Ignore,
         },
         front: front.filter(|_| hub.holds_authority()),
     };

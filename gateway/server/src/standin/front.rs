@@ -138,7 +138,7 @@ impl Fronts {
         });
         let work = {
             let front = Arc::clone(&front);
-            move || Work::Server(Arc::clone(&front))
+            move |_: &_| Some(Work::Server(Arc::clone(&front)))
         };
         let stop = CancellationToken::new();
         tokio::spawn(self.pool.clone().accept(listener, stop.clone(), work));

@@ -90,7 +90,7 @@ impl Listeners {
         };
         self.unbound.remove(&at);
         let (to, meaning) = watch::channel(hint);
-        let work = move || Work::Client(meaning.borrow().clone());
+        let work = move |_: &_| Some(Work::Client(meaning.borrow().clone()));
         let stop = CancellationToken::new();
         self.accepting
             .spawn(self.pool.clone().accept(listener, stop.clone(), work));
@@ -109,13 +109,13 @@ impl Listeners {
     }
 }
 
-/// Connections that wait to be accepted, per address.
+/// Connections that wait to be accepted, per listener.
 const BACKLOG: i32 = 1024;
 
 /// `SO_REUSEPORT` lets the gateways of one cluster that share a machine answer
 /// on the same virtual IPs: the kernel spreads connections over them, and one
 /// that dies takes only its own along.
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(at),
         Type::STREAM.nonblocking().cloexec(),
