@@ -98,6 +98,8 @@ mod tests {
             ports: Vec::new(),
             identities: Default::default(),
             stale: Default::default(),
+            routes: Vec::new(),
+            policy: None,
             headless: false,
             virtual_ips: vec!["240.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
         };
