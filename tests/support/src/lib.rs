@@ -5,6 +5,7 @@
 //!   Dev::start          `weft dev`, and the admin commands against it
 //!   Ran, run            one program, to its end, within a deadline
 //!   Background          one program that goes on beside the test
+//!   Namespace, Wire     machines of a test's own, and wide-area links between them
 //!   eventually          waits for a level, never for a time
 //!   Cases               many checks of one federation, all of them reported
 //! ```
@@ -19,8 +20,10 @@ mod database;
 mod dev;
 mod eventually;
 mod isolated;
+mod namespace;
 mod processes;
 mod run;
+mod wire;
 
 pub use background::Background;
 pub use cases::Cases;
@@ -28,8 +31,10 @@ pub use database::{PostgreSql, redis};
 pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
+pub use namespace::Namespace;
 pub use processes::{all_processes, kill, signal, wait_until_gone};
 pub use run::{Ran, command, run, weft_binary};
+pub use wire::Wire;
 
 use std::time::Duration;
 
