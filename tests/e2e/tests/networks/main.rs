@@ -1,0 +1,149 @@
+//! Networks as they are: overlapping addresses, translation, one family only, small
+//! packets, loss, and paths that change while they are used.
+
+mod site;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use weft_test_support::{Cases, Namespace, SOON, User, Wire, eventually, isolated};
+use weft_wan::{LinkSpec, Loss, Probability};
+
+use site::{Reach, Site};
+
+#[test]
+fn clusters_federate_across_networks_as_they_are() -> Result<()> {
+    isolated("clusters_federate_across_networks_as_they_are", || {
+        let user = User::new()?;
+        let mut world = World::new(&user)?;
+        let outcome = world.start(&user).and_then(|()| world.check());
+        if outcome.is_err() {
+            world.print_logs();
+        }
+        outcome
+    })
+}
+
+/// Three sites, and what lies between their routers.
+///
+/// ```text
+/// us 198.51.100.1 ──── IPv4, 80 ms, 1 % loss ──── 198.51.100.2 eu 2001:db8:2::/48
+///        └───────────── IPv4 ───────────── 198.51.100.3 ap ─ IPv6, MTU 1280 ─┘
+/// ```
+/// Nobody can dial ap.
+struct World {
+    us: Site,
+    eu: Site,
+    ap: Site,
+    us_eu: Wire,
+    us_ap: Wire,
+    eu_ap: Wire,
+}
+
+impl World {
+    fn new(user: &User) -> Result<Self> {
+        let scratch = user.scratch();
+        let us = Site::new("us", 1, Reach::Forwarded, scratch)?;
+        let eu = Site::new("eu", 2, Reach::Forwarded, scratch)?;
+        let ap = Site::new("ap", 3, Reach::CallsOnly, scratch)?;
+        let us_eu = Wire::between(&us.router, &eu.router, 1)?;
+        let us_ap = Wire::between(&us.router, &ap.router, 2)?;
+        let eu_ap = Wire::between(&eu.router, &ap.router, 3)?;
+        ipv4(&us, &eu)?;
+        ipv4(&us, &ap)?;
+        ipv6(&eu, &ap)?;
+        for (at, to) in [(&eu, &ap), (&ap, &eu)] {
+            at.router
+                .sh(&format!("ip link set dev {} mtu 1280", to.router.name()))?;
+        }
+        us_eu.set(LinkSpec {
+            delay: Duration::from_millis(40),
+            loss: Loss::Independent(Probability::new(0.01)?),
+            ..LinkSpec::default()
+        })?;
+        Ok(Self {
+            us,
+            eu,
+            ap,
+            us_eu,
+            us_ap,
+            eu_ap,
+        })
+    }
+
+    fn start(&mut self, user: &User) -> Result<()> {
+        let Self { us, eu, ap, .. } = self;
+        us.configure(Some("198.51.100.1:7443"))?;
+        eu.configure(Some("[2001:db8:2::2]:7443"))?;
+        ap.configure(None)?;
+        us.found(user)?;
+        us.start(user)?;
+        for site in [&mut *eu, &mut *ap] {
+            site.join(user, us, "198.51.100.1:7444")?;
+            site.start(user)?;
+        }
+        for site in [us, eu, ap] {
+            site.export(user)?;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let mut cases = Cases::default();
+        cases.run("everyone reaches everyone by name", || self.all_pairs());
+        cases.verdict()
+    }
+
+    fn pairs(&self) -> [(&Site, &Site); 6] {
+        let Self { us, eu, ap, .. } = self;
+        [(us, eu), (us, ap), (eu, us), (eu, ap), (ap, us), (ap, eu)]
+    }
+
+    fn all_pairs(&self) -> Result<()> {
+        for (from, to) in self.pairs() {
+            let what = format!("{} reaches {}", from.name, to.name);
+            let body = eventually(&what, SOON, || from.get(to, "name", &["-4"]))?;
+            ensure!(body == to.name, "{what}: {body}");
+        }
+        for (from, to) in self.pairs() {
+            from.reads_big(to, 30)
+                .with_context(|| format!("{} from {}", from.name, to.name))?;
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::print_stdout,
+        reason = "the test program captures and shows it"
+    )]
+    fn print_logs(&self) {
+        for site in [&self.us, &self.eu, &self.ap] {
+            println!("{}", site.logs());
+        }
+    }
+}
+
+/// Routes between the outsides of two routers.
+fn ipv4(a: &Site, b: &Site) -> Result<()> {
+    for (at, to) in [(a, b), (b, a)] {
+        at.router.sh(&format!(
+            "ip address add 198.51.100.{} peer 198.51.100.{} dev {}",
+            at.number,
+            to.number,
+            to.router.name()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Routes between the networks of two sites.
+fn ipv6(a: &Site, b: &Site) -> Result<()> {
+    for (at, to) in [(a, b), (b, a)] {
+        at.router.sh(&format!(
+            "ip route add 2001:db8:{}::/64 dev {}",
+            to.number,
+            to.router.name()
+        ))?;
+    }
+    Ok(())
+}
