@@ -106,6 +106,11 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    if at.is_ipv6() {
+        // A local route is enough to bind an IPv4 address in it; of IPv6 the kernel wants
+        // the very address on an interface, though it delivers to the route all the same.
+        socket.set_freebind_v6(true)?;
+    }
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
