@@ -2,11 +2,12 @@
 //! packets, loss, and paths that change while they are used.
 
 mod site;
+mod weather;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weft_test_support::{Cases, Namespace, SOON, User, Wire, eventually, isolated};
+use weft_test_support::{Cases, SOON, User, Wire, eventually, isolated};
 use weft_wan::{LinkSpec, Loss, Probability};
 
 use site::{Reach, Site};
@@ -27,17 +28,17 @@ fn clusters_federate_across_networks_as_they_are() -> Result<()> {
 /// Three sites, and what lies between their routers.
 ///
 /// ```text
-/// us 198.51.100.1 ──── IPv4, 80 ms, 1 % loss ──── 198.51.100.2 eu 2001:db8:2::/48
+/// us 198.51.100.1 ──── IPv4, 80 ms, 1 % loss ──── 198.51.100.2 eu 2001:db8:2::/64
 ///        └───────────── IPv4 ───────────── 198.51.100.3 ap ─ IPv6, MTU 1280 ─┘
 /// ```
-/// Nobody can dial ap.
+/// Nobody can dial ap; eu is dialled by a name that has an address of each family.
 struct World {
     us: Site,
     eu: Site,
     ap: Site,
-    us_eu: Wire,
     us_ap: Wire,
-    eu_ap: Wire,
+    _us_eu: Wire,
+    _eu_ap: Wire,
 }
 
 impl World {
@@ -65,17 +66,24 @@ impl World {
             us,
             eu,
             ap,
-            us_eu,
             us_ap,
-            eu_ap,
+            _us_eu: us_eu,
+            _eu_ap: eu_ap,
         })
     }
 
     fn start(&mut self, user: &User) -> Result<()> {
         let Self { us, eu, ap, .. } = self;
         us.configure(Some("198.51.100.1:7443"))?;
-        eu.configure(Some("[2001:db8:2::2]:7443"))?;
+        eu.configure(Some("gw.eu.example.net:7443"))?;
         ap.configure(None)?;
+        // Of the two addresses each of the others can reach one.
+        for site in [&*us, &*ap] {
+            site.host.replace(
+                "/etc/hosts",
+                "2001:db8:2::2 gw.eu.example.net\n198.51.100.2 gw.eu.example.net\n",
+            )?;
+        }
         us.found(user)?;
         us.start(user)?;
         for site in [&mut *eu, &mut *ap] {
@@ -91,6 +99,15 @@ impl World {
     fn check(&mut self) -> Result<()> {
         let mut cases = Cases::default();
         cases.run("everyone reaches everyone by name", || self.all_pairs());
+        cases.run("names have IPv6 addresses too, and they answer", || {
+            self.ipv6()
+        });
+        cases.run("a rebinding cuts nothing", || self.rebinding());
+        cases.run("a black hole is survived", || self.black_hole());
+        cases.run("loss and disorder leave no stream behind", || {
+            self.bad_weather()
+        });
+        cases.run("a path cut in one direction comes back", || self.one_way());
         cases.verdict()
     }
 
@@ -108,6 +125,16 @@ impl World {
         for (from, to) in self.pairs() {
             from.reads_big(to, 30)
                 .with_context(|| format!("{} from {}", from.name, to.name))?;
+        }
+        Ok(())
+    }
+
+    fn ipv6(&self) -> Result<()> {
+        let name = format!("web-{}.shop.svc.clusterset.local", self.eu.name);
+        let dig = self.us.host.run(["dig", "+short", "AAAA", &name])?.ok()?;
+        ensure!(dig.starts_with("fd77::"), "{dig}");
+        for (from, to) in self.pairs() {
+            ensure!(from.get(to, "name", &["-6"])? == to.name);
         }
         Ok(())
     }

@@ -36,7 +36,12 @@ pub(crate) enum Reach {
 
 impl Site {
     /// The host and its router, cabled; nothing runs yet.
-    pub(crate) fn new(name: &'static str, number: u8, reach: Reach, scratch: &Path) -> Result<Self> {
+    pub(crate) fn new(
+        name: &'static str,
+        number: u8,
+        reach: Reach,
+        scratch: &Path,
+    ) -> Result<Self> {
         let host = Namespace::new(name, scratch)?;
         let router = Namespace::new(&format!("{name}-r"), scratch)?;
         host.cable(&router)?;
@@ -134,6 +139,7 @@ spec:
   dns: {{ bind: \"127.0.0.1:53\", aaaa: true }}
   virtualIPs: {{ ipv4: 240.0.0.0/16, ipv6: \"fd77::/64\" }}
   standIn: {{ inbound: {{ bind: \"{HOST}:7446\" }} }}
+  drain: 1s
 ",
             state.display()
         );
@@ -215,20 +221,9 @@ spec:
                 .env("WEFT_LOG", "info,weft_gateway::tunnel=debug"),
             &log,
         )?);
-        let root = self.host.scratch().join("www");
-        fs::create_dir_all(&root)?;
-        fs::write(root.join("name"), self.name)?;
-        fs::write(root.join("big"), vec![b'x'; BIG])?;
-        let serve = [
-            "/usr/bin/python3",
-            "-m",
-            "http.server",
-            "--bind",
-            HOST,
-            "8000",
-        ];
-        let mut server = self.host.command(serve);
-        server.arg("--directory").arg(&root);
+        let mut server = self
+            .host
+            .command(["/usr/bin/python3", "-c", SERVER, HOST, self.name]);
         let log = self.host.scratch().join("server.log");
         self.server = Some(Background::start(&mut server, &log)?);
         self.host.replace(
@@ -300,5 +295,31 @@ spec:
     }
 }
 
-/// Bytes of the large body.
+/// Bytes of a middling body: more than one flight.
+pub(crate) const PAGE: usize = 40_000;
+/// Bytes of a large body, and of one that takes five seconds.
 pub(crate) const BIG: usize = 400_000;
+
+/// Debian's Python serves its site's name, and bodies of three kinds.
+const SERVER: &str = r#"
+import sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+address, name = sys.argv[1:]
+PARTS = {'/name': (name, 1, 0), '/page': ('x' * 40_000, 1, 0),
+         '/big': ('x' * 400_000, 1, 0), '/slow': ('x' * 8_000, 50, 0.1)}
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        part, times, pause = PARTS[self.path]
+        self.send_response(200)
+        self.send_header('content-length', str(len(part) * times))
+        self.end_headers()
+        for _ in range(times):
+            self.wfile.write(part.encode())
+            time.sleep(pause)
+    def log_message(self, *_): pass
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+Server((address, 8000), Handler).serve_forever()
+"#;
