@@ -83,6 +83,11 @@ const PACKAGES: &[Package] = &[
         needed_by: "tests in network namespaces",
     },
     Package {
+        name: "iputils-ping",
+        proof: Proof::Program("ping"),
+        needed_by: "delay and loss of emulated links",
+    },
+    Package {
         name: "nftables",
         proof: Proof::Program("nft"),
         needed_by: "cut and lossy links",
