@@ -47,6 +47,7 @@ async fn run(file: GatewayConfigFile) -> Outcome {
         .await
         .map_err(|error| problem(&error))?;
     tracing::info!("the gateway serves");
+    tokio::spawn(crate::startup::release_pages());
     tokio::select! {
         signal = super::stop_signal() => {
             tracing::info!(signal, "draining");

@@ -24,7 +24,7 @@ use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
-use crate::standin::{Reach, Scene, service_table};
+use crate::scene::{Scene, service_table};
 use crate::tunnel::Tunnels;
 
 /// How often a write that lost a race for its generation is signed anew.
@@ -189,12 +189,13 @@ impl Hub {
 
     /// The table that a sidecar or stand-in of this cluster decides on, as of now.
     pub(crate) fn service_table(&self) -> ServiceTable {
-        let (state, catalog) = (self.registry.state(), self.catalog());
-        let (reach, place) = (Reach::of(&self.tunnels.paths()), self.place());
+        let surroundings = self.catalog.surroundings();
+        let (state, catalog, place) = (self.registry.state(), self.catalog(), self.place());
         let scene = Scene {
             federation: &state,
             catalog: &catalog,
-            reach: &reach,
+            reach: &surroundings.reach,
+            silence: surroundings.silence,
             place: &place,
         };
         service_table(&scene, None)

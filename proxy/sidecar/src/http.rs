@@ -12,7 +12,7 @@ mod strict;
 
 pub(crate) use body::{Body, BodyEnd, grpc_status};
 pub(crate) use exec::LocalExec;
-pub(crate) use headers::{FORWARDED_CLIENT_CERT, REQUEST_ID, sanitize, strip_hop_by_hop};
+pub(crate) use headers::{FORWARDED_CLIENT_CERT, Fields, REQUEST_ID, sanitize, strip_hop_by_hop};
 pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, server_h1, server_h2};
 pub(crate) use preface::{Rewound, Spoken, detect};
 pub(crate) use refusal::{is_grpc, refuse};

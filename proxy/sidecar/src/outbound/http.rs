@@ -18,8 +18,8 @@ use super::flight::Flight;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status, is_grpc,
-    refuse, serve_h1, serve_h2, strip_hop_by_hop,
+    Answer, Body, BodyEnd, Fields, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status,
+    is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
@@ -128,6 +128,7 @@ impl Shared {
             authority: authority.as_str(),
             path: "",
             port_default: HTTPS_PORT,
+            headers: &Fields(request.headers()),
         })?;
         let opened = self.open(chosen).await?;
         tunnel.replace(Some(opened));
@@ -148,6 +149,7 @@ impl Shared {
                 authority: &authority,
                 path: request.uri().path_and_query().map_or("/", |p| p.as_str()),
                 port_default: HTTP_PORT,
+                headers: &Fields(request.headers()),
             })?,
         };
         *service = Some(chosen.service.key().clone());
