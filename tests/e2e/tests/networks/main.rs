@@ -17,7 +17,7 @@ fn clusters_federate_across_networks_as_they_are() -> Result<()> {
     isolated("clusters_federate_across_networks_as_they_are", || {
         let user = User::new()?;
         let mut world = World::new(&user)?;
-        let outcome = world.start(&user).and_then(|()| world.check());
+        let outcome = world.start(&user).and_then(|()| world.check(&user));
         if outcome.is_err() {
             world.print_logs();
         }
@@ -31,7 +31,7 @@ fn clusters_federate_across_networks_as_they_are() -> Result<()> {
 /// us 198.51.100.1 ──── IPv4, 80 ms, 1 % loss ──── 198.51.100.2 eu 2001:db8:2::/64
 ///        └───────────── IPv4 ───────────── 198.51.100.3 ap ─ IPv6, MTU 1280 ─┘
 /// ```
-/// Nobody can dial ap; eu is dialled by a name that has an address of each family.
+/// Nobody can dial ap. us can dial eu once that says a name, which has an address of each family.
 struct World {
     us: Site,
     eu: Site,
@@ -75,7 +75,7 @@ impl World {
     fn start(&mut self, user: &User) -> Result<()> {
         let Self { us, eu, ap, .. } = self;
         us.configure(Some("198.51.100.1:7443"))?;
-        eu.configure(Some("gw.eu.example.net:7443"))?;
+        eu.configure(Some("[2001:db8:2::2]:7443"))?;
         ap.configure(None)?;
         // Of the two addresses each of the others can reach one.
         for site in [&*us, &*ap] {
@@ -96,9 +96,12 @@ impl World {
         Ok(())
     }
 
-    fn check(&mut self) -> Result<()> {
+    fn check(&mut self, user: &User) -> Result<()> {
         let mut cases = Cases::default();
         cases.run("everyone reaches everyone by name", || self.all_pairs());
+        cases.run("a name in place of an address is heard of", || {
+            self.renamed(user)
+        });
         cases.run("names have IPv6 addresses too, and they answer", || {
             self.ipv6()
         });
@@ -129,6 +132,26 @@ impl World {
         Ok(())
     }
 
+    /// Of eu's address us knew before, it could make nothing.
+    fn renamed(&mut self, user: &User) -> Result<()> {
+        let dialled = |us: &Site| {
+            let logs = us.logs();
+            let mut up = logs
+                .lines()
+                .filter(|line| line.contains("tunnel connection up"));
+            up.any(|line| line.contains("//eu.fed") && line.contains(r#""dialled":"Here""#))
+        };
+        ensure!(!dialled(&self.us));
+        self.eu.stop()?;
+        self.eu.configure(Some("gw.eu.example.net:7443"))?;
+        self.eu.start(user)?;
+        eventually("us dials eu", SOON, || {
+            ensure!(dialled(&self.us));
+            Ok(())
+        })?;
+        self.all_pairs()
+    }
+
     fn ipv6(&self) -> Result<()> {
         let name = format!("web-{}.shop.svc.clusterset.local", self.eu.name);
         let dig = self.us.host.run(["dig", "+short", "AAAA", &name])?.ok()?;
@@ -145,7 +168,7 @@ impl World {
     )]
     fn print_logs(&self) {
         for site in [&self.us, &self.eu, &self.ap] {
-            println!("{}", site.logs());
+            println!("---- {}\n{}", site.name, site.logs());
         }
     }
 }

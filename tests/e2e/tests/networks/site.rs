@@ -59,6 +59,10 @@ impl Site {
              ip address add 2001:db8:{number}::1/64 dev {name} nodad
              sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
         ))?;
+        host.replace(
+            "/etc/resolv.conf",
+            "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n",
+        )?;
         let site = Self {
             name,
             number,
@@ -210,7 +214,7 @@ spec:
         Ok(())
     }
 
-    /// Starts the gateway, and the web server.
+    /// Starts the gateway, and the web server; once more, perhaps.
     pub(crate) fn start(&mut self, user: &User) -> Result<()> {
         let config = self.config();
         let config = config.to_str().context("a path in UTF-8")?;
@@ -226,10 +230,17 @@ spec:
             .command(["/usr/bin/python3", "-c", SERVER, HOST, self.name]);
         let log = self.host.scratch().join("server.log");
         self.server = Some(Background::start(&mut server, &log)?);
-        self.host.replace(
-            "/etc/resolv.conf",
-            "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n",
-        )
+        Ok(())
+    }
+
+    /// Stops the gateway, and the web server.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        for process in [&mut self.gateway, &mut self.server] {
+            if let Some(mut process) = process.take() {
+                process.stop("TERM")?;
+            }
+        }
+        Ok(())
     }
 
     /// Offers the web server to everybody, as `web-NAME.shop`.
@@ -284,14 +295,10 @@ spec:
         Ok(())
     }
 
-    /// The ends of what its processes said.
+    /// What its gateway has said since it started.
     pub(crate) fn logs(&self) -> String {
-        let said = |process: &Option<Background>| {
-            let said = process.as_ref().map_or(String::new(), Background::said);
-            let lines: Vec<&str> = said.lines().collect();
-            lines[lines.len().saturating_sub(40)..].join("\n")
-        };
-        format!("---- {}\n{}", self.name, said(&self.gateway))
+        let gateway = self.gateway.as_ref();
+        gateway.map_or(String::new(), Background::said)
     }
 }
 

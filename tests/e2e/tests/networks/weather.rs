@@ -47,7 +47,7 @@ impl World {
         let before = Connections::of(us)?;
         let mut slow = Slow::start(us, ap, "black-hole")?;
         self.us_ap.set(LinkSpec {
-            delay: Duration::from_millis(10),
+            delay: Duration::from_millis(40),
             mtu: Some(BLACK_HOLE_MTU),
             ..LinkSpec::default()
         })?;
