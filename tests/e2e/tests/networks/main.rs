@@ -110,6 +110,7 @@ impl World {
         cases.run("loss and disorder leave no stream behind", || {
             self.bad_weather()
         });
+        cases.run("a slow path is waited for", || self.slow_path());
         cases.run("a path cut in one direction comes back", || self.one_way());
         cases.verdict()
     }

@@ -313,7 +313,8 @@ import sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 address, name = sys.argv[1:]
 PARTS = {'/name': (name, 1, 0), '/page': ('x' * 40_000, 1, 0),
-         '/big': ('x' * 400_000, 1, 0), '/slow': ('x' * 8_000, 50, 0.1)}
+         '/big': ('x' * 400_000, 1, 0), '/huge': ('x' * 1_500_000, 1, 0),
+         '/slow': ('x' * 8_000, 50, 0.1)}
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):

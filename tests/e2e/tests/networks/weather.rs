@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use weft_test_support::{Background, SOON, eventually};
 use weft_wan::tun::Side;
-use weft_wan::{LinkSpec, Loss, Probability, Reorder};
+use weft_wan::{Bottleneck, LinkSpec, Loss, Probability, Rate, Reorder};
 
 use super::World;
 use super::site::{BIG, Site};
 
 /// A path whose routers drop what is too big and do not say so.
 const BLACK_HOLE_MTU: usize = 1280;
+/// Bytes of a body that takes long on a slow path.
+const HUGE: usize = 1_500_000;
 /// Within this, traffic goes on after a path has become one.
 const BLACK_HOLE_WAIT: Duration = Duration::from_secs(10);
 /// Requests at once over a path that loses and reorders.
@@ -97,6 +99,32 @@ impl World {
             );
         }
         before.stand(us)?;
+        self.us_ap.set(LinkSpec::default())
+    }
+
+    /// At 0.4 Mbit/s a body of half a minute: what waits in buffers delays every sign of
+    /// life behind it by many seconds.
+    pub(crate) fn slow_path(&self) -> Result<()> {
+        self.us_ap.set(LinkSpec {
+            delay: Duration::from_millis(40),
+            bottleneck: Some(Bottleneck {
+                rate: Rate::from_bits_per_second(400_000)?,
+                queue_bytes_max: 32_000,
+            }),
+            ..LinkSpec::default()
+        })?;
+        let before = Connections::of(&self.us)?;
+        let args = [
+            "--max-time",
+            "55",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{size_download}",
+        ];
+        let size = self.us.get(&self.ap, "huge", &args)?;
+        ensure!(size == HUGE.to_string(), "{size}");
+        before.stand(&self.us)?;
         self.us_ap.set(LinkSpec::default())
     }
 
