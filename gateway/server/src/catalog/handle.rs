@@ -325,6 +325,7 @@ impl State {
 /// Steps when told something, when time has come, and keeps the view on disk.
 async fn drive(inner: Arc<Inner>) {
     let mut saved = inner.view.load().generation();
+    let mut failing = false;
     let mut disk = interval(DISK_INTERVAL);
     disk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = inner.step();
@@ -334,13 +335,14 @@ async fn drive(inner: Arc<Inner>) {
         tokio::select! {
             () = inner.nudge.notified() => sleep(GATHER).await,
             () = sleep_until(due.unwrap_or(far)) => {}
-            _ = disk.tick() => saved = keep_on_disk(&inner, saved).await,
+            _ = disk.tick() => saved = keep_on_disk(&inner, saved, &mut failing).await,
         }
         next = inner.step();
     }
 }
 
-async fn keep_on_disk(inner: &Inner, saved: u64) -> u64 {
+/// Returns the generation that is on disk. A failure is said once, and tried again.
+async fn keep_on_disk(inner: &Inner, saved: u64, failing: &mut bool) -> u64 {
     let view = inner.view.load_full();
     let generation = view.generation();
     let Some(path) = inner.config.state_file.clone() else {
@@ -350,10 +352,18 @@ async fn keep_on_disk(inner: &Inner, saved: u64) -> u64 {
         return saved;
     }
     let written = tokio::task::spawn_blocking(move || disk::store(&path, &view)).await;
-    match written {
-        Ok(Ok(())) => return generation,
-        Ok(Err(why)) => tracing::warn!(%why, "the last view is not kept on disk"),
-        Err(why) => tracing::error!(%why, "keeping the last view ended early"),
+    let why = match written {
+        Ok(Ok(())) => {
+            if std::mem::take(failing) {
+                tracing::info!("the last view is kept on disk again");
+            }
+            return generation;
+        }
+        Ok(Err(why)) => why.to_string(),
+        Err(why) => format!("it ended early: {why}"),
+    };
+    if !std::mem::replace(failing, true) {
+        tracing::warn!(why, "the last view is not kept on disk; trying again");
     }
     saved
 }
