@@ -77,37 +77,34 @@ impl Site {
 
     /// The router's translation (IPv4) and firewall (both).
     fn filter(&self, reach: Reach) -> Result<()> {
-        let forward = match reach {
-            Reach::Forwarded => {
-                "fib daddr type local udp dport 7443 dnat to 10.0.0.2
-                 fib daddr type local tcp dport 7444 dnat to 10.0.0.2"
-            }
-            Reach::CallsOnly => "",
-        };
-        let inward = match reach {
-            Reach::Forwarded => "udp dport 7443 accept\n tcp dport 7444 accept",
-            Reach::CallsOnly => "",
+        let (translate, admit) = match reach {
+            Reach::Forwarded => (
+                "meta nfproto ipv4 fib daddr type local udp dport 7443 dnat ip to 10.0.0.2
+                 meta nfproto ipv4 fib daddr type local tcp dport 7444 dnat ip to 10.0.0.2",
+                "udp dport 7443 accept
+                 tcp dport 7444 accept",
+            ),
+            Reach::CallsOnly => ("", ""),
         };
         let name = self.name;
-        let rules = format!(
+        self.load(&format!(
             "table inet weft-test {{
-               chain before {{ type nat hook prerouting priority dstnat;
-                 {}
+               chain before {{
+                 type nat hook prerouting priority dstnat
+                 {translate}
                }}
-               chain after {{ type nat hook postrouting priority srcnat;
+               chain after {{
+                 type nat hook postrouting priority srcnat
                  ip saddr 10.0.0.0/24 masquerade
                }}
-               chain pass {{ type filter hook forward priority filter; policy drop;
+               chain pass {{
+                 type filter hook forward priority filter; policy drop
                  ct state established,related accept
                  iifname \"{name}\" accept
-                 {inward}
+                 {admit}
                }}
-             }}",
-            forward
-                .replace("fib", "meta nfproto ipv4 fib")
-                .replace("dnat to", "dnat ip to")
-        );
-        self.load(&rules)
+             }}"
+        ))
     }
 
     /// Loads rules of nft at the router.

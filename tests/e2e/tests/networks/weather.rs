@@ -13,10 +13,10 @@ use super::site::{BIG, Site};
 
 /// A path whose routers drop what is too big and do not say so.
 const BLACK_HOLE_MTU: usize = 1280;
-/// Bytes of a body that takes long on a slow path.
-const HUGE: usize = 1_500_000;
 /// Within this, traffic goes on after a path has become one.
 const BLACK_HOLE_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of a body that takes long on a slow path.
+const HUGE: usize = 1_500_000;
 /// Requests at once over a path that loses and reorders.
 const ABREAST: usize = 24;
 
