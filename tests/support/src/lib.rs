@@ -6,8 +6,10 @@
 //!   Ran, run            one program, to its end, within a deadline
 //!   Background          one program that goes on beside the test
 //!   Namespace, Wire     machines of a test's own, and wide-area links between them
+//!   Load                clients that go on asking, and who was failed
 //!   eventually          waits for a level, never for a time
 //!   Cases               many checks of one federation, all of them reported
+//!   Page, Walk          a page of the documentation, and doing what it says
 //! ```
 //!
 //! The program under test is the one that `WEFT_BIN` names; `cargo xtask test` builds
@@ -20,9 +22,14 @@ mod database;
 mod dev;
 mod eventually;
 mod isolated;
+mod load;
 mod namespace;
+mod page;
 mod processes;
 mod run;
+mod shape;
+mod shell;
+mod walk;
 mod wire;
 
 pub use background::Background;
@@ -31,9 +38,14 @@ pub use database::{PostgreSql, redis};
 pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
+pub use load::{Figures, Load, Target};
 pub use namespace::Namespace;
+pub use page::{Block, Leeway, Page, Step, Task};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
-pub use run::{Ran, command, run, weft_binary};
+pub use run::{Ran, as_user, command, run, weft_binary};
+pub use shape::same_shape;
+pub use shell::{Said, Shell};
+pub use walk::{Walk, pages};
 pub use wire::Wire;
 
 use std::time::Duration;

@@ -12,6 +12,8 @@ use weft_model::{
     ServiceKey, ServiceName, Version, ZoneName,
 };
 
+use super::CaptureSpec;
+
 /// `kind: SidecarConfig`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -69,6 +71,10 @@ pub struct SidecarSpec {
     /// What the workload serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceFile>,
+    /// Take connections that programs make to virtual IPs, without their knowing. Needs
+    /// `weft capture on`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureSpec>,
 }
 
 /// A workload's name.

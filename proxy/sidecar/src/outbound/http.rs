@@ -23,7 +23,7 @@ use crate::http::{
 };
 use crate::inner::Target;
 use crate::stream::Stream;
-use request::{Outgoing, authority};
+use request::{Outgoing, authority, is_without_host};
 
 /// The service a connection is for, where its address already says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Outbound {
                 Ok(detected) => detected,
                 Err(error) => return tracing::debug!(%error, "client left before a request"),
             },
-            () = self.shared.drain.cancelled() => return,
+            () = self.shared.patience_over() => return,
         };
         let tunnel = Rc::new(RefCell::new(None));
         let handler = {
@@ -141,7 +141,13 @@ impl Shared {
         hint: Option<Hint>,
         service: &mut Option<ServiceKey>,
     ) -> Result<Response<Body>, Reason> {
-        let authority = authority(&request)?;
+        let authority = match (authority(&request), &hint) {
+            // HTTP/1.0 asks for no Host, and the address says which service is meant.
+            (Err(Reason::BadRequest), Some(hint)) if is_without_host(&request) => {
+                format!("{}.{}", hint.service.name, hint.service.namespace)
+            }
+            (authority, _) => authority?,
+        };
         let chosen = match hint {
             Some(hint) => self.choose_service(&hint)?,
             None => self.choose(&RequestHead {
