@@ -3,6 +3,7 @@
 mod app;
 mod http;
 mod tcp;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;

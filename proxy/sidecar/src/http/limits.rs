@@ -48,6 +48,7 @@ pub(crate) fn server_h2() -> server::conn::http2::Builder<LocalExec> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .enable_connect_protocol()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))

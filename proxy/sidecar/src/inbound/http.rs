@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::{HOST, HeaderValue};
-use http::{Request, Response, Uri, Version};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tokio_rustls::server::TlsStream;
 use weft_decide::Reason;
@@ -11,8 +11,8 @@ use weft_model::AppProtocol;
 
 use super::{Destination, Inbound, Peer, Shared};
 use crate::http::{
-    Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, is_grpc, refuse, sanitize, serve_h2,
-    strip_hop_by_hop,
+    Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, is_grpc, refuse, sanitize,
+    sanitize_response, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
@@ -40,7 +40,10 @@ impl Shared {
             Err(reason) => return refuse(reason, "this endpoint", grpc),
         };
         let mut labels = self.labels(peer, &destination, "http");
-        let answer = self.forward(request, peer, &destination).await;
+        let answer = match Wish::of(&request) {
+            Some(wish) => self.upgrade(request, &wish, peer, &destination).await,
+            None => self.forward(request, peer, &destination).await,
+        };
         let response = answer.unwrap_or_else(|reason| {
             labels.flags = reason.response_flag();
             refuse(reason, "the app", grpc)
@@ -56,12 +59,11 @@ impl Shared {
         peer: &Peer,
         to: &Destination,
     ) -> Result<Response<Body>, Reason> {
+        if *request.method() == Method::CONNECT {
+            return Err(Reason::NotSupported);
+        }
         let (mut head, incoming) = request.into_parts();
-        strip_hop_by_hop(&mut head.headers);
-        sanitize(&mut head.headers);
-        head.extensions.clear();
-        head.headers
-            .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+        self.clean(&mut head, peer);
         let body = Body::forwarded(incoming);
         match to.protocol {
             AppProtocol::Http2 | AppProtocol::Grpc => {
@@ -69,7 +71,8 @@ impl Shared {
                     .apps
                     .send_h2(to.app, Request::from_parts(head, body))
                     .await?;
-                let (head, incoming) = response.into_parts();
+                let (mut head, incoming) = response.into_parts();
+                sanitize_response(&mut head.headers);
                 Ok(Response::from_parts(head, Body::forwarded(incoming)))
             }
             AppProtocol::Http | AppProtocol::Tcp => {
@@ -79,6 +82,15 @@ impl Shared {
         }
     }
 
+    /// Leaves on a request's head what the app may believe.
+    pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) {
+        strip_hop_by_hop(&mut head.headers);
+        sanitize(&mut head.headers);
+        head.extensions.clear();
+        head.headers
+            .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+    }
+
     async fn exchange_h1(
         &self,
         to: &Destination,
@@ -86,7 +98,12 @@ impl Shared {
     ) -> Result<Response<Body>, Reason> {
         let (response, borrowed) = self.apps.send_h1(to.app, request).await?;
         let (mut head, incoming) = response.into_parts();
+        if head.status.is_informational() {
+            // 101, which nobody asked for.
+            return Err(Reason::UpstreamProtocol);
+        }
         strip_hop_by_hop(&mut head.headers);
+        sanitize_response(&mut head.headers);
         let body = Body::forwarded(incoming).watched(Box::new(move |end| {
             if matches!(end, BodyEnd::Complete { .. }) {
                 borrowed.give_back();
@@ -98,7 +115,7 @@ impl Shared {
 
 /// As an HTTP/1.1 server expects it: the host in `Host`, the path in the target,
 /// crumbs of `Cookie` joined (RFC 9113 §8.2.3).
-fn origin_form(head: &mut http::request::Parts) -> Result<(), Reason> {
+pub(super) fn origin_form(head: &mut http::request::Parts) -> Result<(), Reason> {
     let authority = head.uri.authority().ok_or(Reason::BadRequest)?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::BadRequest)?;
     head.headers.insert(HOST, host);

@@ -1,13 +1,14 @@
 //! Requests from the app: routed and balanced one by one.
 
 mod request;
+mod upgrade;
 
 use std::cell::RefCell;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use weft_decide::{Outcome, Reason, RequestHead, Scope, find};
@@ -18,12 +19,13 @@ use super::flight::Flight;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status, is_grpc,
-    refuse, serve_h1, serve_h2, strip_hop_by_hop,
+    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Passage, Spoken, Strict, Wish, detect,
+    grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
 use request::{Outgoing, authority};
+use upgrade::Changed;
 
 /// The service a connection is for, where its address already says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,31 +53,20 @@ impl Outbound {
             },
             () = self.shared.drain.cancelled() => return,
         };
-        let tunnel = Rc::new(RefCell::new(None));
-        let handler = {
-            let shared = Rc::clone(&self.shared);
-            let tunnel = Rc::clone(&tunnel);
-            Handler(move |request: Request<Incoming>| -> Answer {
-                let shared = Rc::clone(&shared);
-                let (hint, tunnel) = (hint.clone(), Rc::clone(&tunnel));
-                Box::pin(async move { Ok(shared.respond(request, hint, &tunnel).await) })
-            })
-        };
         match spoken {
-            Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
+            Spoken::Http2 => {
+                let (handler, _) = self.handler(hint, Passage::default());
+                serve_h2(client, handler, &self.shared.drain).await;
+            }
             Spoken::Http1 => {
-                let Some(mut client) = serve_h1(
-                    Strict::new(client, HEAD_TIMEOUT),
-                    handler,
-                    &self.shared.drain,
-                )
-                .await
-                else {
+                let client = Strict::new(client, HEAD_TIMEOUT);
+                let (handler, tunnel) = self.handler(hint, client.passage());
+                let Some(mut client) = serve_h1(client, handler, &self.shared.drain).await else {
                     return;
                 };
-                let opened = tunnel.borrow_mut().take();
-                match opened {
-                    Some(opened) => self.shared.carry(client, opened).await,
+                let tunnel = tunnel.borrow_mut().take();
+                match tunnel {
+                    Some(tunnel) => self.shared.carry_any(client, tunnel).await,
                     None => {
                         let _ = client.shutdown().await;
                     }
@@ -83,28 +74,79 @@ impl Outbound {
             }
         }
     }
+
+    /// What answers one connection's requests, and where it leaves the tunnel that
+    /// an HTTP/1.1 connection became.
+    fn handler(
+        &self,
+        hint: Option<Hint>,
+        passage: Passage,
+    ) -> (
+        Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static>,
+        Rc<RefCell<Option<Tunnel>>>,
+    ) {
+        let tunnel = Rc::new(RefCell::new(None));
+        let client = Rc::new(Client {
+            hint,
+            passage,
+            tunnel: Rc::clone(&tunnel),
+        });
+        let shared = Rc::clone(&self.shared);
+        let handler = Handler(move |request: Request<Incoming>| -> Answer {
+            let (shared, client) = (Rc::clone(&shared), Rc::clone(&client));
+            Box::pin(async move { Ok(shared.respond(request, &client).await) })
+        });
+        (handler, tunnel)
+    }
+}
+
+/// What the requests of one connection have in common.
+struct Client {
+    hint: Option<Hint>,
+    passage: Passage,
+    tunnel: Rc<RefCell<Option<Tunnel>>>,
+}
+
+/// What an answer made of a connection or stream.
+enum Tunnel {
+    /// CONNECT: an opaque connection to an app.
+    Opened(Opened),
+    /// An upgrade that the app granted.
+    Changed(Changed),
 }
 
 impl Shared {
     async fn respond(
         self: &Rc<Self>,
-        request: Request<Incoming>,
-        hint: Option<Hint>,
-        tunnel: &RefCell<Option<Opened>>,
+        mut request: Request<Incoming>,
+        client: &Client,
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let about = request::about(&request);
         let (version, mut service) = (request.version(), None);
-        let connect = request.method() == Method::CONNECT;
+        let wish = Wish::of(&request);
+        let connect = request.method() == Method::CONNECT && wish.is_none();
+        let stream = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
+            .then(|| hyper::upgrade::on(&mut request));
+        let mut tunnel = None;
         let answer = if connect {
-            self.connect_tunnel(&request, tunnel).await
+            self.connect_tunnel(&request, &mut tunnel).await
         } else {
-            self.forward(request, hint, &mut service).await
+            self.forward(request, client, wish, &mut service, &mut tunnel)
+                .await
         };
+        match (tunnel, stream) {
+            (Some(tunnel), Some(stream)) => self.carry_stream(stream, tunnel),
+            (Some(tunnel), None) => {
+                client.passage.open();
+                client.tunnel.replace(Some(tunnel));
+            }
+            (None, _) => {}
+        }
         answer.unwrap_or_else(|reason| {
             self.refused(service.as_ref(), "http", reason);
             let mut refusal = refuse(reason, &about, grpc);
-            if connect && version < http::Version::HTTP_2 {
+            if connect && version < Version::HTTP_2 {
                 // Its client may have sent bytes for the tunnel: they are no request.
                 let close = HeaderValue::from_static("close");
                 refusal.headers_mut().insert(CONNECTION, close);
@@ -117,11 +159,8 @@ impl Shared {
     async fn connect_tunnel(
         self: &Rc<Self>,
         request: &Request<Incoming>,
-        tunnel: &RefCell<Option<Opened>>,
+        tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
-        if request.version() == http::Version::HTTP_2 {
-            return Err(Reason::NotSupported);
-        }
         let authority = request.uri().authority().ok_or(Reason::BadRequest)?;
         let chosen = self.choose(&RequestHead {
             method: "CONNECT",
@@ -130,19 +169,21 @@ impl Shared {
             port_default: HTTPS_PORT,
         })?;
         let opened = self.open(chosen).await?;
-        tunnel.replace(Some(opened));
+        tunnel.replace(Tunnel::Opened(opened));
         Ok(Response::new(Body::empty()))
     }
 
     async fn forward(
         self: &Rc<Self>,
         request: Request<Incoming>,
-        hint: Option<Hint>,
+        client: &Client,
+        wish: Option<Wish>,
         service: &mut Option<ServiceKey>,
+        tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
         let authority = authority(&request)?;
-        let chosen = match hint {
-            Some(hint) => self.choose_service(&hint)?,
+        let chosen = match &client.hint {
+            Some(hint) => self.choose_service(hint)?,
             None => self.choose(&RequestHead {
                 method: request.method().as_str(),
                 authority: &authority,
@@ -151,15 +192,20 @@ impl Shared {
             })?,
         };
         *service = Some(chosen.service.key().clone());
-        let websocket = request
-            .headers()
-            .get(UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        if websocket {
-            return Err(Reason::NotSupported);
+        let outgoing = Outgoing::new(
+            request,
+            &authority,
+            wish.as_ref(),
+            &mut self.rng.borrow_mut(),
+        )?;
+        match wish {
+            None => self.send(chosen, outgoing).await,
+            Some(wish) => {
+                let (response, changed) = self.send_wish(chosen, outgoing, &wish).await?;
+                *tunnel = changed.map(Tunnel::Changed);
+                Ok(response)
+            }
         }
-        let outgoing = Outgoing::new(request, &authority, &mut self.rng.borrow_mut())?;
-        self.send(chosen, outgoing).await
     }
 
     fn choose(&self, head: &RequestHead<'_>) -> Result<Chosen, Reason> {

@@ -17,4 +17,5 @@ mod identity;
 mod relay;
 mod resilience;
 mod tcp;
+mod upgrade;
 mod world;

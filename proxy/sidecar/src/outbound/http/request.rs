@@ -2,14 +2,15 @@
 
 use std::error::Error;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::ext::Protocol;
 use weft_decide::{Reason, Rng};
 
-use crate::http::{Body, REQUEST_ID, sanitize, strip_hop_by_hop};
+use crate::http::{Body, METHOD, REQUEST_ID, Wish, sanitize, strip_hop_by_hop};
 use crate::inner::Target;
 
 /// The host a request is for: an absolute target wins over `Host` (RFC 9112
@@ -56,6 +57,7 @@ impl Outgoing {
     pub(super) fn new(
         request: Request<Incoming>,
         authority: &str,
+        wish: Option<&Wish>,
         rng: &mut Rng,
     ) -> Result<Self, Reason> {
         let (mut head, incoming) = request.into_parts();
@@ -65,6 +67,9 @@ impl Outgoing {
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
         head.extensions.clear();
+        if let Some(wish) = wish {
+            ask(&mut head, wish)?;
+        }
         if !head.headers.contains_key(REQUEST_ID) {
             head.headers.insert(REQUEST_ID, request_id(rng));
         }
@@ -115,6 +120,20 @@ impl Outgoing {
     pub(super) fn repeat(&mut self) {
         self.request = self.spare.take().map(|spare| spare.map(|()| Body::empty()));
     }
+}
+
+/// Makes the request an extended CONNECT.
+fn ask(head: &mut http::request::Parts, wish: &Wish) -> Result<(), Reason> {
+    head.headers.remove(SEC_WEBSOCKET_KEY);
+    // Bytes of the tunnel are no content.
+    head.headers.remove(CONTENT_LENGTH);
+    let method = std::mem::replace(&mut head.method, Method::CONNECT);
+    if !matches!(method, Method::GET | Method::CONNECT) {
+        let method = HeaderValue::from_str(method.as_str()).map_err(|_| Reason::BadRequest)?;
+        head.headers.insert(METHOD, method);
+    }
+    head.extensions.insert(Protocol::from(&*wish.protocol));
+    Ok(())
 }
 
 /// RFC 9110 §9.2.2, without TRACE, which no proxy should repeat.
