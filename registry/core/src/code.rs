@@ -216,6 +216,9 @@ codes! {
     NOT_SUPPORTED = 4017, "the proxy does not do what the request asks for",
         "Upgrades and a few methods are not carried yet; docs/status.md lists them.",
         "Use a plain request, or CONNECT for other protocols.";
+    REQUEST_STALLED = 4030, "the client stopped sending the request",
+        "A part of the request's body did not come in time, though it was waited for.",
+        "Look at the client and the network between; spec.http.bodyTimeout says how long is waited.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet",
         "This version does not split traffic between versions.",

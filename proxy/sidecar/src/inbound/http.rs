@@ -11,8 +11,8 @@ use weft_model::AppProtocol;
 
 use super::{Destination, Inbound, Peer, Shared};
 use crate::http::{
-    Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, is_grpc, refuse, sanitize,
-    sanitize_response, serve_h2, strip_hop_by_hop,
+    Activity, Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, continue_trace, fits,
+    introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2, strip_hop_by_hop, tell,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
@@ -20,18 +20,29 @@ use crate::stream::Stream;
 impl Inbound {
     pub(super) async fn serve_http<S: Stream + 'static>(&self, tls: TlsStream<S>, peer: Rc<Peer>) {
         let shared = Rc::clone(&self.shared);
-        let handler = Handler(move |request: Request<Incoming>| -> Answer {
+        let activity = Activity::new();
+        let streams = activity.clone();
+        let handler = Handler::new(activity, move |request: Request<Incoming>| -> Answer {
             let (shared, peer) = (Rc::clone(&shared), Rc::clone(&peer));
-            Box::pin(async move { Ok(shared.respond(request, &peer).await) })
+            let streams = streams.clone();
+            Box::pin(async move { Ok(shared.respond(request, &peer, &streams).await) })
         });
-        serve_h2(tls, handler, &self.shared.drain).await;
+        serve_h2(tls, handler, &self.shared.timeouts, &self.shared.drain).await;
     }
 }
 
 impl Shared {
-    async fn respond(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    async fn respond(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+        streams: &Activity,
+    ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let start = self.clock.now();
+        if !fits(request.headers()) {
+            return refuse(Reason::HeadTooLarge, "this endpoint", grpc);
+        }
         let destination = Target::take_from(request.headers_mut())
             .map_err(|_| Reason::BadRequest)
             .and_then(|target| self.find(&target));
@@ -41,7 +52,11 @@ impl Shared {
         };
         let mut labels = self.labels(peer, &destination, "http");
         let answer = match Wish::of(&request) {
-            Some(wish) => self.upgrade(request, &wish, peer, &destination).await,
+            Some(wish) => {
+                let exchange = streams.begin();
+                self.upgrade(request, &wish, peer, &destination, exchange)
+                    .await
+            }
             None => self.forward(request, peer, &destination).await,
         };
         let response = answer.unwrap_or_else(|reason| {
@@ -84,8 +99,11 @@ impl Shared {
 
     /// Leaves on a request's head what the app may believe.
     pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) {
+        let client = introduced(&mut head.headers, peer.is_gateway);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
+        continue_trace(&mut head.headers, rand::random());
+        tell(&mut head.headers, client, head.uri.authority());
         head.extensions.clear();
         head.headers
             .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());

@@ -12,7 +12,7 @@ use weft_model::AppProtocol;
 use super::http::origin_form;
 use super::{Destination, Peer, Shared};
 use crate::http::{
-    Body, METHOD, Rewound, STATUS, Tunnel, Wish, sanitize_response, strip_hop_by_hop,
+    Body, Exchange, METHOD, Rewound, STATUS, Tunnel, Wish, sanitize_response, strip_hop_by_hop,
 };
 use crate::pipe::pipe;
 use crate::stream::Stream;
@@ -26,6 +26,7 @@ impl Shared {
         wish: &Wish,
         peer: &Peer,
         to: &Destination,
+        exchange: Exchange,
     ) -> Result<Response<Body>, Reason> {
         if matches!(to.protocol, AppProtocol::Http2 | AppProtocol::Grpc) {
             return Err(Reason::NotSupported);
@@ -50,7 +51,7 @@ impl Shared {
             return Err(Reason::UpstreamProtocol);
         }
         let app = hyper::upgrade::on(&mut response);
-        tokio::task::spawn_local(carry(stream, app));
+        tokio::task::spawn_local(carry(stream, app, exchange));
         let (mut head, _) = response.into_parts();
         head.status = StatusCode::OK;
         head.extensions.clear();
@@ -74,7 +75,7 @@ fn unchanged(response: Response<Incoming>) -> Response<Body> {
     Response::from_parts(head, Body::forwarded(incoming))
 }
 
-async fn carry(peer: OnUpgrade, app: OnUpgrade) {
+async fn carry(peer: OnUpgrade, app: OnUpgrade, exchange: Exchange) {
     let (peer, app) = match tokio::try_join!(peer, app) {
         Ok(both) => both,
         Err(error) => return tracing::debug!(%error, "a side left before the tunnel began"),
@@ -90,4 +91,5 @@ async fn carry(peer: OnUpgrade, app: OnUpgrade) {
         tracing::debug!(%error, "connection cut");
         app.reset();
     }
+    drop(exchange);
 }

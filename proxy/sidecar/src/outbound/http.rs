@@ -1,9 +1,11 @@
 //! Requests from the app: routed and balanced one by one.
 
+mod hops;
 mod request;
 mod upgrade;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -19,7 +21,7 @@ use super::flight::Flight;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Answer, Body, BodyEnd, HEAD_TIMEOUT, Handler, Passage, Spoken, Strict, Wish, detect,
+    Activity, Answer, Body, BodyEnd, Handler, Passage, Spoken, Strict, Wish, add_via, detect, fits,
     grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
@@ -46,27 +48,30 @@ impl Outbound {
     /// knowledge, until it ends. Requests go where `hint` says, or else where
     /// their host says; `CONNECT` opens a tunnel.
     pub async fn serve_http(&self, client: impl Stream + 'static, hint: Option<Hint>) {
+        let peer = client.peer();
+        let (shared, timeouts) = (&self.shared, &self.shared.timeouts);
         let (spoken, client) = tokio::select! {
-            detected = detect(client, HEAD_TIMEOUT) => match detected {
+            detected = detect(client, timeouts.idle, timeouts.head) => match detected {
                 Ok(detected) => detected,
                 Err(error) => return tracing::debug!(%error, "client left before a request"),
             },
-            () = self.shared.drain.cancelled() => return,
+            () = shared.drain.cancelled() => return,
         };
         match spoken {
             Spoken::Http2 => {
-                let (handler, _) = self.handler(hint, Passage::default());
-                serve_h2(client, handler, &self.shared.drain).await;
+                let (handler, _) = self.handler(hint, peer, Passage::default());
+                serve_h2(client, handler, timeouts, &shared.drain).await;
             }
             Spoken::Http1 => {
-                let client = Strict::new(client, HEAD_TIMEOUT);
-                let (handler, tunnel) = self.handler(hint, client.passage());
-                let Some(mut client) = serve_h1(client, handler, &self.shared.drain).await else {
+                let client = Strict::new(client, timeouts.head);
+                let (handler, tunnel) = self.handler(hint, peer, client.passage());
+                let Some(mut client) = serve_h1(client, handler, timeouts, &shared.drain).await
+                else {
                     return;
                 };
                 let tunnel = tunnel.borrow_mut().take();
                 match tunnel {
-                    Some(tunnel) => self.shared.carry_any(client, tunnel).await,
+                    Some(tunnel) => shared.carry_any(client, tunnel).await,
                     None => {
                         let _ = client.shutdown().await;
                     }
@@ -80,19 +85,23 @@ impl Outbound {
     fn handler(
         &self,
         hint: Option<Hint>,
+        peer: Option<IpAddr>,
         passage: Passage,
     ) -> (
         Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static>,
         Rc<RefCell<Option<Tunnel>>>,
     ) {
         let tunnel = Rc::new(RefCell::new(None));
+        let activity = Activity::new();
         let client = Rc::new(Client {
             hint,
+            peer,
+            activity: activity.clone(),
             passage,
             tunnel: Rc::clone(&tunnel),
         });
         let shared = Rc::clone(&self.shared);
-        let handler = Handler(move |request: Request<Incoming>| -> Answer {
+        let handler = Handler::new(activity, move |request: Request<Incoming>| -> Answer {
             let (shared, client) = (Rc::clone(&shared), Rc::clone(&client));
             Box::pin(async move { Ok(shared.respond(request, &client).await) })
         });
@@ -103,6 +112,8 @@ impl Outbound {
 /// What the requests of one connection have in common.
 struct Client {
     hint: Option<Hint>,
+    peer: Option<IpAddr>,
+    activity: Activity,
     passage: Passage,
     tunnel: Rc<RefCell<Option<Tunnel>>>,
 }
@@ -136,7 +147,9 @@ impl Shared {
                 .await
         };
         match (tunnel, stream) {
-            (Some(tunnel), Some(stream)) => self.carry_stream(stream, tunnel),
+            (Some(tunnel), Some(stream)) => {
+                self.carry_stream(stream, tunnel, client.activity.begin());
+            }
             (Some(tunnel), None) => {
                 client.passage.open();
                 client.tunnel.replace(Some(tunnel));
@@ -175,12 +188,15 @@ impl Shared {
 
     async fn forward(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         client: &Client,
         wish: Option<Wish>,
         service: &mut Option<ServiceKey>,
         tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
+        if !fits(request.headers()) {
+            return Err(Reason::HeadTooLarge);
+        }
         let authority = authority(&request)?;
         let chosen = match &client.hint {
             Some(hint) => self.choose_service(hint)?,
@@ -192,12 +208,17 @@ impl Shared {
             })?,
         };
         *service = Some(chosen.service.key().clone());
-        let outgoing = Outgoing::new(
+        if let Some(answer) = hops::count(&mut request)? {
+            return Ok(answer);
+        }
+        let mut outgoing = Outgoing::new(
             request,
             &authority,
             wish.as_ref(),
+            &self.timeouts,
             &mut self.rng.borrow_mut(),
         )?;
+        outgoing.introduce(client.peer);
         match wish {
             None => self.send(chosen, outgoing).await,
             Some(wish) => {
@@ -241,11 +262,10 @@ impl Shared {
             };
             let mut send = lease.send;
             let request = outgoing.take(&self.target(&chosen, &flight));
-            let error = match send.try_send_request(request).await {
+            let reason = match outgoing.answer(send.try_send_request(request)).await {
                 Ok(response) => return Ok(self.accept(flight, lease.place, response)),
-                Err(error) => error,
+                Err(reason) => reason,
             };
-            let reason = outgoing.take_back(error);
             attempts.cut(&flight, reason);
             flight.end(blame(reason));
             if !outgoing.is_whole() {
@@ -278,6 +298,7 @@ impl Shared {
         let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
         strip_hop_by_hop(&mut head.headers);
+        add_via(&mut head.headers, head.version);
         let by_head = outcome(head.status, grpc_status(&head.headers));
         let status = head.status;
         let body = Body::forwarded(incoming).watched(Box::new(move |end| {

@@ -14,24 +14,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::app;
-use crate::client::{HOST, raw};
+use crate::client::{HOST, field, head, raw};
 use crate::world::{Side, World, local, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/// Reads a head, to its empty line.
-async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(within("a head", stream.read_u8()).await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
-}
-
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let named = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
-    head.lines().find_map(named)
-}
 
 fn proof(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

@@ -9,7 +9,7 @@ use weft_decide::{Outcome, Reason};
 
 use super::request::Outgoing;
 use super::{Tunnel, outcome};
-use crate::http::{self, Body, Form, STATUS, Wish, strip_hop_by_hop};
+use crate::http::{self, Body, Exchange, Form, STATUS, Wish, add_via, strip_hop_by_hop};
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::{Chosen, Shared, blame};
@@ -48,7 +48,7 @@ impl Shared {
             };
             let mut send = lease.send;
             let request = outgoing.take(&self.target(&chosen, &flight));
-            match send.try_send_request(request).await {
+            match outgoing.answer(send.try_send_request(request)).await {
                 Ok(response) if response.status() == StatusCode::OK => {
                     return Ok(self.changed(flight, lease.place, response, wish));
                 }
@@ -56,8 +56,7 @@ impl Shared {
                     let response = self.accept(flight, lease.place, response);
                     return Ok((unchanged(response, wish)?, None));
                 }
-                Err(error) => {
-                    let reason = outgoing.take_back(error);
+                Err(reason) => {
                     attempts.cut(&flight, reason);
                     flight.end(blame(reason));
                     if !outgoing.is_whole() {
@@ -80,6 +79,7 @@ impl Shared {
         let (mut head, _) = response.into_parts();
         head.extensions.clear();
         strip_hop_by_hop(&mut head.headers);
+        add_via(&mut head.headers, head.version);
         if let Form::Upgrade { .. } = wish.by {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
             wish.grant(&mut head.headers);
@@ -95,13 +95,19 @@ impl Shared {
     }
 
     /// Carries what a stream of an HTTP/2 client became, beside its connection.
-    pub(super) fn carry_stream(self: &Rc<Self>, client: OnUpgrade, tunnel: Tunnel) {
+    pub(super) fn carry_stream(
+        self: &Rc<Self>,
+        client: OnUpgrade,
+        tunnel: Tunnel,
+        exchange: Exchange,
+    ) {
         let shared = Rc::clone(self);
         tokio::task::spawn_local(async move {
             match client.await {
                 Ok(client) => shared.carry_any(http::Tunnel::new(client), tunnel).await,
                 Err(error) => tracing::debug!(%error, "client left before its tunnel began"),
             }
+            drop(exchange);
         });
     }
 
