@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tokio_rustls::server::TlsStream;
@@ -118,6 +118,11 @@ impl Shared {
         let (mut head, incoming) = response.into_parts();
         if head.status.is_informational() {
             // 101, which nobody asked for.
+            return Err(Reason::UpstreamProtocol);
+        }
+        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
+        {
+            // Two readers may end it at two places (RFC 9112 §6.1).
             return Err(Reason::UpstreamProtocol);
         }
         strip_hop_by_hop(&mut head.headers);

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Response};
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -241,18 +242,10 @@ async fn an_answer_of_two_lengths_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_chunked_and_with_a_length_keeps_one_framing() {
+async fn an_answer_chunked_and_with_a_length_is_502() {
     let pair = pair("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
     let answer = pair.ask("GET /", "", "").await;
-    let (length, chunked) = (
-        field(&answer, "content-length"),
-        field(&answer, "transfer-encoding"),
-    );
-    assert!(length.is_none() || chunked.is_none(), "{answer}");
-    assert!(
-        answer.starts_with("HTTP/1.1 502 ") || answer.contains("ok"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,16 +287,11 @@ async fn trailers_pass_in_both_directions_over_http_1() {
         let body = request.into_body().collect().await.unwrap();
         let came = body.trailers().unwrap()["x-sum"].clone();
         let text = body.to_bytes();
-        let trailers = async move {
-            let mut trailers = http::HeaderMap::new();
-            trailers.insert("x-sum", came);
-            trailers.insert("x-forwarded-for", HeaderValue::from_static("evil"));
-            Some(Ok(trailers))
-        };
-        let body = http_body_util::Full::new(text)
-            .map_err(|never| match never {})
-            .with_trailers(trailers)
-            .boxed();
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", came);
+        trailers.insert("x-forwarded-for", HeaderValue::from_static("evil"));
+        let frames = [Frame::data(text), Frame::trailers(trailers)].map(Ok::<_, hyper::Error>);
+        let body = BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)));
         Response::builder()
             .header("trailer", "x-sum, x-forwarded-for")
             .body(body)
