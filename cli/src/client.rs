@@ -315,7 +315,6 @@ impl Client {
             namespace: namespace.into(),
             account: account.into(),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
-            single_use: true,
         });
         let answer = self
             .admin

@@ -14,6 +14,7 @@ mod membership;
 mod output;
 mod problem;
 mod sample;
+mod startup;
 mod telemetry;
 
 use std::process::ExitCode;

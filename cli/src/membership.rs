@@ -132,10 +132,10 @@ pub(crate) fn membership_problem(error: &MembershipError) -> Problem {
     }
 }
 
-fn io_code(error: &std::io::Error) -> weft_model::Code {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => code::NO_SPACE,
-        _ => code::FILE_UNREADABLE,
+pub(crate) fn io_code(error: &std::io::Error) -> weft_model::Code {
+    match weft_registry::disk::is_full(error) {
+        true => code::NO_SPACE,
+        false => code::FILE_UNREADABLE,
     }
 }
 

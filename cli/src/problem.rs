@@ -75,7 +75,7 @@ fn exit_of(code: Code) -> Exit {
         | USAGE | NO_CONTEXT | TOKEN_MALFORMED | INVALID_RESOURCE => Exit::Usage,
         NOT_AUTHORISED | STALE_INDEX | REFUSED | TOKEN_USED | TOKEN_EXPIRED | TOKEN_REVOKED
         | TOKEN_UNKNOWN | PIN_MISMATCH | ALREADY_RUNNING | ALREADY_MEMBER => Exit::Refused,
-        NO_LEADER | UNREACHABLE | UDP_BLOCKED | NAME_UNRESOLVED => Exit::Unreachable,
+        NO_LEADER | READ_ONLY | UNREACHABLE | UDP_BLOCKED | NAME_UNRESOLVED => Exit::Unreachable,
         OUTCOME_UNKNOWN => Exit::TimedOut,
         _ => Exit::Failed,
     }

@@ -9,7 +9,7 @@ use weft_model::code;
 
 use super::Outcome;
 use crate::document::read_config;
-use crate::membership::membership_problem;
+use crate::membership::{io_code, membership_problem};
 use crate::output;
 use crate::problem::{Exit, Problem};
 
@@ -47,6 +47,7 @@ async fn run(file: GatewayConfigFile) -> Outcome {
         .await
         .map_err(|error| problem(&error))?;
     tracing::info!("the gateway serves");
+    tokio::spawn(crate::startup::release_pages());
     tokio::select! {
         signal = super::stop_signal() => {
             tracing::info!(signal, "draining");
@@ -64,11 +65,9 @@ fn problem(error: &GatewayError) -> Problem {
         GatewayError::Registry(weft_registry::StartError::Disk(error)) => disk_code(error),
         GatewayError::Registry(_) | GatewayError::Founding(_) => code::CORRUPT_STATE,
         GatewayError::Disk(_) => code::DISK,
-        GatewayError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-            code::NO_SPACE
-        }
+        GatewayError::Io { source, .. } => io_code(source),
         GatewayError::Zone { .. } => code::WRONG_VALUE,
-        GatewayError::Io { .. } | GatewayError::Metrics(_) => code::FILE_UNREADABLE,
+        GatewayError::Metrics(_) => code::FILE_UNREADABLE,
         GatewayError::Tunnels(_)
         | GatewayError::Api(_)
         | GatewayError::Relay(_)
@@ -88,6 +87,7 @@ fn disk_code(error: &weft_registry::disk::DiskError) -> weft_model::Code {
     match error {
         DiskError::Foreign { .. } => code::FOREIGN_STATE,
         DiskError::Open { .. } => code::FILE_UNREADABLE,
+        DiskError::Full { .. } => code::NO_SPACE,
         DiskError::InUse { .. } => code::STATE_IN_USE,
         DiskError::Write(_) => code::DISK,
         DiskError::Empty { .. }

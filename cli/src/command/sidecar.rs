@@ -56,6 +56,7 @@ async fn run(config: Config) -> Outcome {
         _ = super::stop_signal() => return Ok(Exit::Done),
     };
     tracing::info!("the sidecar serves");
+    tokio::spawn(crate::startup::release_pages());
     let signal = super::stop_signal().await;
     tracing::info!(signal, "draining");
     process.shutdown(DRAIN).await;

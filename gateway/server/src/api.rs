@@ -40,7 +40,7 @@ pub(crate) fn refusal(code: Code, what: impl Into<String>) -> Status {
         NOT_AUTHORISED | WRONG_PEER | NOT_AN_SVID => tonic::Code::PermissionDenied,
         TOKEN_MALFORMED | INVALID_RESOURCE | UNKNOWN_KIND | USAGE | WRONG_VALUE | NOT_ENFORCED
         | TOO_LARGE => tonic::Code::InvalidArgument,
-        NO_LEADER | CANNOT_KNOW => tonic::Code::Unavailable,
+        NO_LEADER | READ_ONLY | CANNOT_KNOW => tonic::Code::Unavailable,
         OUTCOME_UNKNOWN => tonic::Code::DeadlineExceeded,
         COMPACTED => tonic::Code::OutOfRange,
         _ => tonic::Code::FailedPrecondition,

@@ -14,7 +14,6 @@
 mod disk;
 mod feed;
 mod handle;
-mod items;
 mod lease;
 mod link;
 mod own;
@@ -22,7 +21,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{CatalogConfig, CatalogHandle, PathReport, RelayGrant, RelayGrants, Surroundings};
+pub use handle::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 pub use lease::{Lead, LeaseKeeper, Propose, Renew};
 pub use link::LinkError;
 pub use own::OwnSession;

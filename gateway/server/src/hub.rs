@@ -16,6 +16,7 @@ use weft_model::{
 };
 use weft_plan::Outlook;
 use weft_plan::catalog::CatalogView;
+use weft_registry::disk::Space;
 use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
@@ -24,7 +25,7 @@ use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
 use crate::outlook::{Clock, outlook};
-use crate::standin::{Reach, Scene, service_table};
+use crate::scene::{Scene, service_table};
 use crate::tunnel::Tunnels;
 
 /// How often a write that lost a race for its generation is signed anew.
@@ -189,12 +190,13 @@ impl Hub {
 
     /// The table that a sidecar or stand-in of this cluster decides on, as of now.
     pub(crate) fn service_table(&self) -> ServiceTable {
-        let (state, catalog) = (self.registry.state(), self.catalog());
-        let (reach, place) = (Reach::of(&self.tunnels.paths()), self.place());
+        let surroundings = self.catalog.surroundings();
+        let (state, catalog, place) = (self.registry.state(), self.catalog(), self.place());
         let scene = Scene {
             federation: &state,
             catalog: &catalog,
-            reach: &reach,
+            reach: &surroundings.reach,
+            silence: surroundings.silence,
             place: &place,
         };
         service_table(&scene, None)
@@ -283,11 +285,38 @@ impl Hub {
 
     /// Has a signed entry committed and applied here.
     pub async fn propose(&self, proposal: Proposal) -> Result<Index, Status> {
+        self.check_room()?;
         self.await_leader().await?;
         self.registry
             .propose(proposal)
             .await
             .map_err(|error| propose_status(&error))
+    }
+
+    /// Refuses what could not be applied here for want of room on the disk.
+    fn check_room(&self) -> Result<(), Status> {
+        match self.shortage() {
+            None => Ok(()),
+            Some(what) => Err(refusal(
+                code::READ_ONLY,
+                format!("{what}; nothing was written"),
+            )),
+        }
+    }
+
+    /// Why this gateway only reads, in words; none if it writes.
+    pub(crate) fn shortage(&self) -> Option<String> {
+        let room = self.registry.room();
+        let left = match room.free {
+            Some(free) => format!("{} KiB left", free / 1024),
+            None => "no room left".to_owned(),
+        };
+        let disk = format!("the disk of {}/{}", self.cluster, self.gateway);
+        match room.space {
+            Space::Enough => None,
+            Space::Low => Some(format!("{disk} is nearly full, with {left}")),
+            Space::Full => Some(format!("{disk} is full, with {left}")),
+        }
     }
 
     /// Says at once that nothing can be written, rather than after a write's whole time.
@@ -306,6 +335,7 @@ impl Hub {
     /// Signs a command as this gateway and has it committed, again if another write of this
     /// cluster took the generation first.
     pub async fn write(&self, command: Command, order: Option<UserName>) -> Result<Index, Status> {
+        self.check_room()?;
         self.await_leader().await?;
         let mut lost = None;
         for _ in 0..RACES_MAX {
@@ -382,6 +412,7 @@ pub(crate) fn propose_status(error: &ProposeError) -> Status {
         ProposeError::TooLarge { .. } => code::TOO_LARGE,
         ProposeError::Overloaded { .. } | ProposeError::Shutdown => code::NO_LEADER,
         ProposeError::Unreadable { .. } => code::QUARANTINED,
+        ProposeError::NoRoom { .. } => code::READ_ONLY,
         ProposeError::Disk(_) => code::DISK,
     };
     refusal(code, error.to_string())

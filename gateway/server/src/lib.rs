@@ -23,6 +23,7 @@ pub mod membership;
 mod outlook;
 mod peer;
 pub mod relay;
+pub mod scene;
 pub mod standin;
 mod sys;
 #[cfg(test)]

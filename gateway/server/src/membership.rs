@@ -35,7 +35,8 @@ pub use found::{Administrator, found};
 pub use join::{JoinError, Stage, join};
 pub use probe::{UdpProbe, probe_udp};
 
-const VERSION: u32 = 1;
+/// The form that is written; 1, which has no checksum, is read too.
+const VERSION: u32 = 2;
 const FILE: &str = "member.pb";
 
 /// Why a membership cannot be made or read.
@@ -214,6 +215,7 @@ impl Membership {
                 .unwrap_or_default(),
             founding: self.founding.clone().unwrap_or_default(),
             started: self.started,
+            checksum: Bytes::new(),
             peers: self
                 .peers
                 .iter()
@@ -380,32 +382,40 @@ fn read(folder: &Path) -> Result<Option<wire::Membership>, MembershipError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(MembershipError::Io { path, source }),
     };
-    match wire::Membership::decode(&*bytes) {
-        Ok(record) if record.version == VERSION => Ok(Some(record)),
-        Ok(record) => Err(MembershipError::Damaged {
-            path,
-            what: format!(
-                "its version is {}, this program reads {VERSION}",
-                record.version
-            ),
-        }),
-        Err(error) => Err(MembershipError::Damaged {
-            path,
-            what: error.to_string(),
-        }),
+    match decode(&bytes) {
+        Ok(record) => Ok(Some(record)),
+        Err(what) => Err(MembershipError::Damaged { path, what }),
     }
+}
+
+fn decode(bytes: &[u8]) -> Result<wire::Membership, String> {
+    let mut record = wire::Membership::decode(bytes).map_err(|error| error.to_string())?;
+    let stored = std::mem::take(&mut record.checksum);
+    match record.version {
+        1 if stored.is_empty() => Ok(record),
+        1 | VERSION if stored == checksum(&record) => Ok(record),
+        1 | VERSION => Err("its checksum is wrong".into()),
+        other => Err(format!(
+            "its version is {other}, this program reads up to {VERSION}"
+        )),
+    }
+}
+
+/// Of the record without its checksum.
+fn checksum(record: &wire::Membership) -> Bytes {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &record.encode_to_vec());
+    Bytes::copy_from_slice(digest.as_ref())
 }
 
 fn write(folder: &Path, record: &wire::Membership) -> Result<(), MembershipError> {
     let path = folder.join(FILE);
-    let temporary = folder.join("member.pb.tmp");
-    let written = (|| {
-        let mut file = fs::File::create(&temporary)?;
-        io::Write::write_all(&mut file, &record.encode_to_vec())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        fs::File::open(folder)?.sync_all()
-    })();
+    let mut record = wire::Membership {
+        version: VERSION,
+        checksum: Bytes::new(),
+        ..record.clone()
+    };
+    record.checksum = checksum(&record);
+    let written = weft_proxy::catalog::replace_file(&path, &record.encode_to_vec());
     written.map_err(|source| MembershipError::Io { path, source })
 }
 

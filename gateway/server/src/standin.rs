@@ -28,16 +28,14 @@ mod answers;
 mod connector;
 mod control;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod front;
 mod ledger;
 mod listeners;
 mod metrics;
 mod pool;
 mod probes;
-mod reach;
 mod servers;
-mod table;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -47,8 +45,6 @@ pub use connector::{Connectors, through};
 pub use control::Status;
 pub use front::{BoxError, FrontAddress, Issue};
 pub use ledger::Word;
-pub use reach::Reach;
-pub use table::{Scene, service_table};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +61,7 @@ use weft_plan::catalog::{CatalogView, EntryFront, Epoch};
 use weft_proxy::{Metrics, TableSource};
 
 use crate::catalog::OwnSession;
+use crate::scene::Reach;
 use crate::workers::Workers;
 use control::{Control, Servers};
 use front::Fronts;
@@ -141,6 +138,8 @@ pub struct Situation {
     pub catalog: Arc<CatalogView>,
     /// The tunnels.
     pub reach: Reach,
+    /// How long ago this replica heard the leader.
+    pub silence: Duration,
     /// Addresses that names answer with beside services' own virtual IPs.
     pub addresses: Vec<Address>,
 }

@@ -1,8 +1,10 @@
 //! Which service a request means.
 
 mod authority;
+mod head;
 
 pub use authority::{Authority, Host, Scope};
+pub use head::{HeaderList, HeaderView, NO_HEADERS, RequestHead};
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -13,20 +15,6 @@ use crate::{
     EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PortRoutes, Reason,
     ServiceRoutes, ServiceTable,
 };
-
-/// What decisions read of an HTTP request: ours, so that no HTTP library's types
-/// reach them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestHead<'a> {
-    /// `GET`, …
-    pub method: &'a str,
-    /// Host and port, from the absolute target, `:authority` or `Host`.
-    pub authority: &'a str,
-    /// Path and query; empty for CONNECT.
-    pub path: &'a str,
-    /// The port if `authority` has none.
-    pub port_default: NonZeroU16,
-}
 
 /// The service and port a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Tables for this crate's tests.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -127,6 +128,7 @@ pub(crate) fn routes(endpoints: impl IntoIterator<Item = Draft>) -> ServiceRoute
         identities: [identity("checkout")].into(),
         headless: false,
         virtual_ips: vec!["240.0.0.7".parse().unwrap()],
+        stale: BTreeSet::new(),
     };
     ServiceRoutes::new(spec, &place(), endpoints.into_iter().map(Draft::view))
 }

@@ -27,12 +27,14 @@ mod tick;
 
 pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
 pub use budget::RetryBudget;
-pub use find::{Authority, Decision, Host, RequestHead, Route, Scope, find};
+pub use find::{
+    Authority, Decision, HeaderList, HeaderView, Host, NO_HEADERS, RequestHead, Route, Scope, find,
+};
 pub use health::{HealthGate, ProbeResult};
 pub use reason::Reason;
 pub use rng::Rng;
 pub use table::{
-    EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PathState, Place, PortRoutes,
-    ServiceRoutes, ServiceSpec, ServiceTable,
+    ClusterView, EndpointRefusal, EndpointView, Level, LevelMembers, Locality, PathState, Place,
+    PortRoutes, ServiceRoutes, ServiceSpec, ServiceTable,
 };
 pub use tick::Tick;

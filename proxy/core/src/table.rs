@@ -5,7 +5,7 @@ mod endpoint;
 mod level;
 mod service;
 
-pub use endpoint::{EndpointRefusal, EndpointView, Locality, PathState, Place};
+pub use endpoint::{ClusterView, EndpointRefusal, EndpointView, Locality, PathState, Place};
 pub use level::{Level, LevelMembers};
 pub use service::{PortRoutes, ServiceRoutes, ServiceSpec};
 

@@ -21,7 +21,7 @@ use weft_model::{
 use weft_proto::identity::enrolment_client::EnrolmentClient;
 use weft_proto::identity::{EnrolRequest, EnrolResponse};
 
-use crate::catalog::Connect;
+use crate::catalog::{Connect, replace_file};
 use crate::config::Config;
 use crate::renewal::{Install, Renewal};
 use crate::rpc::{self, ALPN_GRPC, DialError};
@@ -34,6 +34,8 @@ const KEY: &str = "svid";
 const KEY_NEXT: &str = "svid-next";
 /// The rest of the identity, beside the key store.
 const RECORD: &str = "identity.pb";
+/// How often an identity that the disk did not take is offered to it again.
+const KEEP_RETRY: Duration = Duration::from_secs(10);
 
 /// Why a sidecar has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +117,7 @@ impl Enrolled {
         {
             return Ok(kept);
         }
-        enrol(config, &keys).await
+        enrol(config).await
     }
 
     /// Opens channels to this cluster's gateways under the present identity.
@@ -133,7 +135,7 @@ impl Enrolled {
         })
     }
 
-    /// Renewal at half life; each new identity is kept before it is used.
+    /// Renewal at half life; each new identity is kept before it is used, if the disk takes it.
     pub fn renewal(
         &self,
         config: &Config,
@@ -166,9 +168,35 @@ fn install(
     let mut record = read_record(state)?.unwrap_or_default();
     record.chain = chain.into_iter().map(bytes::Bytes::from).collect();
     let svid = Svid::from_der(certificates(&record.chain), key)?;
-    keep(state, &key_store(state)?, &record, &svid)?;
+    keep_or_retry(state, record, source, svid.clone());
     source.replace(svid);
     Ok(())
+}
+
+/// Keeps an identity on disk. If the disk does not take it (it is full, say), traffic must not
+/// suffer: the identity is used all the same, and kept as soon as that is possible.
+fn keep_or_retry(state: &Path, record: EnrolResponse, source: &SvidSource, svid: Svid) {
+    let state = state.to_owned();
+    let try_to =
+        move |record: &EnrolResponse, svid: &Svid| keep(&state, &key_store(&state)?, record, svid);
+    let Err(error) = try_to(&record, &svid) else {
+        return;
+    };
+    tracing::error!(%error, "the identity is not kept on disk; trying again");
+    let source = source.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(KEEP_RETRY).await;
+            if source.current().chain() != svid.chain() {
+                // A newer one has taken its place.
+                return;
+            }
+            if try_to(&record, &svid).is_ok() {
+                tracing::info!("the identity is kept on disk");
+                return;
+            }
+        }
+    });
 }
 
 fn key_store(state: &Path) -> Result<KeyStore, EnrolmentError> {
@@ -178,7 +206,7 @@ fn key_store(state: &Path) -> Result<KeyStore, EnrolmentError> {
     )?)
 }
 
-async fn enrol(config: &Config, keys: &KeyStore) -> Result<Enrolled, EnrolmentError> {
+async fn enrol(config: &Config) -> Result<Enrolled, EnrolmentError> {
     let text = token_text(config)?;
     let token: EnrolmentToken = text.parse()?;
     let claims = token.claims();
@@ -211,7 +239,8 @@ async fn enrol(config: &Config, keys: &KeyStore) -> Result<Enrolled, EnrolmentEr
         .into_inner();
     let svid = Svid::from_der(certificates(&record.chain), key)?;
     let enrolled = assemble(&record, svid.clone())?;
-    keep(&config.state_dir, keys, &record, &svid)?;
+    // The token is spent: to fail now would lose the identity it bought.
+    keep_or_retry(&config.state_dir, record, &enrolled.svid, svid);
     Ok(enrolled)
 }
 
@@ -306,9 +335,7 @@ fn keep(
 ) -> Result<(), EnrolmentError> {
     keys.put(KEY_NEXT, svid.key())?;
     let path = state.join(RECORD);
-    let temporary = state.join("identity.pb.tmp");
-    fs::write(&temporary, record.encode_to_vec())
-        .and_then(|()| fs::rename(&temporary, &path))
+    replace_file(&path, &record.encode_to_vec())
         .map_err(|source| EnrolmentError::State { path, source })?;
     Ok(keys.put(KEY, svid.key())?)
 }

@@ -24,7 +24,7 @@ pub(crate) use body::{Body, BodyEnd, grpc_status};
 pub(crate) use exec::LocalExec;
 pub(crate) use forwarded::{add_via, introduce, introduced, tell};
 pub(crate) use headers::{
-    FORWARDED_CLIENT_CERT, REQUEST_ID, sanitize, sanitize_response, strip_hop_by_hop,
+    FORWARDED_CLIENT_CERT, Fields, REQUEST_ID, sanitize, sanitize_response, strip_hop_by_hop,
 };
 pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, fits, server_h1, server_h2};
 pub(crate) use pace::{Pace, Silent};

@@ -76,8 +76,8 @@ codes! {
         "A file in it does not read back as it was written.",
         "Keep the folder, remove this gateway (`weft cluster remove-gateway`), and join it again with a new token.";
     NO_SPACE = 1010, "the disk is full",
-        "The log or a snapshot could not be written; nothing was acknowledged that is not on disk.",
-        "Free space and start the gateway again. Other gateways of the cluster go on.";
+        "A file in the state folder could not be written; nothing that was there is lost.",
+        "Free space, then run the command or start the gateway again.";
     NO_CONTEXT = 1011, "no context is selected",
         "The command needs to know which federation to talk to, and as whom.",
         "Run `weft context list`, then `weft context use NAME`; `weft dev` makes one by itself.";
@@ -237,7 +237,7 @@ codes! {
         "--if-index gave a position, and the record changed after it.",
         "Look at the difference (`weft diff`), then apply again.";
     DISK = 6005, "the log could not be written",
-        "The disk refused a write or a sync. The gateway stops rather than acknowledge what may be lost.",
+        "The disk failed a write or a sync, not for want of room. The gateway stops rather than acknowledge what may be lost.",
         "Check the disk; start the gateway again.";
     COMPACTED = 6006, "the history asked for is gone",
         "The log before that position has been compacted into a snapshot.",
@@ -248,6 +248,9 @@ codes! {
     QUARANTINED = 6008, "a committed record could not be read",
         "It was kept aside and changed nothing.",
         "Upgrade this gateway if others are newer; `weft status` shows the index.";
+    READ_ONLY = 6009, "the gateway's disk is full",
+        "Its log has no room to grow, so it takes no writes. Reads, DNS and traffic go on, and nothing acknowledged is lost.",
+        "Free space under its stateDir: it goes on by itself within seconds. Or write through another gateway.";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

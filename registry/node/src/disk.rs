@@ -6,13 +6,18 @@
 //! a CRC-32, because redb does not check pages it merely reads.
 
 mod batch;
+mod file;
 mod memory;
 mod record;
+mod room;
 mod store;
+mod trial;
 
 pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
 pub use memory::MemoryDisk;
+pub(crate) use room::Gauge;
+pub use room::{ENOUGH_BYTES, LOW_BYTES, Room, Space, is_full};
 pub use store::{DiskError, Folder, Store, StoreId, exists};
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod input;
 mod output;
 mod persist;
 mod screen;
+mod shortage;
 mod snapshots;
 mod timeouts;
 
@@ -40,6 +41,7 @@ pub use input::{Input, ReadId, Settings};
 pub use output::{Leadership, Output, RaftStatus, Role};
 use persist::Unpersisted;
 pub use screen::Suspicion;
+use shortage::Shortage;
 use snapshots::Snapshots;
 use timeouts::Timeouts;
 
@@ -52,6 +54,7 @@ pub struct Driver {
     outputs: Vec<Output>,
     /// Batches that are not on the disk yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
+    shortage: Shortage,
     batches: u64,
     /// Whether the disk lags in what it knows to be committed.
     commit_unsaved: bool,
@@ -102,6 +105,7 @@ impl Driver {
             raw,
             outputs: Vec::new(),
             unpersisted: VecDeque::new(),
+            shortage: Shortage::default(),
             batches: 0,
             commit_unsaved: false,
             compacted: applied,
@@ -125,13 +129,16 @@ impl Driver {
                 let data = proposal.stamp(now);
                 let request = proposal.request();
                 // A follower's library would forward it as a message; weft's own call says what became of it.
-                let taken = self.is_leader() && self.raw.propose(Vec::new(), data.into()).is_ok();
+                let taken = self.is_leader()
+                    && !self.shortage.is_on()
+                    && self.raw.propose(Vec::new(), data.into()).is_ok();
                 if !taken {
                     self.outputs.push(Output::Declined { request });
                 }
             }
             Input::Read { read } => self.handle_read(read),
             Input::Persisted { batch } => self.handle_persisted(batch),
+            Input::Space(space) => self.handle_space(space),
             Input::Transfer { to } => self.raw.transfer_leader(to.0),
         }
         self.timeouts.settle(&mut self.raw);
@@ -173,11 +180,15 @@ impl Driver {
         if alone && !self.is_leader() && !self.unpersisted.is_empty() {
             return;
         }
+        // A node whose state is still on its way to the disk has no log to campaign with.
+        if self.is_installing() {
+            return;
+        }
         self.timeouts.count(&self.raw);
         self.raw.tick();
         self.snapshots.tick(&mut self.raw);
         if self.is_leader() {
-            self.plan_membership();
+            self.lead();
         }
         if self.commit_unsaved {
             self.write(0, Vec::new(), None, Vec::new());
@@ -192,6 +203,10 @@ impl Driver {
         if let Err(suspicion) = screen::screen(&self.raw, self.settings.node, from, &message) {
             return self.suspect(from, suspicion);
         }
+        let campaigns = message.get_msg_type() == MessageType::MsgTimeoutNow;
+        if self.is_swamped_by(&message) || (campaigns && self.is_installing()) {
+            return;
+        }
         if message.get_msg_type() == MessageType::MsgSnapshot {
             match wire::decode_image(message.get_snapshot()) {
                 Ok(image) => self.incoming = Some(Box::new(image)),
@@ -200,6 +215,14 @@ impl Driver {
         }
         // Its errors are of messages that are out of date.
         let _ = self.raw.step(message);
+    }
+
+    /// A leader's own business, once a tick.
+    fn lead(&mut self) {
+        match self.shortage.is_on() {
+            true => self.hand_over_for_want_of_room(),
+            false => self.plan_membership(),
+        }
     }
 
     fn suspect(&mut self, from: NodeId, suspicion: Suspicion) {
@@ -226,7 +249,8 @@ impl Driver {
             for state in ready.take_read_states() {
                 self.note_read(&state.request_ctx, state.index);
             }
-            let held = ready.take_persisted_messages();
+            let (now, held) = persist::split(ready.take_persisted_messages());
+            self.send(now);
             let committed = ready.take_committed_entries();
             let staged = self.stage(&mut ready);
             self.raw.advance_append_async(ready);

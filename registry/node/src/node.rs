@@ -31,7 +31,7 @@ pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
 pub use watch::{Changes, Watch, WatchError};
 
-use crate::disk::{Folder, StoreId};
+use crate::disk::{Folder, Room, StoreId};
 use crate::proposal::Proposal;
 use task::Event;
 use watch::Ring;
@@ -52,6 +52,7 @@ struct Shared {
     ring: Ring,
     index: latest::Sender<Index>,
     failure: latest::Sender<Option<Arc<Failure>>>,
+    room: latest::Receiver<Room>,
     /// Set when the task ends; watchers are woken after that.
     stopped: AtomicBool,
     clock: Clock,
@@ -131,6 +132,12 @@ impl Registry {
     /// The applied index, for those who only want to know that something changed.
     pub fn changed(&self) -> latest::Receiver<Index> {
         self.shared.index.subscribe()
+    }
+
+    /// The room on its disk. With less than enough the registry only reads:
+    /// [`Self::propose`] is refused, and what others commit is still applied while it can be written.
+    pub fn room(&self) -> Room {
+        *self.shared.room.borrow()
     }
 
     /// Numbers for operators, at most a tick old.

@@ -1,11 +1,12 @@
 //! Bad input ends in what, why and next step, with its code and exit status, and
 //! changes nothing.
 
-use std::fs;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use weft_test_support::{Cases, Dev, isolated};
+use weft_test_support::{Cases, Dev, command, isolated, kill, wait_until_gone};
 
 #[test]
 fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
@@ -18,6 +19,7 @@ fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
             cases.run("a token for two at once", || token_race(dev));
             cases.run("a damaged token", || damaged_token(dev));
             cases.run("a state folder of another cluster", || foreign_state(dev));
+            cases.run("a damaged state folder", || damaged_states(dev));
             cases.run("an unknown cluster", || unknown_cluster(dev));
             cases.run("a stale index", || stale_index(dev));
             cases.verdict()
@@ -185,6 +187,126 @@ fn foreign_state(dev: &Dev) -> Result<()> {
         .exits(1)?
         .says("WEFT-1008")?;
     Ok(())
+}
+
+/// What may have happened to a copy of a state folder.
+type Harm = fn(&Dev, &Path) -> Result<()>;
+
+const HARMS: &[(&str, Harm, &str)] = &[
+    (
+        "the log cut in half",
+        |_, state| {
+            let log = OpenOptions::new().write(true).open(state.join(LOG))?;
+            Ok(log.set_len(log.metadata()?.len() / 2)?)
+        },
+        "WEFT-1009",
+    ),
+    (
+        "the log empty",
+        |_, state| Ok(fs::write(state.join(LOG), "")?),
+        "WEFT-1009",
+    ),
+    (
+        "the log gone",
+        |_, state| Ok(fs::remove_file(state.join(LOG))?),
+        "WEFT-1009",
+    ),
+    (
+        "a flipped bit in the log",
+        |_, state| flip(&state.join(LOG), 3),
+        "WEFT-1009",
+    ),
+    (
+        "another gateway's log",
+        |dev, state| {
+            let other = dev.folder().join("us-east-1/gw-2/state").join(LOG);
+            fs::copy(other, state.join(LOG))?;
+            Ok(())
+        },
+        "WEFT-1008",
+    ),
+    (
+        "a flipped bit in a key",
+        |_, state| flip(&state.join("keys/svid.key"), 60),
+        "WEFT-2010",
+    ),
+    (
+        "a flipped bit in the signing key",
+        |_, state| flip(&state.join("keys/signing.key"), 50),
+        "WEFT-2010",
+    ),
+    (
+        "a flipped bit in the membership",
+        |_, state| flip(&state.join("member.pb"), 200),
+        "WEFT-1009",
+    ),
+    (
+        "half a membership",
+        |_, state| {
+            let bytes = fs::read(state.join("member.pb"))?;
+            Ok(fs::write(
+                state.join("member.pb"),
+                &bytes[..bytes.len() / 2],
+            )?)
+        },
+        "WEFT-1009",
+    ),
+];
+
+const LOG: &str = "registry/registry.redb";
+
+fn flip(path: &Path, at: usize) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    bytes[at] ^= 0x10;
+    Ok(fs::write(path, bytes)?)
+}
+
+/// Copies of a gateway's folder, each harmed in its own way: all are refused, with the code
+/// that tells what is wrong, and left as they were found.
+fn damaged_states(dev: &Dev) -> Result<()> {
+    let pids: Vec<u32> = [("eu-west-1", "gw-1"), ("us-east-1", "gw-2")]
+        .into_iter()
+        .filter_map(|(cluster, name)| dev.gateway(cluster, name).ok()?.pid)
+        .collect();
+    pids.iter().try_for_each(|pid| kill(*pid))?;
+    wait_until_gone(&pids)?;
+    let original = dev.folder().join("eu-west-1/gw-1/state");
+    let text = fs::read_to_string(newcomer(dev, "eu-west-1", "gw-7", 7)?)?;
+    let own = dev.scratch().join("gw-7/state").display().to_string();
+    let text = text.replace("{ name: gw-7 }", "{ name: gw-1 }");
+    for (number, (what, harm, code)) in HARMS.iter().enumerate() {
+        let state = dev.scratch().join(format!("harmed-{number}"));
+        let (from, to) = (original.display().to_string(), state.display().to_string());
+        weft_test_support::run(&mut command(["cp", "-a", &from, &to]))?.ok()?;
+        harm(dev, &state)?;
+        let before = contents(&state)?;
+        let config = file(dev, "harmed.yaml", &text.replace(&own, &to))?;
+        let refused = dev.weft(["gateway", "run", "--config", &config])?;
+        let said = refused.exits(1).and_then(|refused| refused.says(code));
+        let said = said.with_context(|| (*what).to_owned())?;
+        said.says("  next  ")?;
+        ensure!(
+            contents(&state)? == before,
+            "{what}: the folder was changed"
+        );
+    }
+    dev.weft(["dev", "heal"])?.ok()?;
+    Ok(())
+}
+
+/// Every file under a folder, with its bytes.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(contents(&path)?);
+        } else {
+            let bytes = fs::read(&path)?;
+            found.insert(path, bytes);
+        }
+    }
+    Ok(found)
 }
 
 fn unknown_cluster(dev: &Dev) -> Result<()> {

@@ -4,6 +4,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use weft_model::NodeId;
+use weft_registry::disk::Space;
 
 use crate::network::Weather;
 
@@ -24,6 +25,12 @@ pub(crate) enum Fault {
     Blackout {
         down: u64,
     },
+    /// The disks of some nodes run short of room, or out of it, for a while.
+    Shortage {
+        nodes: Vec<NodeId>,
+        space: Space,
+        lasts: u64,
+    },
 }
 
 /// Draws what happens in this unit of time, if anything does.
@@ -31,7 +38,7 @@ pub(crate) fn draw(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>)
     if !rng.random_bool(0.02) {
         return None;
     }
-    Some(match rng.random_range(0..20) {
+    Some(match rng.random_range(0..24) {
         0..5 => Fault::Cut(cut(rng, nodes, leader)),
         5..10 => Fault::Mend,
         10..13 => Fault::Weather(weather(rng)),
@@ -42,10 +49,31 @@ pub(crate) fn draw(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>)
                 .or_else(|| nodes.choose(rng).copied())?,
             down: rng.random_range(5..200),
         },
-        _ => Fault::Blackout {
+        19 => Fault::Blackout {
             down: rng.random_range(5..100),
         },
+        _ => shortage(rng, nodes, leader),
     })
+}
+
+/// Mostly one node, and then the leader as often as not; sometimes several at once.
+fn shortage(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>) -> Fault {
+    let short = match leader.filter(|_| rng.random_bool(0.4)) {
+        Some(leader) => vec![leader],
+        None => {
+            let share = *[0.2, 0.2, 0.6, 1.0].choose(rng).unwrap_or(&0.2);
+            let hit = |_: &NodeId| rng.random_bool(share);
+            nodes.iter().copied().filter(hit).collect()
+        }
+    };
+    Fault::Shortage {
+        nodes: short,
+        space: match rng.random_bool(0.3) {
+            true => Space::Low,
+            false => Space::Full,
+        },
+        lasts: rng.random_range(20..600),
+    }
 }
 
 fn weather(rng: &mut SmallRng) -> Weather {

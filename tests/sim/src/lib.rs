@@ -2,8 +2,8 @@
 //! network between them and the clients, on one seed and one thread.
 //!
 //! What it runs is the real driver, wire form and disk records of
-//! `weft-registry`; what it makes up is time, the network and the loss of what
-//! was not synced. After every step every [`invariant`] is checked; in the end
+//! `weft-registry`; what it makes up is time, the network, the loss of what was
+//! not synced, and disks that are full for a while. After every step every [`invariant`] is checked; in the end
 //! all faults stop and the group must converge. What it does not cover: redb,
 //! threads and sockets, which the registry's own tests do.
 //!

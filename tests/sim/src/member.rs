@@ -1,7 +1,7 @@
 //! A node: its driver while it runs, and its disk, which outlives it.
 
 use weft_model::NodeId;
-use weft_registry::disk::{MemoryDisk, Stored};
+use weft_registry::disk::{MemoryDisk, Space, Stored};
 use weft_registry::driver::{Driver, Input, Output, Settings};
 
 use crate::world::Plan;
@@ -14,6 +14,10 @@ pub(crate) struct Member {
     pub(crate) synced_at: Option<u64>,
     /// When it comes back, while it is down.
     pub(crate) restart_at: Option<u64>,
+    /// The room on its disk; a crash frees none.
+    pub(crate) space: Space,
+    /// When there is enough again.
+    pub(crate) freed_at: Option<u64>,
     runs: u64,
 }
 
@@ -29,6 +33,8 @@ impl Member {
             disk,
             synced_at: None,
             restart_at: None,
+            space: Space::Enough,
+            freed_at: None,
             runs: 0,
         }
     }
@@ -47,7 +53,15 @@ impl Member {
         let stored = self.disk.load().map_err(|damage| damage.to_string())?;
         let driver = Driver::open(settings, stored).map_err(|error| error.to_string())?;
         self.driver = Some(driver);
+        self.handle(Input::Space(self.space));
         Ok(())
+    }
+
+    /// The room on its disk changes. While there is none, no write ends.
+    pub(crate) fn set_space(&mut self, space: Space, freed_at: Option<u64>) {
+        self.space = space;
+        self.freed_at = freed_at;
+        self.handle(Input::Space(space));
     }
 
     /// Loses power; the oldest `survivors` of the writes under way were done all the same.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weft_model::{Index, NodeId, WallTime};
+use weft_registry::disk::Space;
 use weft_registry::driver::{Input, Output, Suspicion};
 use weft_registry::{Answer, Record, found};
 
@@ -65,6 +66,10 @@ pub struct Outcome {
     pub crashes: usize,
     /// Times a snapshot took the place of a node's state.
     pub installed: usize,
+    /// Times a write was due on a disk that had no room for it.
+    pub stalled: usize,
+    /// Proposals that a leader refused for want of room.
+    pub refused: usize,
     /// Units of time from the end of the faults to convergence.
     pub healed_after: u64,
 }
@@ -104,6 +109,8 @@ struct World {
     trace: Trace,
     crashes: usize,
     installed: usize,
+    stalled: usize,
+    refused: usize,
 }
 
 /// Runs a plan to its end, or to the first violation.
@@ -136,6 +143,8 @@ impl World {
             trace: Trace::new(plan.echo),
             crashes: 0,
             installed: 0,
+            stalled: 0,
+            refused: 0,
             plan,
         }
     }
@@ -174,6 +183,8 @@ impl World {
             leaders: self.invariants.leaders.terms(),
             crashes: self.crashes,
             installed: self.installed,
+            stalled: self.stalled,
+            refused: self.refused,
             healed_after: self.now - healed,
         })
     }
@@ -243,10 +254,16 @@ impl World {
         if member.restart_at.is_some_and(|at| at <= now) {
             return self.start(node);
         }
+        if member.freed_at.is_some_and(|at| at <= now) {
+            member.set_space(Space::Enough, None);
+        }
         if member.driver.is_none() {
             return Ok(());
         }
-        if member.synced_at.is_some_and(|at| at <= now) {
+        if member.synced_at.is_some_and(|at| at <= now) && member.space == Space::Full {
+            member.synced_at = Some(now + TICK);
+            self.stalled += 1;
+        } else if member.synced_at.is_some_and(|at| at <= now) {
             if let Some(batch) = member.disk.sync_one() {
                 member.handle(Input::Persisted { batch });
             }
@@ -328,7 +345,13 @@ impl World {
             Output::Suspect { from, suspicion } => {
                 return Err(format!("node {node} suspects {from}: {suspicion}"));
             }
-            Output::Declined { .. } | Output::MembersChanged | Output::Removed => {}
+            Output::Declined { .. } => {
+                let short = |member: &Member| member.space != Space::Enough;
+                let leads = self.leader() == Some(node);
+                let refused = leads && self.members.get(&node).is_some_and(short);
+                self.refused += usize::from(refused);
+            }
+            Output::MembersChanged | Output::Removed => {}
         }
         Ok(())
     }
@@ -371,14 +394,36 @@ impl World {
                     self.crash(node, down);
                 }
             }
+            Fault::Shortage {
+                nodes,
+                space,
+                lasts,
+            } => {
+                for node in nodes {
+                    self.run_short(node, space, lasts)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn run_short(&mut self, node: NodeId, space: Space, lasts: u64) -> Result<(), String> {
+        let freed_at = self.now + lasts;
+        if let Some(member) = self.members.get_mut(&node) {
+            member.set_space(space, Some(freed_at));
+        }
+        self.drain(node)
     }
 
     fn crash(&mut self, node: NodeId, down: u64) {
         let restart_at = self.now + down;
         if let Some(member) = self.members.get_mut(&node) {
-            let survivors = self.rng.random_range(0..=member.disk.unsynced());
+            // A disk without room has taken nothing of what waits.
+            let under_way = match member.space {
+                Space::Full => 0,
+                Space::Low | Space::Enough => member.disk.unsynced(),
+            };
+            let survivors = self.rng.random_range(0..=under_way);
             member.crash(survivors, restart_at);
             self.crashes += 1;
         }

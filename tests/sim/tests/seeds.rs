@@ -35,6 +35,7 @@ fn play(plan: Plan) -> Outcome {
 #[test]
 fn a_hundred_seeds_break_nothing() {
     let mut total = (0, 0, 0, 0, 0);
+    let mut short = (0, 0);
     let seeds = seeds();
     let count = seeds.clone().count();
     for seed in seeds {
@@ -44,10 +45,16 @@ fn a_hundred_seeds_break_nothing() {
         total.2 += outcome.crashes;
         total.3 += outcome.installed;
         total.4 += outcome.leaders;
+        short.0 += outcome.stalled;
+        short.1 += outcome.refused;
     }
     println!(
         "{count} seeds: {} answers, {} reads, {} crashes, {} snapshots installed, {} terms with a leader",
         total.0, total.1, total.2, total.3, total.4
+    );
+    println!(
+        "{} writes stalled, {} proposals refused for want of room",
+        short.0, short.1
     );
     // A simulation in which nothing happens proves nothing.
     assert!(total.0 > 20 * count, "answers: {}", total.0);
@@ -55,6 +62,8 @@ fn a_hundred_seeds_break_nothing() {
     assert!(total.2 > 5 * count, "crashes: {}", total.2);
     assert!(total.3 > count, "snapshots: {}", total.3);
     assert!(total.4 > 2 * count, "terms: {}", total.4);
+    assert!(short.0 > 5 * count, "stalled: {}", short.0);
+    assert!(short.1 > count / 4, "refused: {}", short.1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use serde_json::Value;
 use tonic::Status;
-use weft_decide::{Reason, RequestHead};
+use weft_decide::{NO_HEADERS, Reason, RequestHead};
 use weft_model::code;
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
@@ -91,6 +91,7 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         authority: authority.as_str(),
         path: uri.path_and_query().map_or("/", |path| path.as_str()),
         port_default: HTTP,
+        headers: NO_HEADERS,
     };
     let mut steps = Vec::new();
     let found = match weft_decide::find(&table, &head) {

@@ -7,9 +7,11 @@ use weft_model::{
 };
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
+use weft_registry::disk::Space;
 
 use super::view::{
-    ClusterView, Freshness, ProblemView, RaftMemberView, RaftView, ServiceView, StatusView,
+    ClusterView, DiskView, Freshness, ProblemView, RaftMemberView, RaftView, ServiceView,
+    StatusView,
 };
 use crate::hub::Hub;
 use crate::tunnel::PathState;
@@ -31,7 +33,12 @@ pub(super) fn view(hub: &Hub) -> StatusView {
     let raft = raft(hub, &state);
     let clusters = clusters(hub, &state, &outlook);
     let services = services(hub, &state, &catalog, &outlook);
-    let problems = problems(&raft, &clusters, &services, &catalog);
+    let mut problems = problems(&raft, &clusters, &services, &catalog);
+    if let Some(shortage) = hub.shortage() {
+        let what = format!("{shortage}: it takes no writes");
+        problems.insert(0, problem("fail", code::READ_ONLY, what));
+    }
+    let room = hub.registry().room();
     StatusView {
         api_version: "weft.dev/v1".into(),
         federation: hub.domain().to_string(),
@@ -43,6 +50,10 @@ pub(super) fn view(hub: &Hub) -> StatusView {
         clusters,
         services,
         certificate_expires_ms: hub.svid().expires().0,
+        disk: DiskView {
+            free_bytes: room.free,
+            read_only: room.space != Space::Enough,
+        },
         problems,
     }
 }

@@ -37,8 +37,21 @@ pub struct StatusView {
     pub services: Vec<ServiceView>,
     /// When this gateway's certificate ends, milliseconds since the Unix epoch.
     pub certificate_expires_ms: u64,
+    /// The disk under this gateway's log.
+    #[serde(default)]
+    pub disk: DiskView,
     /// What is wrong, worst first.
     pub problems: Vec<ProblemView>,
+}
+
+/// The disk under a gateway's log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskView {
+    /// Bytes left on it, if the file system says.
+    pub free_bytes: Option<u64>,
+    /// Whether the gateway refuses writes for want of room.
+    pub read_only: bool,
 }
 
 /// `weft raft members`.

@@ -56,10 +56,23 @@ impl UsedTokens {
         let mut bytes = [0; RECORD];
         bytes[..16].copy_from_slice(&id.0);
         bytes[16..].copy_from_slice(&expires.0.to_be_bytes());
-        ledger.file.write_all(&bytes)?;
-        ledger.file.sync_data()?;
+        ledger.append(&bytes)?;
         ledger.spent.insert(id, expires);
         Ok(true)
+    }
+}
+
+impl Ledger {
+    /// Adds a record or, if the disk has no room for all of it, nothing: what follows a part of
+    /// one would not read.
+    fn append(&mut self, record: &[u8; RECORD]) -> io::Result<()> {
+        let whole = self.file.metadata()?.len();
+        let added = self.file.write_all(record);
+        if added.is_err() {
+            self.file.set_len(whole)?;
+        }
+        added?;
+        self.file.sync_data()
     }
 }
 

@@ -9,12 +9,7 @@ use weft_proto::catalog as wire;
 use weft_proto::catalog::item::Item;
 use weft_proxy::catalog::wire as convert;
 
-use super::items::Scene;
-
-/// A change of round trip below this share of the last one told is not told.
-const RTT_STEP: f64 = 0.1;
-/// Nor one below this, in microseconds.
-const RTT_STEP_LEAST: u32 = 500;
+use crate::scene::Scene;
 
 /// Endpoints are grouped by service, so that interest can leave them out; all
 /// else is in no group and goes to everybody.
@@ -32,8 +27,6 @@ enum ItemKey {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     journal: Journal<Group, ItemKey, Bytes>,
-    /// As last told, so that measuring noise is not.
-    clusters: std::collections::BTreeMap<ClusterName, wire::ClusterState>,
 }
 
 impl Feed {
@@ -82,14 +75,12 @@ impl Feed {
     pub(super) fn update_services(&mut self, keys: &BTreeSet<ServiceKey>, scene: &Scene<'_>) {
         for key in keys {
             let service = scene.service(key);
-            let endpoints = match service {
-                Some(_) => scene.endpoints(key),
-                None => Vec::new(),
-            };
+            let visible = service.is_some();
             // The record first: an endpoint is of no use without it.
             match service {
                 Some(service) => {
-                    self.put(None, ItemKey::Service(key.clone()), Item::Service(service));
+                    let item = Item::Service(convert::to_service(&service));
+                    self.put(None, ItemKey::Service(key.clone()), item);
                 }
                 None => {
                     let gone = Item::ServiceGone(convert::to_service_key(key));
@@ -98,13 +89,13 @@ impl Feed {
             }
             let group = Some(key.clone());
             let mut before: BTreeSet<ItemKey> = self.journal.keys(&group).cloned().collect();
-            for endpoint in endpoints {
+            for endpoint in scene.endpoints(key).filter(|_| visible) {
                 let at = ItemKey::Endpoint(endpoint.cluster.clone(), endpoint.id);
                 before.remove(&at);
                 self.put(
                     group.clone(),
                     at,
-                    Item::Endpoint(convert::to_endpoint(&endpoint)),
+                    Item::Endpoint(convert::to_endpoint(endpoint)),
                 );
             }
             for at in before {
@@ -123,33 +114,23 @@ impl Feed {
 
     /// Paths or leases changed.
     pub(super) fn update_clusters(&mut self, scene: &Scene<'_>) {
-        let others = scene.federation.clusters().map(|(name, _)| name);
-        let others: BTreeSet<ClusterName> =
-            others.filter(|c| *c != scene.cluster).cloned().collect();
-        for cluster in &others {
-            let Some(mut state) = scene.cluster_state(cluster) else {
+        let mut before: BTreeSet<ItemKey> = self.journal.keys(&None).cloned().collect();
+        before.retain(|key| matches!(key, ItemKey::Cluster(_)));
+        let members = scene.federation.clusters().map(|(name, _)| name);
+        for cluster in members.filter(|name| **name != scene.place.cluster) {
+            let Some(view) = scene.cluster(cluster) else {
                 continue;
             };
-            if let Some(told) = self.clusters.get(cluster) {
-                state.rtt_us = steady(told.rtt_us, state.rtt_us);
-            }
-            self.clusters.insert(cluster.clone(), state.clone());
-            self.put(
-                None,
-                ItemKey::Cluster(cluster.clone()),
-                Item::Cluster(state),
-            );
+            let at = ItemKey::Cluster(cluster.clone());
+            before.remove(&at);
+            let item = Item::Cluster(convert::to_cluster(cluster, &view));
+            self.put(None, at, item);
         }
-        let left: Vec<ClusterName> = self
-            .clusters
-            .keys()
-            .filter(|c| !others.contains(*c))
-            .cloned()
-            .collect();
-        for cluster in left {
-            self.clusters.remove(&cluster);
-            let gone = Item::ClusterGone(cluster.to_string());
-            self.remove(None, ItemKey::Cluster(cluster), gone);
+        for at in before {
+            if let ItemKey::Cluster(cluster) = &at {
+                let gone = Item::ClusterGone(cluster.to_string());
+                self.remove(None, at, gone);
+            }
         }
     }
 
@@ -202,27 +183,4 @@ fn covers(interest: &Interest, group: &Group) -> bool {
     group
         .as_ref()
         .is_none_or(|service| interest.covers(service))
-}
-
-/// The round trip to tell, given the one told and the one measured.
-fn steady(told: u32, measured: u32) -> u32 {
-    let step = (f64::from(told) * RTT_STEP).max(f64::from(RTT_STEP_LEAST));
-    if f64::from(told.abs_diff(measured)) < step {
-        told
-    } else {
-        measured
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::steady;
-
-    #[test]
-    fn only_real_changes_of_round_trip_are_told() {
-        assert_eq!(steady(80_000, 84_000), 80_000);
-        assert_eq!(steady(80_000, 90_000), 90_000);
-        assert_eq!(steady(300, 700), 300);
-        assert_eq!(steady(0, 80_000), 80_000);
-    }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use weft_decide::Place;
 use weft_model::{ClusterName, Federation, GatewayName, RegionName, SpiffeId};
+use weft_plan::Moment;
 use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId, Timing};
-use weft_plan::{Moment, Path};
 
 use super::disk;
 use super::feed::Feed;
-use super::items::Scene;
+use crate::scene::{Reach, Scene};
 
 /// Changes are gathered for this long before a view is made of them.
 const GATHER: Duration = Duration::from_millis(5);
@@ -61,15 +62,6 @@ pub struct RelayGrants {
     pub revoke: Arc<dyn Fn([u8; 16]) + Send + Sync>,
 }
 
-/// The tunnel to another cluster, as measured here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PathReport {
-    /// Whether one answers.
-    pub up: bool,
-    /// Its smoothed round trip.
-    pub rtt: Duration,
-}
-
 /// What surrounds the catalog: intent and observation.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -77,8 +69,8 @@ pub struct Surroundings {
     pub federation: Arc<Federation>,
     /// How long ago this replica heard the leader.
     pub silence: Duration,
-    /// The tunnels, by cluster.
-    pub paths: BTreeMap<ClusterName, PathReport>,
+    /// The tunnels.
+    pub reach: Reach,
 }
 
 /// The catalog. Clones share it.
@@ -92,6 +84,8 @@ pub(super) struct Inner {
     pub(super) epoch: Epoch,
     pub(super) grants: RelayGrants,
     began: Instant,
+    /// Where sidecars of this cluster are, as far as it decides what they may know.
+    place: Place,
     state: Mutex<State>,
     nudge: Notify,
     pub(super) view: ArcSwap<CatalogView>,
@@ -110,7 +104,7 @@ pub(super) struct State {
     pub(super) intent_revision: u64,
     interests: BTreeMap<SessionId, Interest>,
     silence: Duration,
-    paths: BTreeMap<ClusterName, (Path, Duration)>,
+    reach: Reach,
     surroundings_changed: bool,
 }
 
@@ -139,7 +133,7 @@ impl CatalogHandle {
             intent_revision: 1,
             interests: BTreeMap::new(),
             silence: Duration::ZERO,
-            paths: BTreeMap::new(),
+            reach: Reach::default(),
             surroundings_changed: true,
         };
         let inner = Arc::new(Inner {
@@ -147,6 +141,11 @@ impl CatalogHandle {
             epoch,
             grants,
             began: Instant::now(),
+            place: Place {
+                cluster: config.cluster.clone(),
+                region: config.region.clone(),
+                zone: None,
+            },
             state: Mutex::new(state),
             nudge: Notify::new(),
             changed: watch::Sender::new(0),
@@ -193,9 +192,18 @@ impl CatalogHandle {
             .collect()
     }
 
+    /// What surrounds it, as last told.
+    pub fn surroundings(&self) -> Surroundings {
+        let state = self.inner.state();
+        Surroundings {
+            federation: Arc::clone(&state.federation),
+            silence: state.silence,
+            reach: state.reach.clone(),
+        }
+    }
+
     /// Intent or paths changed. Cheap when nothing did.
     pub fn set_surroundings(&self, new: Surroundings) {
-        let now = self.inner.now();
         let mut state = self.inner.state();
         let state = &mut *state;
         if !Arc::ptr_eq(&state.federation, &new.federation) {
@@ -210,24 +218,12 @@ impl CatalogHandle {
                 state.catalog.forget(&cluster);
             }
         }
-        let paths: BTreeMap<_, _> = new
-            .paths
-            .iter()
-            .map(|(cluster, report)| {
-                let path = match (report.up, state.paths.get(cluster)) {
-                    (true, _) => Path::Up,
-                    (false, Some((Path::Down(since), _))) => Path::Down(*since),
-                    (false, _) => Path::Down(now),
-                };
-                (cluster.clone(), (path, report.rtt))
-            })
-            .collect();
-        state.surroundings_changed |= paths != state.paths;
+        state.surroundings_changed |= new.reach != state.reach;
         let knew = weft_plan::Lease::known(None, state.silence);
         state.surroundings_changed |= knew != weft_plan::Lease::known(None, new.silence);
         state.federation = new.federation;
         state.silence = new.silence;
-        state.paths = paths;
+        state.reach = new.reach;
         self.inner.nudge.notify_one();
     }
 }
@@ -257,12 +253,11 @@ impl Inner {
         state.catalog.poll(now);
         let (view, touched) = state.catalog.refresh();
         let scene = Scene {
-            cluster: &self.config.cluster,
             federation: &state.federation,
-            view: &view,
-            paths: &state.paths,
+            catalog: &view,
+            reach: &state.reach,
             silence: state.silence,
-            now,
+            place: &self.place,
         };
         let intent = std::mem::take(&mut state.surroundings_changed);
         if intent {
@@ -330,6 +325,7 @@ impl State {
 /// Steps when told something, when time has come, and keeps the view on disk.
 async fn drive(inner: Arc<Inner>) {
     let mut saved = inner.view.load().generation();
+    let mut failing = false;
     let mut disk = interval(DISK_INTERVAL);
     disk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = inner.step();
@@ -339,13 +335,14 @@ async fn drive(inner: Arc<Inner>) {
         tokio::select! {
             () = inner.nudge.notified() => sleep(GATHER).await,
             () = sleep_until(due.unwrap_or(far)) => {}
-            _ = disk.tick() => saved = keep_on_disk(&inner, saved).await,
+            _ = disk.tick() => saved = keep_on_disk(&inner, saved, &mut failing).await,
         }
         next = inner.step();
     }
 }
 
-async fn keep_on_disk(inner: &Inner, saved: u64) -> u64 {
+/// Returns the generation that is on disk. A failure is said once, and tried again.
+async fn keep_on_disk(inner: &Inner, saved: u64, failing: &mut bool) -> u64 {
     let view = inner.view.load_full();
     let generation = view.generation();
     let Some(path) = inner.config.state_file.clone() else {
@@ -355,10 +352,18 @@ async fn keep_on_disk(inner: &Inner, saved: u64) -> u64 {
         return saved;
     }
     let written = tokio::task::spawn_blocking(move || disk::store(&path, &view)).await;
-    match written {
-        Ok(Ok(())) => return generation,
-        Ok(Err(why)) => tracing::warn!(%why, "the last view is not kept on disk"),
-        Err(why) => tracing::error!(%why, "keeping the last view ended early"),
+    let why = match written {
+        Ok(Ok(())) => {
+            if std::mem::take(failing) {
+                tracing::info!("the last view is kept on disk again");
+            }
+            return generation;
+        }
+        Ok(Err(why)) => why.to_string(),
+        Err(why) => format!("it ended early: {why}"),
+    };
+    if !std::mem::replace(failing, true) {
+        tracing::warn!(why, "the last view is not kept on disk; trying again");
     }
     saved
 }

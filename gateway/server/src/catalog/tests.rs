@@ -6,6 +6,7 @@ mod leases;
 mod links;
 mod restarts;
 mod sessions;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,8 +30,9 @@ use weft_model::{
 use weft_plan::catalog::{Interest, ShrinkGuard, Timing};
 use weft_proxy::catalog as client;
 
-use super::{CatalogConfig, CatalogHandle, PathReport, RelayGrant, RelayGrants, Surroundings};
+use super::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 use crate::PeerIdentity;
+use crate::scene::Reach;
 
 const EU: &str = "eu-west-1";
 const US: &str = "us-east-1";
@@ -143,17 +145,14 @@ fn start(
 }
 
 fn surroundings(federation: Federation) -> Surroundings {
-    let path = PathReport {
-        up: true,
-        rtt: Duration::from_millis(80),
-    };
-    let others = fixture::CLUSTERS
-        .iter()
-        .map(|(cluster, _)| (name(cluster), path));
+    let mut reach = Reach::default();
+    for (cluster, _) in fixture::CLUSTERS {
+        reach.add(name(cluster), Duration::from_millis(80));
+    }
     Surroundings {
         federation: Arc::new(federation),
         silence: Duration::ZERO,
-        paths: others.collect(),
+        reach,
     }
 }
 

@@ -1,20 +1,19 @@
 //! Follows the log: peers, bundles and timing are what the state says they are.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use weft_identity::{Bundle, Bundles};
-use weft_model::{ClusterName, Federation, NodeId, SpiffeId, TrustDomain};
-use weft_registry::Registry;
+use weft_model::{Federation, NodeId, SpiffeId, TrustDomain};
 
 use super::directory::{self, Directory};
 use super::names::Names;
-use crate::catalog::{PathReport, Surroundings};
+use crate::catalog::Surroundings;
 use crate::hub::Hub;
 use crate::membership::Membership;
-use crate::standin::{Address, Reach, Situation, StandIn};
+use crate::scene::Reach;
+use crate::standin::{Address, Situation, StandIn};
 use crate::tunnel::{PathState, Paths, PeerTarget};
 
 /// How often what only time changes is looked at again: leases that nobody can know any more.
@@ -35,6 +34,7 @@ impl Follower {
         let mut catalog = hub.catalog_handle().changed();
         let mut tick = tokio::time::interval(TICK);
         let mut followed = Arc::new(Federation::default());
+        let mut reach = Reach::default();
         loop {
             tokio::select! {
                 result = changed.changed() => if result.is_err() { return },
@@ -55,15 +55,22 @@ impl Follower {
             if let Some(rtt) = slowest(&seen) {
                 hub.registry().set_rtt(rtt);
             }
-            hub.catalog_handle()
-                .set_surroundings(surroundings(hub.registry(), &seen));
+            let before = std::mem::take(&mut reach);
+            reach = Reach::of(&seen, &before);
+            let silence = hub.registry().applied().age;
+            hub.catalog_handle().set_surroundings(Surroundings {
+                federation: Arc::clone(&state),
+                silence,
+                reach: reach.clone(),
+            });
             self.names
                 .update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
             self.directory.store(Arc::new(directory(&hub)));
             self.stand_in.update(Situation {
                 federation: state,
                 catalog: hub.catalog(),
-                reach: Reach::of(&seen),
+                reach: reach.clone(),
+                silence,
                 addresses: Address::of(&hub.zones()),
             });
         }
@@ -78,26 +85,6 @@ pub(super) fn directory(hub: &Hub) -> Directory {
         hub.outlook(),
         hub.clock().now(),
     )
-}
-
-/// What the catalog needs to know: intent, and the best path to each cluster.
-pub(super) fn surroundings(registry: &Registry, paths: &Paths) -> Surroundings {
-    let mut reports: BTreeMap<ClusterName, PathReport> = BTreeMap::new();
-    for path in paths.peers.values() {
-        let up = path.state == PathState::Up;
-        let rtt = path.rtt.unwrap_or_default();
-        let report = reports
-            .entry(path.cluster.clone())
-            .or_insert(PathReport { up, rtt });
-        if up && (!report.up || rtt < report.rtt) {
-            *report = PathReport { up, rtt };
-        }
-    }
-    Surroundings {
-        federation: registry.state(),
-        silence: registry.applied().age,
-        paths: reports,
-    }
 }
 
 /// The peers we were told of when we joined: enough to reach the log.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
 use weft_model::{Health, ServiceKey};
+use weft_registry::disk::Space;
 
 use crate::hub::Hub;
 use crate::tunnel::PathState;
@@ -14,6 +15,8 @@ pub(super) struct Gauges {
     age: Gauge,
     leader: IntGauge,
     expiry: Gauge,
+    read_only: IntGauge,
+    free: Gauge,
     up: IntGaugeVec,
     rtt: GaugeVec,
     sent: IntGaugeVec,
@@ -39,6 +42,14 @@ impl Gauges {
             expiry: Gauge::new(
                 "weft_cert_expiry_timestamp_seconds",
                 "When this gateway's certificate ends, seconds since the Unix epoch.",
+            )?,
+            read_only: IntGauge::new(
+                "weft_registry_read_only",
+                "1 while writes are refused for want of room on the disk, otherwise 0.",
+            )?,
+            free: Gauge::new(
+                "weft_disk_free_bytes",
+                "Bytes left on the disk under the registry's folder; NaN if they are not known.",
             )?,
             up: IntGaugeVec::new(
                 Opts::new("weft_tunnel_up", "1 while the peer answers."),
@@ -69,6 +80,8 @@ impl Gauges {
         registry.register(Box::new(gauges.age.clone()))?;
         registry.register(Box::new(gauges.leader.clone()))?;
         registry.register(Box::new(gauges.expiry.clone()))?;
+        registry.register(Box::new(gauges.read_only.clone()))?;
+        registry.register(Box::new(gauges.free.clone()))?;
         registry.register(Box::new(gauges.up.clone()))?;
         registry.register(Box::new(gauges.rtt.clone()))?;
         registry.register(Box::new(gauges.sent.clone()))?;
@@ -87,6 +100,10 @@ impl Gauges {
         let leader = hub.registry().status().raft.leadership.leader;
         self.leader.set(i64::from(leader == Some(hub.node())));
         self.expiry.set(hub.svid().expires().0 as f64 / 1000.0);
+        let room = hub.registry().room();
+        self.read_only.set(i64::from(room.space != Space::Enough));
+        self.free
+            .set(room.free.map_or(f64::NAN, |free| free as f64));
         self.sessions
             .set(i64::try_from(hub.catalog_handle().session_count()).unwrap_or(i64::MAX));
         self.update_paths(hub);

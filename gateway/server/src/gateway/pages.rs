@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder, TextEncoder};
 use tokio::net::TcpListener;
+use weft_model::code;
 
 use super::gauges::Gauges;
 use crate::hub::Hub;
@@ -82,14 +83,16 @@ impl Pages {
             );
         }
         let applied = self.hub.registry().applied();
-        (
-            StatusCode::OK,
-            format!(
-                "index {}, {} ms old\n",
-                applied.index,
-                applied.age.as_millis()
-            ),
-        )
+        let mut text = format!(
+            "index {}, {} ms old\n",
+            applied.index,
+            applied.age.as_millis()
+        );
+        // Ready all the same: what it serves needs no disk.
+        if let Some(shortage) = self.hub.shortage() {
+            text += &format!("read-only: {shortage} ({})\n", code::READ_ONLY);
+        }
+        (StatusCode::OK, text)
     }
 
     fn metrics(&self) -> (StatusCode, String) {

@@ -14,14 +14,15 @@ use weft_plan::catalog::{Interest, Timing};
 use weft_plan::dns::Name;
 use weft_registry::{Proposal, Registry, RegistryConfig, Start};
 
-use super::{GatewayError, directory, follow};
+use super::{GatewayError, directory};
 use crate::api::UsedTokens;
-use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants};
+use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 use crate::config::GatewayConfig;
 use crate::control::TunnelTransport;
 use crate::hub::{Hub, wall_clock};
 use crate::membership::{Membership, MembershipError, keep_started};
 use crate::relay::{Limits, Local, Relay, RelayConfig, SessionId, Sessions};
+use crate::scene::Reach;
 use crate::standin::{self, Clients, FrontAddress, Issue, StandIn, StandInConfig, StandInParts};
 use crate::tunnel::IncomingRelay;
 use crate::workers::Workers;
@@ -121,7 +122,11 @@ pub(super) fn start_catalog(
     CatalogHandle::start(
         config,
         grants,
-        follow::surroundings(registry, &Default::default()),
+        Surroundings {
+            federation: registry.state(),
+            silence: registry.applied().age,
+            reach: Reach::default(),
+        },
     )
 }
 

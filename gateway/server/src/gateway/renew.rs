@@ -22,17 +22,25 @@ const STEP: Duration = Duration::from_secs(5);
 
 /// Renews for as long as the gateway runs. Connections that exist go on.
 pub(super) async fn renew(hub: Arc<Hub>) {
+    let mut kept = true;
     loop {
         let svid = hub.svid().current();
-        let due = svid.renew_at(hub.node().0);
-        tokio::time::sleep(due.since(hub.now()).max(PAUSE)).await;
+        let due = svid.renew_at(hub.node().0).since(hub.now());
+        if !kept && due > RETRY {
+            // The disk did not take it. Only a restart would need it there.
+            tokio::time::sleep(RETRY).await;
+            kept = hub.keep_svid(&svid).is_ok();
+            continue;
+        }
+        tokio::time::sleep(due.max(PAUSE)).await;
         match next(&hub).await {
             Ok(svid) => {
-                let kept = hub.keep_svid(&svid);
+                let outcome = hub.keep_svid(&svid);
                 hub.svid().replace(svid);
-                match kept {
-                    Ok(()) => tracing::info!(until = hub.svid().expires().0, "identity renewed"),
-                    Err(error) => tracing::error!(%error, "the renewed identity cannot be kept"),
+                kept = outcome.is_ok();
+                tracing::info!(until = hub.svid().expires().0, "identity renewed");
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "the renewed identity is not kept on disk; trying again");
                 }
             }
             Err(error) => {

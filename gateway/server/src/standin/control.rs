@@ -20,8 +20,8 @@ use super::listeners::Listeners;
 use super::metrics::StandInMetrics;
 use super::probes::Probes;
 use super::servers::{entries, servers};
-use super::table::{Scene, service_table};
 use super::{Clients, Situation, Tell};
+use crate::scene::{Scene, service_table};
 
 /// Everything that follows the situation. One task owns it.
 pub(super) struct Control {
@@ -104,6 +104,7 @@ impl Control {
             federation: &situation.federation,
             catalog: &situation.catalog,
             reach: &situation.reach,
+            silence: situation.silence,
             place: &self.place,
         };
         let table = service_table(&scene, Some(&self.tables.load()));

@@ -6,6 +6,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,9 +25,10 @@ use weft_plan::catalog::{Catalog, CatalogView, Epoch, SessionId, Timing};
 use weft_proxy::{Connector, Metrics, NoRemote};
 
 use super::{
-    BoxError, Clients, Connectors, FrontAddress, Issue, Reach, Situation, StandIn, StandInConfig,
+    BoxError, Clients, Connectors, FrontAddress, Issue, Situation, StandIn, StandInConfig,
     StandInParts, Word,
 };
+use crate::scene::Reach;
 use crate::testing::{PATIENCE, now, within};
 use crate::workers::Workers;
 
@@ -245,6 +247,7 @@ impl World {
             federation: self.federation.borrow().clone(),
             catalog: self.view.borrow().clone(),
             reach: self.reach.clone(),
+            silence: Duration::ZERO,
             addresses: Vec::new(),
         }
     }
@@ -269,6 +272,7 @@ async fn supervise(mut s: Supervisor) {
             federation: Arc::clone(&federation),
             catalog: view,
             reach: s.reach.clone(),
+            silence: Duration::ZERO,
             addresses: Vec::new(),
         });
         tokio::select! {
@@ -323,7 +327,7 @@ pub(super) fn loopback_range() -> String {
 }
 
 /// An endpoint with a number, for tests that only compare.
-pub(super) fn endpoint(n: u8, health: Health) -> Endpoint {
+pub(crate) fn endpoint(n: u8, health: Health) -> Endpoint {
     Endpoint {
         id: EndpointId([n; 16]),
         service: name("shop/checkout"),
@@ -357,7 +361,7 @@ pub(super) async fn converse(at: SocketAddr, request: &[u8]) -> Vec<u8> {
             Ok(answer) if !answer.is_empty() => return answer,
             outcome => assert!(Instant::now() < patience, "never answered: {outcome:?}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -389,8 +393,8 @@ pub(super) fn tcp_check(at: SocketAddr) -> HealthCheck {
         tcp: Some(weft_model::TcpProbe {
             port: NonZeroU16::new(at.port()).unwrap(),
         }),
-        interval: std::time::Duration::from_millis(100),
-        timeout: std::time::Duration::from_secs(1),
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(1),
         failures: 1,
         successes: 1,
     }

@@ -18,6 +18,7 @@ fn head(authority: &str) -> RequestHead<'_> {
         authority,
         path: "/",
         port_default: NonZeroU16::new(80).unwrap(),
+        headers: NO_HEADERS,
     }
 }
 

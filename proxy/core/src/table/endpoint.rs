@@ -46,6 +46,50 @@ pub enum Locality {
     },
 }
 
+/// Another cluster, as gateways of the reader's cluster see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Its region.
+    pub region: RegionName,
+    /// Round trip to it; none while no tunnel to it is up.
+    pub rtt: Option<Duration>,
+    /// Whether its administrator drains it.
+    pub drain: bool,
+}
+
+impl Locality {
+    /// How far `cluster` is from `place` for a service whose clusters in `stale` take nothing
+    /// new. `seen` is none for a cluster that nobody has told of yet: no tunnel to it is up.
+    pub fn of(
+        place: &Place,
+        cluster: &ClusterName,
+        seen: Option<&ClusterView>,
+        stale: &BTreeSet<ClusterName>,
+    ) -> Self {
+        if *cluster == place.cluster {
+            return Self::Local;
+        }
+        let Some(seen) = seen else {
+            return Self::Remote {
+                region: place.region.clone(),
+                rtt: Duration::ZERO,
+                path: PathState::Down,
+            };
+        };
+        let path = match seen.rtt {
+            _ if seen.drain => PathState::Draining,
+            None => PathState::Down,
+            Some(_) if stale.contains(cluster) => PathState::Lapsed,
+            Some(_) => PathState::Up,
+        };
+        Self::Remote {
+            region: seen.region.clone(),
+            rtt: seen.rtt.unwrap_or_default(),
+            path,
+        }
+    }
+}
+
 /// An endpoint and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointView {

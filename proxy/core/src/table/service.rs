@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use weft_model::{ServiceKey, ServicePort, SpiffeId};
+use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId};
 
 use super::{EndpointView, Level, LevelMembers, Place};
 
@@ -22,6 +22,9 @@ pub struct ServiceSpec {
     pub headless: bool,
     /// Its virtual IPs in the reader's cluster.
     pub virtual_ips: Vec<IpAddr>,
+    /// Clusters that take nothing new for it: their lease lapsed, and their export's `onStale`
+    /// forbids to serve then.
+    pub stale: BTreeSet<ClusterName>,
 }
 
 /// A port and the endpoints that take work on it, nearest level first.

@@ -226,20 +226,20 @@ impl Shared {
         true
     }
 
-    async fn keep_on_disk(&self) {
+    /// Whether the last state is on disk, or has no place there.
+    async fn keep_on_disk(&self) -> Result<(), String> {
         let Some(path) = self.config.state_file.clone() else {
-            return;
+            return Ok(());
         };
         let mirror = lock(&self.merge).for_disk().cloned();
         let Some(mirror) = mirror else {
-            return;
+            return Ok(());
         };
         let place = self.config.place.clone();
         let write = move || disk::store(&path, &disk::encode(&mirror, &place));
         match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => {}
-            Ok(Err(why)) => tracing::warn!(%why, "the last state is not kept on disk"),
-            Err(why) => tracing::error!(%why, "keeping the last state ended early"),
+            Ok(stored) => stored.map_err(|why| why.to_string()),
+            Err(why) => Err(format!("it ended early: {why}")),
         }
     }
 }
@@ -255,6 +255,7 @@ fn unopened(config: &ClientConfig) -> BTreeMap<String, SessionStatus> {
 async fn publish(shared: Arc<Shared>) {
     let mut closing = shared.closing.subscribe();
     let mut unsaved = false;
+    let mut failing = false;
     let mut disk = tokio::time::interval(DISK_INTERVAL);
     disk.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -264,8 +265,17 @@ async fn publish(shared: Arc<Shared>) {
                 unsaved |= shared.publish();
             }
             _ = disk.tick(), if unsaved => {
-                shared.keep_on_disk().await;
-                unsaved = false;
+                let kept = shared.keep_on_disk().await;
+                unsaved = kept.is_err();
+                // Said once, tried again: nothing but the next start depends on it.
+                match kept {
+                    Err(why) if !failing => {
+                        tracing::warn!(why, "the last state is not kept on disk; trying again");
+                    }
+                    Ok(()) if failing => tracing::info!("the last state is kept on disk again"),
+                    _ => {}
+                }
+                failing = unsaved;
             }
             () = until_closing(&mut closing) => return,
         }

@@ -1,7 +1,8 @@
 //! The last state on disk, for a start with nobody reachable.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -71,11 +72,33 @@ pub(super) fn encode(mirror: &Mirror, place: &Place) -> Vec<u8> {
 }
 
 /// Replaces the file at `path` as a whole: a crash leaves the old one or the
-/// new one. Blocks.
+/// new one, a full disk the old one. Only its owner may read it. Blocks.
 pub fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
+    let stored = write(&unfinished, bytes)
+        .and_then(|()| fs::rename(&unfinished, path))
+        .and_then(|()| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        });
+    if stored.is_err() {
+        // It may take what little room there is; the error is the one returned.
+        let _ = fs::remove_file(&unfinished);
+    }
+    stored
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // One that a crash left keeps its mode: made anew, it has ours.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
+    file.sync_all()
 }

@@ -6,15 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use weft_decide::{
-    EndpointView, Locality, PathState, Place, ServiceRoutes, ServiceSpec, ServiceTable,
+    ClusterView, EndpointView, Locality, Place, ServiceRoutes, ServiceSpec, ServiceTable,
 };
 use weft_model::{ClusterName, Endpoint, EndpointId, Index, ServiceKey, TrustDomain};
 
 use super::mirror::{Change, Mirror};
-use super::record::{ClusterRecord, Record, RecordKey};
+use super::record::{Record, RecordKey};
 
 /// One run of one gateway: its configured address and its stream.
 pub(super) type Source = (String, [u8; 16]);
@@ -196,7 +195,7 @@ impl Merge {
     fn routes_of(
         &self,
         key: &ServiceKey,
-        clusters: &BTreeMap<ClusterName, Arc<ClusterRecord>>,
+        clusters: &BTreeMap<ClusterName, Arc<ClusterView>>,
     ) -> Option<ServiceRoutes> {
         let spec = ServiceSpec::clone(self.spec(key)?);
         let mut endpoints: BTreeMap<(&ClusterName, EndpointId), &Arc<Endpoint>> = BTreeMap::new();
@@ -207,11 +206,13 @@ impl Merge {
                 *best = endpoint;
             }
         }
-        let views = endpoints.into_values().map(|endpoint| {
-            let locality = locality(&self.place, endpoint, clusters);
+        let view = |endpoint: &Arc<Endpoint>| {
+            let seen = clusters.get(&endpoint.cluster).map(Arc::as_ref);
+            let locality = Locality::of(&self.place, &endpoint.cluster, seen, &spec.stale);
             let endpoint = Endpoint::clone(endpoint);
             Arc::new(EndpointView { endpoint, locality })
-        });
+        };
+        let views: Vec<_> = endpoints.into_values().map(view).collect();
         Some(ServiceRoutes::new(spec, &self.place, views))
     }
 
@@ -226,13 +227,13 @@ impl Merge {
     }
 
     /// The best way to each cluster that any gateway has.
-    fn clusters(&self) -> BTreeMap<ClusterName, Arc<ClusterRecord>> {
-        let mut best: BTreeMap<ClusterName, Arc<ClusterRecord>> = BTreeMap::new();
+    fn clusters(&self) -> BTreeMap<ClusterName, Arc<ClusterView>> {
+        let mut best: BTreeMap<ClusterName, Arc<ClusterView>> = BTreeMap::new();
         for (key, record) in self.heard().flat_map(Mirror::records) {
             let (RecordKey::Cluster(cluster), Record::Cluster(record)) = (key, record) else {
                 continue;
             };
-            let rank = |r: &ClusterRecord| (!r.up, r.rtt);
+            let rank = |view: &ClusterView| (view.rtt.is_none(), view.rtt);
             let known = best
                 .entry(cluster.clone())
                 .or_insert_with(|| Arc::clone(record));
@@ -248,31 +249,4 @@ impl Merge {
 fn supersedes(this: &Endpoint, that: &Endpoint) -> bool {
     (this.sequence, std::cmp::Reverse(this.health))
         > (that.sequence, std::cmp::Reverse(that.health))
-}
-
-fn locality(
-    place: &Place,
-    endpoint: &Endpoint,
-    clusters: &BTreeMap<ClusterName, Arc<ClusterRecord>>,
-) -> Locality {
-    if endpoint.cluster == place.cluster {
-        return Locality::Local;
-    }
-    match clusters.get(&endpoint.cluster) {
-        Some(cluster) => Locality::Remote {
-            region: cluster.region.clone(),
-            rtt: cluster.rtt,
-            path: match (cluster.drain, cluster.up) {
-                (true, _) => PathState::Draining,
-                (false, true) => PathState::Up,
-                (false, false) => PathState::Down,
-            },
-        },
-        // Its record has not come yet, or it is no member any longer.
-        None => Locality::Remote {
-            region: place.region.clone(),
-            rtt: Duration::ZERO,
-            path: PathState::Down,
-        },
-    }
 }

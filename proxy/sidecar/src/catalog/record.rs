@@ -1,11 +1,10 @@
 //! What a gateway says of one thing: an item, decoded and checked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message;
-use weft_decide::ServiceSpec;
-use weft_model::{ClusterName, Endpoint, EndpointId, RegionName, ServiceKey, TrustDomain};
+use weft_decide::{ClusterView, ServiceSpec};
+use weft_model::{ClusterName, Endpoint, EndpointId, ServiceKey, TrustDomain};
 use weft_proto::catalog as wire;
 
 use super::mirror::Change;
@@ -20,22 +19,13 @@ pub(super) enum RecordKey {
     Cluster(ClusterName),
 }
 
-/// How a gateway sees another cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClusterRecord {
-    pub(super) region: RegionName,
-    pub(super) up: bool,
-    pub(super) rtt: Duration,
-    pub(super) drain: bool,
-}
-
 /// What it says.
 #[derive(Debug, Clone)]
 pub(super) enum Record {
     Service(Arc<ServiceSpec>),
     Endpoint(Arc<Endpoint>),
     Bundle(Arc<Vec<Vec<u8>>>),
-    Cluster(Arc<ClusterRecord>),
+    Cluster(Arc<ClusterView>),
 }
 
 /// Decodes an item: what it is about, and what it says; nothing if it is gone.
@@ -77,14 +67,9 @@ pub(super) fn decode(item: &[u8]) -> Result<(RecordKey, Option<Record>), WireErr
             None,
         ),
         Item::Cluster(state) => {
-            let record = ClusterRecord {
-                region: convert::parse("region", &state.region)?,
-                up: state.path() == wire::PathState::Up,
-                rtt: Duration::from_micros(state.rtt_us.into()),
-                drain: state.drain,
-            };
+            let view = convert::cluster(&state)?;
             let key = RecordKey::Cluster(convert::parse("cluster", &state.cluster)?);
-            (key, Some(Record::Cluster(Arc::new(record))))
+            (key, Some(Record::Cluster(Arc::new(view))))
         }
         Item::ClusterGone(cluster) => (
             RecordKey::Cluster(convert::parse("cluster", &cluster)?),

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::time::Duration;
 
 use prost::Message;
-use weft_decide::ServiceSpec;
+use weft_decide::{ClusterView, ServiceSpec};
 use weft_model::{
-    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort,
+    AppProtocol, ClusterName, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort,
     TransportProtocol,
 };
 use weft_proto::catalog as wire;
@@ -104,6 +105,7 @@ pub fn endpoint(from: &wire::Endpoint) -> Result<Endpoint, WireError> {
 pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
     bounded("ports", from.ports.len())?;
     bounded("identities", from.identities.len())?;
+    bounded("stale", from.stale.len())?;
     let ports = from.ports.iter().map(|port| {
         Ok(ServicePort {
             name: parse_optional("ports.name", &port.name)?,
@@ -114,12 +116,24 @@ pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
     });
     let identities = from.identities.iter().map(|id| parse("identities", id));
     let virtual_ips = from.virtual_ips.iter().map(|ip| parse("virtual_ips", ip));
+    let stale = from.stale.iter().map(|name| parse("stale", name));
     Ok(ServiceSpec {
         key: service_key(from.key.as_ref())?,
         ports: ports.collect::<Result<_, WireError>>()?,
         identities: identities.collect::<Result<BTreeSet<_>, _>>()?,
         headless: from.headless,
         virtual_ips: virtual_ips.collect::<Result<_, _>>()?,
+        stale: stale.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Reads how another cluster is seen.
+pub fn cluster(from: &wire::ClusterState) -> Result<ClusterView, WireError> {
+    Ok(ClusterView {
+        region: parse("region", &from.region)?,
+        rtt: (from.path() == wire::PathState::Up)
+            .then(|| Duration::from_micros(from.rtt_us.into())),
+        drain: from.drain,
     })
 }
 
@@ -155,8 +169,35 @@ pub fn to_endpoint(from: &Endpoint) -> wire::Endpoint {
     }
 }
 
-/// Writes a service port.
-pub fn to_service_port(from: &ServicePort) -> wire::ServicePort {
+/// Writes a service's record.
+pub fn to_service(from: &ServiceSpec) -> wire::Service {
+    wire::Service {
+        key: Some(to_service_key(&from.key)),
+        headless: from.headless,
+        ports: from.ports.iter().map(to_service_port).collect(),
+        virtual_ips: from.virtual_ips.iter().map(ToString::to_string).collect(),
+        identities: from.identities.iter().map(ToString::to_string).collect(),
+        stale: from.stale.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Writes how another cluster is seen. Round trips are told in microseconds.
+pub fn to_cluster(name: &ClusterName, from: &ClusterView) -> wire::ClusterState {
+    let path = match from.rtt {
+        Some(_) => wire::PathState::Up,
+        None => wire::PathState::Down,
+    };
+    let rtt = from.rtt.unwrap_or_default().as_micros();
+    wire::ClusterState {
+        cluster: name.to_string(),
+        region: from.region.to_string(),
+        path: path.into(),
+        rtt_us: u32::try_from(rtt).unwrap_or(u32::MAX),
+        drain: from.drain,
+    }
+}
+
+fn to_service_port(from: &ServicePort) -> wire::ServicePort {
     wire::ServicePort {
         name: text(from.name.as_ref()),
         port: from.port.get().into(),

@@ -6,12 +6,23 @@ use http::header::{
     CONNECTION, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use weft_decide::HeaderView;
 
 /// Who the caller proved to be (Envoy's XFCC form).
 pub(crate) const FORWARDED_CLIENT_CERT: HeaderName =
     HeaderName::from_static("x-forwarded-client-cert");
 /// One id for a request on its whole way.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Header fields as rules read them.
+pub(crate) struct Fields<'a>(pub(crate) &'a HeaderMap);
+
+impl HeaderView for Fields<'_> {
+    fn any(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut values = self.0.get_all(name).iter();
+        values.any(|value| test(value.as_bytes()))
+    }
+}
 
 /// Removes the fields that RFC 9110 §7.6.1 gives to one connection, and those
 /// that `Connection` names. `TE: trailers` stays: gRPC needs it; so does `Trailer`,

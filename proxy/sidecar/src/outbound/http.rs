@@ -21,8 +21,8 @@ use super::flight::Flight;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Activity, Answer, Body, BodyEnd, Handler, Passage, Spoken, Strict, Wish, add_via, detect, fits,
-    grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
+    Activity, Answer, Body, BodyEnd, Fields, Handler, Passage, Spoken, Strict, Wish, add_via,
+    detect, fits, grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
@@ -180,6 +180,7 @@ impl Shared {
             authority: authority.as_str(),
             path: "",
             port_default: HTTPS_PORT,
+            headers: &Fields(request.headers()),
         })?;
         let opened = self.open(chosen).await?;
         tunnel.replace(Tunnel::Opened(opened));
@@ -205,6 +206,7 @@ impl Shared {
                 authority: &authority,
                 path: request.uri().path_and_query().map_or("/", |p| p.as_str()),
                 port_default: HTTP_PORT,
+                headers: &Fields(request.headers()),
             })?,
         };
         *service = Some(chosen.service.key().clone());

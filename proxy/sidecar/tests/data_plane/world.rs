@@ -1,5 +1,6 @@
 //! Sidecars of a small federation, wired by hand.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -209,6 +210,7 @@ impl Side {
                 .into(),
             headless: false,
             virtual_ips: Vec::new(),
+            stale: BTreeSet::new(),
         };
         let routes = ServiceRoutes::new(spec, &place(), endpoints);
         let table = ServiceTable::new(place(), Index(1), [Arc::new(routes)]);

@@ -4,18 +4,23 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, TableError,
 };
 use weft_model::{FederationDomain, NodeId};
 use weft_proto::log;
 
 use super::batch::{Batch, Change, Meta, Stored};
+use super::file::{self, Patient};
 use super::memory::founding_batch;
 use super::record::{self, Damage};
+use super::room::{self, Gauge};
+use super::trial::Trial;
 
 const FILE_NAME: &str = "registry.redb";
 
@@ -111,6 +116,15 @@ pub enum DiskError {
         /// How.
         problem: String,
     },
+    /// The disk has no room for what a start has to write.
+    #[error("the disk under the state folder {path} is full")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A write was not confirmed. Nothing after it may be acknowledged.
     #[error("writing the registry's log failed")]
     Write(#[source] Box<redb::Error>),
@@ -123,18 +137,21 @@ pub struct Store {
     path: PathBuf,
     folder: Folder,
     id: StoreId,
+    gauge: Arc<Gauge>,
 }
 
 impl Store {
     /// A store that writes to anything, for tests of what happens when it fails.
     #[cfg(test)]
-    pub(crate) fn on(backend: impl redb::StorageBackend, folder: Folder) -> Self {
-        let database = Builder::new().create_with_backend(backend).unwrap();
+    pub(crate) fn on(backend: impl StorageBackend, folder: Folder) -> Self {
+        let gauge = Arc::new(Gauge::new(&std::env::temp_dir()));
+        let backend = Patient::new(backend, gauge.clone());
         Self {
-            database,
+            database: Builder::new().create_with_backend(backend).unwrap(),
             path: PathBuf::new(),
             folder,
             id: StoreId([0; 16]),
+            gauge,
         }
     }
 
@@ -146,10 +163,7 @@ impl Store {
         first: Option<&Stored>,
     ) -> Result<Self, DiskError> {
         let path = dir.join(FILE_NAME);
-        let open = |source| DiskError::Open {
-            path: path.clone(),
-            source,
-        };
+        let open = |source| unopened(&path, source);
         fs::create_dir_all(dir).map_err(open)?;
         if path.exists() {
             let found = Self::open(dir, None)?.folder;
@@ -161,12 +175,15 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(open(error)),
             _ => {}
         }
-        let database = open_database(&draft, Presence::New)?;
+        let gauge = Arc::new(Gauge::new(dir));
         let store = Self {
-            database,
+            database: open_database(&draft, Presence::New, |file| {
+                Ok(Patient::new(file, gauge.clone()))
+            })?,
             path: draft.clone(),
             folder: folder.clone(),
             id,
+            gauge,
         };
         let mut changes = vec![Change::Meta(
             Meta::Folder,
@@ -186,37 +203,33 @@ impl Store {
         Self::open(dir, Some(&folder))
     }
 
-    /// Opens a folder that has state, and checks whose it is.
+    /// Opens a folder that has state, and checks whose it is and that all of it reads.
+    /// Nothing in a folder that is refused has been changed.
     pub fn open(dir: &Path, expected: Option<&Folder>) -> Result<Self, DiskError> {
         let path = dir.join(FILE_NAME);
         if !exists(dir) {
             return Err(DiskError::Empty { path });
         }
-        let (database, wire) = contained(&path, || {
-            let database = open_database(&path, Presence::Existing)?;
-            let wire = read_folder(&database).map_err(|damage| damaged(&path, damage))?;
-            Ok((database, wire))
-        })?;
-        if wire.format > FORMAT {
-            return Err(DiskError::Format {
-                path,
-                found: wire.format,
-                known: FORMAT,
-            });
-        }
-        let (found, id) = check_folder(&wire).map_err(|damage| damaged(&path, damage))?;
-        if let Some(expected) = expected.filter(|expected| **expected != found) {
+        let (folder, id) = contained(&path, || examine(&path))?;
+        if let Some(expected) = expected.filter(|expected| **expected != folder) {
             return Err(DiskError::Foreign {
                 path,
-                found,
+                found: folder,
                 expected: expected.clone(),
             });
         }
+        let gauge = Arc::new(Gauge::new(dir));
+        let database = contained(&path, || {
+            open_database(&path, Presence::Existing, |file| {
+                Ok(Patient::new(file, gauge.clone()))
+            })
+        })?;
         Ok(Self {
             database,
             path,
-            folder: found,
+            folder,
             id,
+            gauge,
         })
     }
 
@@ -228,6 +241,11 @@ impl Store {
     /// Which folder it is.
     pub fn id(&self) -> StoreId {
         self.id
+    }
+
+    /// The room on its disk.
+    pub(crate) fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
     }
 
     /// Reads everything.
@@ -243,7 +261,13 @@ impl Store {
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), DiskError> {
-        carry_out(&self.database, changes).map_err(|error| DiskError::Write(Box::new(error)))
+        carry_out(&self.database, changes).map_err(|error| match error {
+            redb::Error::Io(source) if room::is_full(&source) => DiskError::Full {
+                path: self.path.clone(),
+                source,
+            },
+            error => DiskError::Write(Box::new(error)),
+        })
     }
 }
 
@@ -253,26 +277,57 @@ enum Presence {
     Existing,
 }
 
-fn open_database(path: &Path, presence: Presence) -> Result<Database, DiskError> {
+/// Reads all of a store without changing a byte of it.
+fn examine(path: &Path) -> Result<(Folder, StoreId), DiskError> {
+    let database = open_database(path, Presence::Existing, Trial::new)?;
+    let wire = read_folder(&database).map_err(|damage| damaged(path, damage))?;
+    if wire.format > FORMAT {
+        return Err(DiskError::Format {
+            path: path.into(),
+            found: wire.format,
+            known: FORMAT,
+        });
+    }
+    let found = check_folder(&wire).map_err(|damage| damaged(path, damage))?;
+    load(&database).map_err(|damage| damaged(path, damage))?;
+    Ok(found)
+}
+
+fn open_database<B: StorageBackend>(
+    path: &Path,
+    presence: Presence,
+    backend: impl FnOnce(FileBackend) -> io::Result<B>,
+) -> Result<Database, DiskError> {
+    let opened = file::open(path, presence == Presence::New);
+    let file = opened.map_err(|source| unopened(path, source))?;
+    let length = file.metadata().map_err(|source| unopened(path, source))?;
+    if presence == Presence::Existing && length.len() == 0 {
+        // The store would take it for a new one, and forget that there was another.
+        return Err(damaged(path, record::damage("file", "it is empty")));
+    }
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
-    let opened = match presence {
-        Presence::New => builder.create(path),
-        Presence::Existing => builder.open(path),
-    };
+    let opened = FileBackend::new(file)
+        .and_then(|file| Ok(backend(file).map_err(redb::StorageError::Io)?))
+        .and_then(|backend| builder.create_with_backend(backend));
     opened.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.into() },
         DatabaseError::Storage(redb::StorageError::Io(source))
             if source.kind() != io::ErrorKind::InvalidData
                 && source.kind() != io::ErrorKind::UnexpectedEof =>
         {
-            DiskError::Open {
-                path: path.into(),
-                source,
-            }
+            unopened(path, source)
         }
         other => damaged(path, record::damage("file", other)),
     })
+}
+
+fn unopened(path: &Path, source: io::Error) -> DiskError {
+    let path = path.into();
+    match room::is_full(&source) {
+        true => DiskError::Full { path, source },
+        false => DiskError::Open { path, source },
+    }
 }
 
 /// redb panics on some damaged files (a malformed allocator state among them).

@@ -132,6 +132,20 @@ fn a_folder_is_only_its_owners() {
 }
 
 #[test]
+fn a_folder_is_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    drop(create(dir.path()));
+    assert_eq!(mode(), 0o600);
+    // As earlier builds made it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Store::open(dir.path(), None).unwrap());
+    assert_eq!(mode(), 0o600);
+}
+
+#[test]
 fn a_file_copied_while_it_is_written_holds_every_confirmed_batch() {
     let dir = tempdir().unwrap();
     let copy = tempdir().unwrap();
@@ -180,6 +194,8 @@ fn reads_as(dir: &std::path::Path, bytes: &[u8], good: &Stored) -> bool {
             true
         }
         Err(DiskError::Damaged { .. } | DiskError::Foreign { .. } | DiskError::Format { .. }) => {
+            let left = fs::read(dir.join("registry.redb")).unwrap();
+            assert!(left == bytes, "a folder that is refused stays as it was");
             false
         }
         Err(error) => panic!("{error}: {error:?}"),

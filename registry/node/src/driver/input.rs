@@ -3,6 +3,7 @@
 use weft_model::{NodeId, WallTime};
 use weft_proto::peer::RaftMessage;
 
+use crate::disk::Space;
 use crate::proposal::Proposal;
 
 /// What stays the same while a driver runs.
@@ -92,6 +93,9 @@ pub enum Input {
         /// Its number.
         batch: u64,
     },
+    /// The room on this node's disk has changed. With less than enough, a node takes no
+    /// proposal and is no good leader; with none, its writes take until there is some.
+    Space(Space),
     /// Leadership should go to this voter.
     Transfer {
         /// The voter.

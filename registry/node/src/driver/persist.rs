@@ -2,7 +2,7 @@
 //! the messages that wait for them.
 
 use raft::Ready;
-use raft::eraftpb::{Entry, Message};
+use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::Driver;
 #[cfg(feature = "bugs")]
@@ -19,8 +19,24 @@ pub(super) struct Unpersisted {
     ready: u64,
     /// What may be said once it is on the disk.
     held: Vec<Message>,
+    /// The size of its entries.
+    pub(super) bytes: usize,
     /// The state that becomes this node's once it is on the disk.
     install: Option<Box<Image>>,
+}
+
+/// What promises nothing about the disk, and what has to wait for it.
+///
+/// The library holds back all that a follower says. An answer to a heartbeat only says
+/// that this node follows now, and a read only asks: both must go out while the disk is
+/// slow or full, or a leader would lose its quorum for want of room on a follower.
+pub(super) fn split(messages: Vec<Message>) -> (Vec<Message>, Vec<Message>) {
+    messages.into_iter().partition(|message| {
+        matches!(
+            message.get_msg_type(),
+            MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex
+        )
+    })
 }
 
 impl Driver {
@@ -34,6 +50,12 @@ impl Driver {
                 self.settle_batch(waiting);
             }
         }
+    }
+
+    /// Whether a leader's snapshot is on its way to the disk: the library knows of it, and
+    /// neither its state nor the log before it is here.
+    pub(super) fn is_installing(&self) -> bool {
+        self.unpersisted.iter().any(|batch| batch.install.is_some())
     }
 
     fn settle_batch(&mut self, waiting: Unpersisted) {
@@ -108,6 +130,7 @@ impl Driver {
         self.unpersisted.push_back(Unpersisted {
             batch: batch.number,
             ready,
+            bytes: batch.entries.iter().map(|entry| entry.data.len()).sum(),
             held,
             install,
         });
@@ -132,8 +155,7 @@ impl Driver {
     pub(super) fn compact(&mut self) {
         let applied = self.image().index.0;
         let due = applied.saturating_sub(self.compacted) >= self.settings.snapshot_entries;
-        let installing = self.unpersisted.iter().any(|batch| batch.install.is_some());
-        if !due || installing {
+        if !due || self.is_installing() {
             return;
         }
         self.compacted = applied;

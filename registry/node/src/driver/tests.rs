@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use weft_proto::peer::{RaftConfState, RaftEntry, RaftSnapshot};
 
 use super::*;
-use crate::disk::Stored;
+use crate::disk::{Space, Stored};
 
 const ME: NodeId = NodeId(1);
 
@@ -150,4 +150,146 @@ fn a_joiner_without_a_log_waits_and_does_not_campaign() {
         driver.handle(Input::Tick);
         assert!(driver.take_outputs().is_empty());
     }
+}
+
+/// A driver that leads itself, 2 and 3, with an answer from both to all it sent.
+fn leader() -> Driver {
+    let mut driver = driver();
+    for _ in 0..100 {
+        driver.handle(Input::Tick);
+        exchange(&mut driver);
+        if driver.is_leader() {
+            return driver;
+        }
+    }
+    panic!("it does not lead: {:?}", driver.status());
+}
+
+/// Does what the driver wants; nodes 2 and 3 grant and store whatever is asked of them.
+/// Returns to whom it handed over.
+fn exchange(driver: &mut Driver) -> Vec<NodeId> {
+    let mut heirs = Vec::new();
+    loop {
+        let outputs = driver.take_outputs();
+        if outputs.is_empty() {
+            return heirs;
+        }
+        for output in outputs {
+            match output {
+                Output::Persist(batch) => driver.handle(Input::Persisted {
+                    batch: batch.number,
+                }),
+                Output::Send(to, messages) if to.0 < 4 => {
+                    for message in messages {
+                        if message.r#type == MessageType::MsgTimeoutNow as u32 {
+                            heirs.push(to);
+                        }
+                        if let Some(message) = agree(&message) {
+                            driver.handle(Input::Message { from: to, message });
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn agree(asked: &RaftMessage) -> Option<RaftMessage> {
+    let kinds = [
+        (
+            MessageType::MsgRequestPreVote,
+            MessageType::MsgRequestPreVoteResponse,
+        ),
+        (
+            MessageType::MsgRequestVote,
+            MessageType::MsgRequestVoteResponse,
+        ),
+        (MessageType::MsgAppend, MessageType::MsgAppendResponse),
+        (MessageType::MsgHeartbeat, MessageType::MsgHeartbeatResponse),
+    ];
+    let of = |(kind, _): &&(MessageType, MessageType)| *kind as u32 == asked.r#type;
+    let (_, answer) = kinds.iter().find(of)?;
+    Some(RaftMessage {
+        r#type: *answer as u32,
+        to: asked.from,
+        from: asked.to,
+        term: asked.term,
+        index: asked.index + asked.entries.len() as u64,
+        context: asked.context.clone(),
+        ..RaftMessage::default()
+    })
+}
+
+#[test]
+fn a_leader_short_of_room_takes_nothing_and_asks_one_voter_after_the_other() {
+    let mut driver = leader();
+    driver.handle(Input::Space(Space::Low));
+    let proposal = crate::node::founding_for_tests();
+    let now = weft_model::WallTime(2);
+    driver.handle(Input::Propose { proposal, now });
+    let outputs = driver.take_outputs();
+    assert!(
+        matches!(&outputs[..], [Output::Declined { .. }]),
+        "{outputs:?}"
+    );
+    let mut heirs = Vec::new();
+    for _ in 0..100 {
+        driver.handle(Input::Tick);
+        heirs.extend(exchange(&mut driver));
+    }
+    for voter in [2, 3] {
+        assert!(
+            heirs.contains(&NodeId(voter)),
+            "{voter} is not in {heirs:?}"
+        );
+    }
+    driver.handle(Input::Space(Space::Enough));
+    for _ in 0..100 {
+        driver.handle(Input::Tick);
+        assert!(exchange(&mut driver).is_empty());
+    }
+}
+
+#[test]
+fn a_full_disk_holds_back_promises_and_no_answer_to_a_heartbeat() {
+    let mut driver = driver();
+    driver.handle(Input::Space(Space::Full));
+    let from = NodeId(2);
+    let heartbeat = RaftMessage {
+        r#type: MessageType::MsgHeartbeat as u32,
+        to: ME.0,
+        from: from.0,
+        term: 7,
+        ..RaftMessage::default()
+    };
+    let message = heartbeat.clone();
+    driver.handle(Input::Message { from, message });
+    let append = RaftMessage {
+        r#type: MessageType::MsgAppend as u32,
+        log_term: 1,
+        index: 2,
+        entries: vec![RaftEntry {
+            term: 7,
+            index: 3,
+            ..RaftEntry::default()
+        }],
+        ..heartbeat
+    };
+    driver.handle(Input::Message {
+        from,
+        message: append,
+    });
+    // Nothing is persisted.
+    let said: Vec<u32> = driver
+        .take_outputs()
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send(_, messages) => Some(messages),
+            _ => None,
+        })
+        .flatten()
+        .map(|message| message.r#type)
+        .collect();
+    assert_eq!(said, [MessageType::MsgHeartbeatResponse as u32]);
 }

@@ -6,12 +6,14 @@ use weft_model::NodeId;
 use weft_proto::peer::{ProposeAnswer, TransferAnswer, TransferRequest};
 
 use super::error::CallError;
+use crate::disk::Space;
 use crate::wire::WireError;
 
-pub(super) fn propose_answer(taken: bool, leader: Option<NodeId>) -> Bytes {
+pub(super) fn propose_answer(taken: bool, leader: Option<NodeId>, space: Space) -> Bytes {
     let answer = ProposeAnswer {
         taken,
         leader: leader.map_or(0, |leader| leader.0),
+        no_room: !taken && space != Space::Enough,
     };
     answer.encode_to_vec().into()
 }

@@ -90,6 +90,12 @@ pub enum ProposeError {
         /// How many.
         waiting: usize,
     },
+    /// A node that would have to write it has no room for it. It has no effect; retrying is safe.
+    #[error("the disk of node {node} is full; nothing was written")]
+    NoRoom {
+        /// This node, or the leader.
+        node: NodeId,
+    },
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Shutdown,

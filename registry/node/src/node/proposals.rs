@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use weft_model::{Index, RequestId};
+use weft_model::{Index, NodeId, RequestId};
 
 use super::error::ProposeError;
 use crate::proposal::Proposal;
@@ -26,6 +26,8 @@ struct Waiting {
     again: Instant,
     pause: Duration,
     reach: Reach,
+    /// A leader without room for it, and since when.
+    no_room: Option<(NodeId, Instant)>,
 }
 
 /// How far a proposal may have come.
@@ -42,6 +44,8 @@ const WAITING_MAX: usize = 4096;
 /// The pause after a first attempt that no leader took. It doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a leader without room may take to hand over.
+const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Proposals {
     pub(super) fn new(timeout: Duration) -> Self {
@@ -70,6 +74,7 @@ impl Proposals {
             again: now,
             pause: PAUSE_MIN,
             reach: Reach::Here,
+            no_room: None,
         });
         waiting.replies.push(reply);
     }
@@ -99,11 +104,35 @@ impl Proposals {
         }
     }
 
+    /// The leader has no room for it: it comes again after a pause, since leadership should move on.
+    pub(super) fn declined_for_room(&mut self, now: Instant, request: &RequestId, leader: NodeId) {
+        self.declined(now, request);
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            let since = waiting.no_room.map_or(now, |(_, since)| since);
+            waiting.no_room = Some((leader, since));
+        }
+    }
+
+    /// This node has no room any more: what no leader took is refused. What one may have taken
+    /// waits for its time, since it may yet be applied.
+    pub(super) fn refuse_untaken(&mut self, node: NodeId) {
+        let untaken = |_: &RequestId, waiting: &mut Waiting| waiting.reach == Reach::Here;
+        let untaken: Vec<Waiting> = self
+            .waiting
+            .extract_if(.., untaken)
+            .map(|(_, w)| w)
+            .collect();
+        for waiting in untaken {
+            waiting.reply(&Err(ProposeError::NoRoom { node }));
+        }
+    }
+
     /// Somebody new leads: everything is due again.
     pub(super) fn hurry(&mut self, now: Instant) {
         for waiting in self.waiting.values_mut() {
             waiting.again = now;
             waiting.pause = PAUSE_MIN;
+            waiting.no_room = None;
         }
     }
 
@@ -127,13 +156,16 @@ impl Proposals {
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let timeout = self.timeout;
         let expired = self.waiting.extract_if(.., |_, waiting| {
-            now.duration_since(waiting.begun) >= timeout
+            now.duration_since(waiting.begun) >= timeout || waiting.gives_up_on_room(now)
         });
         let mut count = 0;
         for (request, waiting) in expired {
             count += 1;
             let waited = timeout;
             let error = match waiting.reach {
+                Reach::Here if let Some((node, _)) = waiting.no_room => {
+                    ProposeError::NoRoom { node }
+                }
                 Reach::Here => ProposeError::NoLeader { waited },
                 Reach::MaybeLeader => ProposeError::Timeout { request, waited },
             };
@@ -151,6 +183,12 @@ impl Proposals {
 }
 
 impl Waiting {
+    /// Whether the leader has had no room for so long that nobody else will lead.
+    fn gives_up_on_room(&self, now: Instant) -> bool {
+        let waited = |(_, since)| now.duration_since(since) >= ROOM_PATIENCE;
+        self.reach == Reach::Here && self.no_room.is_some_and(waited)
+    }
+
     fn reply(self, result: &Result<Index, ProposeError>) {
         for reply in self.replies {
             // Who asked may have gone.

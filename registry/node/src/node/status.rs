@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::disk::Room;
 use crate::driver::RaftStatus;
 
 /// A registry node in numbers. Counters count from its start.
@@ -34,6 +35,8 @@ pub struct DiskStatus {
     pub last: Duration,
     /// How long the slowest took.
     pub slowest: Duration,
+    /// The room it has left.
+    pub room: Room,
 }
 
 impl DiskStatus {

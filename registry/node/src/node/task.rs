@@ -2,6 +2,7 @@
 
 mod handover;
 mod outputs;
+mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use weft_model::{NodeId, RequestId, WallTime};
-use weft_proto::peer::RaftBatch;
+use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
 use super::config::RegistryConfig;
 use super::disk_thread::{DiskEvent, DiskThread};
@@ -45,7 +46,8 @@ pub(super) enum Event {
     /// What became of a proposal forwarded from here.
     ForwardEnded {
         request: RequestId,
-        taken: Result<bool, CallError>,
+        leader: NodeId,
+        answer: Result<ProposeAnswer, CallError>,
     },
     Transfer {
         to: NodeId,
@@ -140,6 +142,7 @@ pub(super) fn start(
         ring: Ring::new(index, watch_changes),
         index: tokio::sync::watch::Sender::new(index),
         failure: tokio::sync::watch::Sender::new(None),
+        room: disk.room(),
         stopped: std::sync::atomic::AtomicBool::new(false),
         clock: Clock::new(super::config::TICK_MIN),
     });
@@ -160,6 +163,7 @@ pub(super) fn start(
         forwarded: Vec::new(),
         declined: Vec::new(),
     };
+    task.note_room();
     // What the log holds beyond the snapshot is applied before anybody asks.
     task.carry_out();
     task.publish_status();
@@ -175,6 +179,7 @@ impl<T: Transport> Task<T> {
     ) {
         let mut tick = self.shared.clock.tick();
         let mut ticks = ticker(tick);
+        let mut room = self.disk.room();
         let end = loop {
             if self.shared.clock.tick() != tick {
                 tick = self.shared.clock.tick();
@@ -191,6 +196,7 @@ impl<T: Transport> Task<T> {
                     None => break Some(Failure::DiskThread),
                 },
                 _ = ticks.tick() => self.handle_tick(),
+                Ok(()) = room.changed() => self.note_room(),
                 Some(event) = inbox.recv() => {
                     self.handle(event);
                     for _ in 1..STEP_MAX {
@@ -235,22 +241,18 @@ impl<T: Transport> Task<T> {
             }
             Event::Propose { proposal, reply } => {
                 self.counters.proposed += 1;
-                self.proposals.add(now, proposal, reply);
+                self.take_proposal(now, proposal, reply);
             }
             Event::Read { reply } => {
                 self.counters.reads += 1;
                 self.reads.add(now, reply);
             }
             Event::Forwarded { proposal, reply } => self.take_forwarded(proposal, reply),
-            Event::ForwardEnded { request, taken } => match taken {
-                Ok(true) => self.proposals.reached(&request),
-                Ok(false) => self.proposals.declined(now, &request),
-                Err(error) => {
-                    tracing::debug!(%request, %error, "a forwarded proposal has no answer");
-                    self.proposals.reached(&request);
-                    self.proposals.declined(now, &request);
-                }
-            },
+            Event::ForwardEnded {
+                request,
+                leader,
+                answer,
+            } => self.note_forwarded(now, request, leader, answer),
             Event::Transfer { to, reply } => self.begin_transfer(now, to, reply),
             Event::TransferCall { to, reply } => {
                 let leads = self.leads();
@@ -310,13 +312,39 @@ impl<T: Transport> Task<T> {
         tokio::spawn(async move {
             let request = proposal.request();
             let call = transport.call(leader, METHOD_PROPOSE, proposal.encode());
-            let taken = match tokio::time::timeout(CALL_TIMEOUT, call).await {
-                Ok(Ok(body)) => call::read_propose_answer(body).map(|answer| answer.taken),
+            let answer = match tokio::time::timeout(CALL_TIMEOUT, call).await {
+                Ok(Ok(body)) => call::read_propose_answer(body),
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(CallError::Peer(format!("nothing for {CALL_TIMEOUT:?}"))),
             };
-            let _ = events.send(Event::ForwardEnded { request, taken }).await;
+            let ended = Event::ForwardEnded {
+                request,
+                leader,
+                answer,
+            };
+            let _ = events.send(ended).await;
         });
+    }
+
+    fn note_forwarded(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        leader: NodeId,
+        answer: Result<ProposeAnswer, CallError>,
+    ) {
+        match answer {
+            Ok(answer) if answer.taken => self.proposals.reached(&request),
+            Ok(answer) if answer.no_room => {
+                self.proposals.declined_for_room(now, &request, leader);
+            }
+            Ok(_) => self.proposals.declined(now, &request),
+            Err(error) => {
+                tracing::debug!(%request, %error, "a forwarded proposal has no answer");
+                self.proposals.reached(&request);
+                self.proposals.declined(now, &request);
+            }
+        }
     }
 
     /// Taken like an own one; whether it was shows once the step is done.
@@ -330,9 +358,10 @@ impl<T: Transport> Task<T> {
     /// Tells those who forwarded proposals in this step whether they were taken.
     fn answer_forwarded(&mut self) {
         let leader = self.driver.leadership().leader;
+        let space = self.disk_status.room.space;
         for (request, reply) in self.forwarded.drain(..) {
             let taken = !self.declined.contains(&request);
-            let _ = reply.send(call::propose_answer(taken, leader));
+            let _ = reply.send(call::propose_answer(taken, leader, space));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The end: faults stop, the group converges, and what was promised is looked for.
 
 use weft_model::NodeId;
+use weft_registry::disk::Space;
 
 use super::World;
 use crate::network::Weather;
@@ -9,6 +10,9 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.network.cuts.clear();
         self.network.weather = Weather::FAIR;
+        for member in self.members.values_mut() {
+            member.set_space(Space::Enough, None);
+        }
         let down: Vec<NodeId> = self
             .members
             .values()

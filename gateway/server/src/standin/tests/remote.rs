@@ -12,9 +12,10 @@ use weft_plan::catalog::{Epoch, Interest};
 use weft_proto::peer::relay_stream;
 
 use super::super::fixture::{Plan, World, authority, converse, loopback_range, set_range};
-use super::super::{Clients, Reach, through};
+use super::super::{Clients, through};
 use super::servers::tcp_server;
 use crate::relay::{Destination, Limits, Local, Reason, Relay, RelayConfig, Sessions};
+use crate::scene::Reach;
 use crate::testing::{self, Gateway};
 use crate::tunnel::PeerTarget;
 

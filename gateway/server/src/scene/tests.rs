@@ -5,6 +5,14 @@ use weft_model::{AppProtocol, Author, Command, ExportTo, NodeId};
 use weft_plan::Moment;
 use weft_plan::catalog::{Catalog, Epoch, Interest, SessionId, Timing};
 
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use weft_decide::{EndpointView, Locality, PathState, Place, ServiceTable};
+use weft_model::{Endpoint, Federation, ServiceType, WorkloadEntrySpec};
+use weft_plan::catalog::CatalogView;
+
 use super::*;
 
 const US: &str = "us-east-1";
@@ -55,6 +63,7 @@ fn table(federation: &Federation, reach: &Reach, previous: Option<&ServiceTable>
         federation,
         catalog: &catalog,
         reach,
+        silence: Duration::ZERO,
         place: &place,
     };
     service_table(&scene, previous)
@@ -92,7 +101,7 @@ fn state(commands: impl IntoIterator<Item = (bool, Command)>) -> Federation {
 
 #[test]
 fn services_have_their_addresses_and_identities() {
-    let federation = federation();
+    let federation = state([(false, entry_of_checkout())]);
     let table = table(&federation, &reach(), None);
     let checkout = table.service(&name("shop/checkout")).unwrap();
     assert_eq!(checkout.virtual_ips()[0].to_string(), "240.0.0.1");
@@ -101,17 +110,37 @@ fn services_have_their_addresses_and_identities() {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let of = |cluster: &str| {
-        let domain = format!("spiffe://{cluster}.fed.example.org");
-        let account = "ns/shop/sa/checkout";
+    // Only eu-west-1 has an entry: nowhere else may a gateway stand in.
+    let account = "ns/shop/sa/checkout";
+    assert_eq!(
+        identities,
         [
-            format!("{domain}/{account}"),
-            format!("{domain}/gateway/gw/for/{account}"),
+            format!("spiffe://{EU}.fed.example.org/{account}"),
+            format!("spiffe://{EU}.fed.example.org/gateway/gw/for/{account}"),
+            format!("spiffe://{US}.fed.example.org/{account}"),
         ]
-    };
-    assert_eq!(identities, [of(EU), of(US)].concat());
+    );
+}
+
+#[test]
+fn a_headless_service_has_no_address() {
+    let table = table(&federation(), &reach(), None);
     let orders = table.service(&name("data/orders")).unwrap();
     assert!(orders.spec().headless && orders.virtual_ips().is_empty());
+}
+
+fn entry_of_checkout() -> Command {
+    let spec = WorkloadEntrySpec {
+        service: name("checkout"),
+        address: Ipv4Addr::LOCALHOST.into(),
+        ports: [(name("http"), NonZeroU16::MIN)].into(),
+        service_account: None,
+        version: None,
+        zone: None,
+        weight: 100,
+        checks: Vec::new(),
+    };
+    Command::PutWorkloadEntry(name(EU), name("shop"), name("checkout-1"), Box::new(spec))
 }
 
 #[test]

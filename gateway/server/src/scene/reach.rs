@@ -10,29 +10,37 @@ use crate::tunnel::{PathState, Paths};
 /// The clusters that can be reached now, with the round trip to each.
 ///
 /// Equal for as long as nothing changes that routing would act on: paths are
-/// measured twice a second, and a table need not follow every packet.
+/// measured twice a second, and tables need not follow every packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach(BTreeMap<ClusterName, Duration>);
 
-/// Round trips that differ by less than this are one distance. Larger: nearer
-/// clusters are told apart less well; smaller: the table is rebuilt more often.
-const STEP: Duration = Duration::from_millis(5);
+/// A round trip that moved by less than this share of the last one stays what it was. Larger:
+/// nearer clusters are told apart less well; smaller: tables are rebuilt and told more often.
+const STEP: f64 = 0.1;
+/// One that moved by less than this stays as well, however short it is.
+const STEP_LEAST: Duration = Duration::from_micros(500);
 
 impl Reach {
-    /// What `paths` come to: a cluster is reached by any of its gateways that
-    /// answers and takes connections, and is as near as the nearest of these.
-    pub fn of(paths: &Paths) -> Self {
+    /// What `paths` come to, having been `previous`: a cluster is reached by any of its gateways
+    /// that answers and takes connections, and is as near as the nearest of these.
+    pub fn of(paths: &Paths, previous: &Self) -> Self {
         let up = paths.peers.values().filter(|p| p.state == PathState::Up);
         let mut reach = Self::default();
         for path in up {
             reach.add(path.cluster.clone(), path.rtt.unwrap_or_default());
         }
+        for (cluster, rtt) in &mut reach.0 {
+            if let Some(before) = previous.rtt(cluster) {
+                *rtt = steady(before, *rtt);
+            }
+        }
         reach
     }
 
-    /// Also reaches `cluster`, in `rtt` or less.
+    /// Also reaches `cluster`, in `rtt` or less; in whole microseconds, as it is told.
     pub fn add(&mut self, cluster: ClusterName, rtt: Duration) {
-        let rtt = rtt.saturating_sub(remainder(rtt));
+        let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+        let rtt = Duration::from_micros(micros);
         let nearest = self.0.entry(cluster).or_insert(rtt);
         *nearest = rtt.min(*nearest);
     }
@@ -43,9 +51,14 @@ impl Reach {
     }
 }
 
-fn remainder(rtt: Duration) -> Duration {
-    let nanos = rtt.as_nanos() % STEP.as_nanos();
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+/// The round trip to go by, given the one gone by and the one measured.
+fn steady(before: Duration, measured: Duration) -> Duration {
+    let step = before.mul_f64(STEP).max(STEP_LEAST);
+    if before.abs_diff(measured) < step {
+        before
+    } else {
+        measured
+    }
 }
 
 #[cfg(test)]
@@ -81,20 +94,31 @@ mod tests {
 
     #[test]
     fn the_nearest_gateway_that_takes_connections_counts() {
-        let reach = Reach::of(&paths(&[
+        let seen = paths(&[
             ("eu", PathState::Draining, 10),
             ("eu", PathState::Up, 83),
             ("eu", PathState::Up, 142),
             ("ap", PathState::Silent, 20),
-        ]));
-        assert_eq!(reach.rtt(&name("eu")), Some(Duration::from_millis(80)));
+        ]);
+        let reach = Reach::of(&seen, &Reach::default());
+        assert_eq!(reach.rtt(&name("eu")), Some(Duration::from_millis(83)));
         assert_eq!(reach.rtt(&name("ap")), None);
     }
 
     #[test]
     fn small_changes_of_distance_change_nothing() {
-        let at = |millis| Reach::of(&paths(&[("eu", PathState::Up, millis)]));
-        assert_eq!(at(81), at(84));
-        assert_ne!(at(84), at(85));
+        let check = |before: u64, measured: u64, expect: u64| {
+            let micros = Duration::from_micros;
+            assert_eq!(steady(micros(before), micros(measured)), micros(expect));
+        };
+        check(80_000, 84_000, 80_000);
+        check(80_000, 90_000, 90_000);
+        check(300, 700, 300);
+        check(0, 80_000, 80_000);
+        let at =
+            |millis, before: &Reach| Reach::of(&paths(&[("eu", PathState::Up, millis)]), before);
+        let first = at(80, &Reach::default());
+        assert_eq!(at(84, &first), first);
+        assert_ne!(at(90, &first), first);
     }
 }

@@ -1,0 +1,275 @@
+//! A gateway whose disk is full: reads, DNS and traffic go on, writes are refused, nothing
+//! acknowledged is lost, and it goes on by itself when there is room.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use weft_test_support::{
+    Cases, Dev, SOON, command, eventually, isolated, kill, run, wait_until_gone,
+};
+
+/// The gateway whose disk it is.
+const CLUSTER: &str = "eu-west-1";
+const GATEWAY: &str = "eu-west-1/gw-1";
+/// A refusal is prompt: not a write's whole time.
+const PROMPT: Duration = Duration::from_secs(6);
+/// Left on a disk that is nearly full.
+const LITTLE: u64 = 3 * 1024 * 1024;
+
+#[test]
+fn a_full_disk_stops_writes_and_nothing_else() -> Result<()> {
+    isolated("a_full_disk_stops_writes_and_nothing_else", || {
+        Dev::with(&["--wan", "off"], |dev| {
+            let disk = Disk::under(dev)?;
+            let mut cases = Cases::default();
+            cases.run("with room, writes are taken", || written(dev, CLUSTER, 0));
+            cases.run("nearly full: it refuses writes, and leads no more", || {
+                nearly_full(dev, &disk)
+            });
+            cases.run("full: all but writes goes on", || full(dev, &disk));
+            cases.run("full: a restarted gateway serves", || restarted(dev));
+            cases.run("with room again, it writes by itself", || {
+                healed(dev, &disk)
+            });
+            cases.run("what was acknowledged survives", || survives(dev));
+            cases.verdict()
+        })
+    })
+}
+
+/// A small disk under a gateway's state folder, and what fills it.
+struct Disk {
+    filler: PathBuf,
+}
+
+impl Disk {
+    /// Moves the folder of a gateway that was stopped onto a small disk, and starts it again.
+    fn under(dev: &Dev) -> Result<Self> {
+        stop(dev)?;
+        let state = dev.folder().join(GATEWAY).join("state");
+        let aside = dev.scratch().join("aside");
+        let (from, to) = (
+            format!("{}/.", state.display()),
+            aside.display().to_string(),
+        );
+        fs::create_dir(&aside)?;
+        run(&mut command(["cp", "-a", &from, &to]))?.ok()?;
+        let mount = command([
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            "size=40m,mode=0700",
+            "tmpfs",
+            &state.display().to_string(),
+        ]);
+        run(&mut { mount })?.ok()?;
+        let (from, to) = (format!("{to}/."), state.display().to_string());
+        run(&mut command(["cp", "-a", &from, &to]))?.ok()?;
+        heal(dev)?;
+        Ok(Self {
+            filler: state.join("filler"),
+        })
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) -> Result<()> {
+        let mut file = self.open()?;
+        let zeros = vec![0; 64 * 1024];
+        loop {
+            match file.write(&zeros) {
+                Ok(0) => bail!("nothing was written"),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn fill_but_little(&self) -> Result<()> {
+        self.fill()?;
+        let file = self.open()?;
+        let length = file.metadata()?.len();
+        Ok(file.set_len(length.saturating_sub(LITTLE))?)
+    }
+
+    fn open(&self) -> Result<File> {
+        let open = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.filler);
+        open.context("the filler")
+    }
+
+    fn free(&self) -> Result<()> {
+        Ok(fs::remove_file(&self.filler)?)
+    }
+}
+
+fn stop(dev: &Dev) -> Result<()> {
+    let pid = pid(dev)?;
+    kill(pid)?;
+    wait_until_gone(&[pid])
+}
+
+fn pid(dev: &Dev) -> Result<u32> {
+    dev.gateway(CLUSTER, "gw-1")?.pid.context("it runs")
+}
+
+fn heal(dev: &Dev) -> Result<()> {
+    dev.weft(["dev", "heal"])?.ok()?;
+    eventually("the shop answers there", SOON, || serves(dev))
+}
+
+fn export(number: usize) -> String {
+    format!(
+        "\
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: {{ namespace: shop, name: kept-{number} }}
+spec:
+  ports: [{{ name: http, port: 80, appProtocol: http }}]
+  exportTo: ['*']
+"
+    )
+}
+
+fn written(dev: &Dev, cluster: &str, number: usize) -> Result<()> {
+    eventually("a write is taken", SOON, || {
+        dev.apply(cluster, &export(number))
+    })
+}
+
+/// Reads, DNS and requests at the gateway and the sidecars beside it.
+fn serves(dev: &Dev) -> Result<()> {
+    let clusters = dev.weft(["--cluster", CLUSTER, "get", "clusters", "-o", "name"])?;
+    let clusters = clusters.ok()?;
+    ensure!(clusters.contains("ap-south-1"), "{clusters}");
+    let server = dev.gateway(CLUSTER, "gw-1")?.dns;
+    let (address, port) = server.rsplit_once(':').context("host:port")?;
+    let name = "payments.shop.svc.clusterset.local";
+    let (at, port) = (format!("@{address}"), port.to_owned());
+    let mut dig = command([
+        "dig", "+short", "+tries=3", "+time=5", &at, "-p", &port, name,
+    ]);
+    let found = run(&mut dig)?.ok()?;
+    ensure!(found.starts_with("127."), "dig: {found:?}");
+    let web = dev.workload(CLUSTER, "shop/web")?;
+    let body = dev.curl(&web, "http://payments.shop/")?;
+    ensure!(body.contains(r#""service":"payments""#), "{body}");
+    Ok(())
+}
+
+fn page(dev: &Dev, path: &str) -> Result<String> {
+    let url = format!("http://{}{path}", dev.gateway(CLUSTER, "gw-1")?.console);
+    let mut curl = command([
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--max-time",
+        "10",
+    ]);
+    run(curl.arg(url))?.ok()
+}
+
+fn refused(dev: &Dev, number: usize) -> Result<()> {
+    let path = dev.scratch().join(format!("refused-{number}.yaml"));
+    fs::write(&path, export(number))?;
+    let path = path.display().to_string();
+    let begun = Instant::now();
+    let refused = dev.weft(["--cluster", CLUSTER, "apply", "-f", &path])?;
+    let took = begun.elapsed();
+    refused.exits(7)?.says("WEFT-6009")?;
+    ensure!(took < PROMPT, "it took {took:?}");
+    Ok(())
+}
+
+fn nearly_full(dev: &Dev, disk: &Disk) -> Result<()> {
+    eventually("it leads", SOON, || {
+        dev.weft(["raft", "transfer", GATEWAY])?.ok()
+    })?;
+    disk.fill_but_little()?;
+    eventually("it says so", SOON, || {
+        let text = page(dev, "/readyz")?;
+        ensure!(text.contains("WEFT-6009"), "{text}");
+        Ok(())
+    })?;
+    refused(dev, 1)?;
+    let check = dev.weft(["--cluster", CLUSTER, "check"])?;
+    check.exits(3)?.says("WEFT-6009")?;
+    let status = dev.weft(["--cluster", CLUSTER, "status"])?;
+    status.exits(1)?.says("it takes no writes")?;
+    let metrics = page(dev, "/metrics")?;
+    ensure!(metrics.contains("weft_registry_read_only 1"), "{metrics}");
+    eventually("somebody else leads", SOON, || {
+        let leader = dev.weft(["raft", "leader"])?.ok()?;
+        ensure!(leader.trim() != GATEWAY, "{leader}");
+        Ok(())
+    })?;
+    written(dev, "us-east-1", 2)?;
+    // Below the mark the log of the others is still written here.
+    eventually("it still follows", SOON, || listed(dev, 2))?;
+    serves(dev)
+}
+
+fn full(dev: &Dev, disk: &Disk) -> Result<()> {
+    disk.fill()?;
+    let mut number = 100;
+    eventually("its log needs room", SOON, || {
+        // Written by the others alone.
+        number += 1;
+        dev.apply("us-east-1", &export(number))?;
+        let text = page(dev, "/readyz")?;
+        ensure!(text.contains("is full"), "{text}");
+        Ok(())
+    })?;
+    refused(dev, 3)?;
+    written(dev, "ap-south-1", 4)?;
+    for _ in 0..5 {
+        serves(dev)?;
+    }
+    let consistent = ["--cluster", CLUSTER, "get", "clusters", "--consistent"];
+    // It can ask the leader, and cannot apply what it would have to show.
+    ensure!(dev.weft(consistent)?.status.code() != Some(0));
+    Ok(())
+}
+
+fn restarted(dev: &Dev) -> Result<()> {
+    stop(dev)?;
+    heal(dev)?;
+    refused(dev, 5)
+}
+
+fn healed(dev: &Dev, disk: &Disk) -> Result<()> {
+    let before = pid(dev)?;
+    disk.free()?;
+    written(dev, CLUSTER, 3)?;
+    ensure!(pid(dev)? == before, "it was started again");
+    let text = page(dev, "/readyz")?;
+    ensure!(!text.contains("read-only"), "{text}");
+    eventually("it has what the others wrote", SOON, || listed(dev, 4))
+}
+
+fn survives(dev: &Dev) -> Result<()> {
+    stop(dev)?;
+    heal(dev)?;
+    let consistent = ["--cluster", CLUSTER, "get", "clusters", "--consistent"];
+    eventually("it has caught up", SOON, || dev.weft(consistent)?.ok())?;
+    // Write 1 was refused.
+    [0, 2, 3, 4]
+        .into_iter()
+        .try_for_each(|number| listed(dev, number))
+}
+
+/// Whether its own replica has the write.
+fn listed(dev: &Dev, number: usize) -> Result<()> {
+    let names = dev.weft(["--cluster", CLUSTER, "service", "list", "-o", "name"])?;
+    let names = names.ok()?;
+    let name = format!("shop/kept-{number}");
+    ensure!(names.lines().any(|line| line == name), "{names}");
+    Ok(())
+}
