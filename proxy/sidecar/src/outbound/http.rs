@@ -59,17 +59,18 @@ impl Outbound {
         };
         match spoken {
             Spoken::Http2 => {
-                let (handler, _) = self.handler(hint, peer, Passage::default());
+                let handler = self.handler(Client::new(hint, peer, Passage::default()));
                 serve_h2(client, handler, timeouts, &shared.drain).await;
             }
             Spoken::Http1 => {
                 let client = Strict::new(client, timeouts.head);
-                let (handler, tunnel) = self.handler(hint, peer, client.passage());
-                let Some(mut client) = serve_h1(client, handler, timeouts, &shared.drain).await
-                else {
+                let context = Client::new(hint, peer, client.passage());
+                let handler = self.handler(Rc::clone(&context));
+                let served = serve_h1(client, handler, timeouts, &shared.drain).await;
+                let Some(mut client) = served else {
                     return;
                 };
-                let tunnel = tunnel.borrow_mut().take();
+                let tunnel = context.tunnel.borrow_mut().take();
                 match tunnel {
                     Some(tunnel) => shared.carry_any(client, tunnel).await,
                     None => {
@@ -80,32 +81,17 @@ impl Outbound {
         }
     }
 
-    /// What answers one connection's requests, and where it leaves the tunnel that
-    /// an HTTP/1.1 connection became.
+    /// What answers one connection's requests.
     fn handler(
         &self,
-        hint: Option<Hint>,
-        peer: Option<IpAddr>,
-        passage: Passage,
-    ) -> (
-        Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static>,
-        Rc<RefCell<Option<Tunnel>>>,
-    ) {
-        let tunnel = Rc::new(RefCell::new(None));
-        let activity = Activity::new();
-        let client = Rc::new(Client {
-            hint,
-            peer,
-            activity: activity.clone(),
-            passage,
-            tunnel: Rc::clone(&tunnel),
-        });
+        client: Rc<Client>,
+    ) -> Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static> {
         let shared = Rc::clone(&self.shared);
-        let handler = Handler::new(activity, move |request: Request<Incoming>| -> Answer {
+        let activity = client.activity.clone();
+        Handler::new(activity, move |request: Request<Incoming>| -> Answer {
             let (shared, client) = (Rc::clone(&shared), Rc::clone(&client));
             Box::pin(async move { Ok(shared.respond(request, &client).await) })
-        });
-        (handler, tunnel)
+        })
     }
 }
 
@@ -115,13 +101,26 @@ struct Client {
     peer: Option<IpAddr>,
     activity: Activity,
     passage: Passage,
-    tunnel: Rc<RefCell<Option<Tunnel>>>,
+    /// What an HTTP/1.1 connection becomes once HTTP is over.
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+impl Client {
+    fn new(hint: Option<Hint>, peer: Option<IpAddr>, passage: Passage) -> Rc<Self> {
+        Rc::new(Self {
+            hint,
+            peer,
+            activity: Activity::new(),
+            passage,
+            tunnel: RefCell::default(),
+        })
+    }
 }
 
 /// What an answer made of a connection or stream.
 enum Tunnel {
     /// CONNECT: an opaque connection to an app.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// An upgrade that the app granted.
     Changed(Changed),
 }
@@ -183,7 +182,7 @@ impl Shared {
             headers: &Fields(request.headers()),
         })?;
         let opened = self.open(chosen).await?;
-        tunnel.replace(Tunnel::Opened(opened));
+        tunnel.replace(Tunnel::Opened(Box::new(opened)));
         Ok(Response::new(Body::empty()))
     }
 

@@ -166,7 +166,6 @@ async fn cookie_crumbs_behind_a_closed_window_cost_little() {
     }
     while refused < 100 {
         let head = attacker.until(HEADERS).await.expect("an answer to each");
-        // Literal or indexed, the status is there as digits only if not Huffman-coded.
         assert_eq!(head.stream % 2, 1);
         refused += 1;
     }

@@ -52,7 +52,6 @@ pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
 
 pub(crate) struct Frame {
     pub(crate) kind: u8,
-    pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
@@ -92,14 +91,13 @@ impl Http2 {
         {
             return None;
         }
-        let [a, b, c, kind, flags, stream @ ..] = head;
+        let [a, b, c, kind, _flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         within("its payload", self.0.read_exact(&mut payload))
             .await
             .ok()?;
         Some(Frame {
             kind,
-            flags,
             stream: u32::from_be_bytes(stream),
             payload,
         })

@@ -73,7 +73,7 @@ async fn converse(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> S
         .await
         .unwrap();
     for _ in 0..3 {
-        let words = [0x81; 70_000];
+        let words = vec![0x81; 70_000];
         stream.write_all(&words).await.unwrap();
         let mut back = vec![0; words.len()];
         within("the echo", stream.read_exact(&mut back))

@@ -113,7 +113,7 @@ impl Shared {
 
     pub(super) async fn carry_any(&self, client: impl Stream, tunnel: Tunnel) {
         match tunnel {
-            Tunnel::Opened(opened) => self.carry(client, opened).await,
+            Tunnel::Opened(opened) => self.carry(client, *opened).await,
             Tunnel::Changed(changed) => carry_changed(client, changed).await,
         }
     }
