@@ -2,6 +2,7 @@
 //! grpcio, websockets. Servers have no sidecar, so stand-ins speak on both sides;
 //! the sidecars of the sample services do where curl uses one as its proxy.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,10 +43,27 @@ spec:
   address: 127.2.9.1
   ports: { http: 8765 }
   checks: [{ tcp: { port: 8765 }, interval: 1s }]
+---
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: echo }
+spec:
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: echo-1 }
+spec:
+  service: echo
+  address: 127.2.9.1
+  ports: { http: 8080 }
+  checks: [{ tcp: { port: 8080 }, interval: 1s }]
 ";
 
 const GREETER: &str = "greeter.shop.svc.clusterset.local:50051";
 const CHAT: &str = "chat.shop.svc.clusterset.local";
+const ECHO: &str = "echo.shop.svc.clusterset.local";
 const CHECKOUT: &str = "checkout.shop.svc.clusterset.local";
 
 #[test]
@@ -57,6 +75,7 @@ fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
             use_resolver("127.1.0.1")?;
             let _greeter = python("grpc_server.py", "127.2.9.1:50051", dev.scratch())?;
             let _chat = python("websocket_server.py", "127.2.9.1:8765", dev.scratch())?;
+            let _echo = python("echo_server.py", "127.2.9.1:8080", dev.scratch())?;
             dev.apply("eu-west-1", SERVERS)?;
             let mut cases = Cases::default();
             cases.run("grpcio makes every kind of call across regions", || {
@@ -67,7 +86,7 @@ fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
                 websockets,
             );
             cases.run("curl's ways to use a proxy", || proxied(dev));
-            cases.run("curl's ways to send and to ask", curl);
+            cases.run("curl's ways to send and to ask", || curl(dev));
             cases.run("nghttp gets an answer in HTTP/2", nghttp);
             cases.run("h2load and its streams all succeed", || h2load(dev));
             cases.verdict()
@@ -145,21 +164,36 @@ fn proxied(dev: &Dev) -> Result<()> {
     Ok(())
 }
 
-fn curl() -> Result<()> {
-    let url = format!("http://{CHECKOUT}/");
-    for way in [
-        &["--http1.0"][..],
-        &["--http1.1"],
-        &["--http2-prior-knowledge"],
-        // An upgrade to HTTP/2, which the server declines.
-        &["--http2"],
-        &["--data", "x=1"],
-        &["--data", "x=1", "--header", "expect: 100-continue"],
-        &["--data", "x=1", "--header", "transfer-encoding: chunked"],
-        &["--compressed"],
+fn curl(dev: &Dev) -> Result<()> {
+    let url = format!("http://{ECHO}/");
+    eventually("the echo answers", SOON, || asked(&[&url]))?;
+    let large = dev.scratch().join("large");
+    fs::write(&large, vec![b'x'; 1 << 20])?;
+    let large = format!("@{}", large.display());
+    let post = ["--data-binary", &large];
+    for (way, expect) in [
+        (&["--http1.0"][..], "GET 0"),
+        (&["--http1.1"], "GET 0"),
+        (&["--http2-prior-knowledge"], "GET 0"),
+        // An upgrade to HTTP/2, which is answered in HTTP/1.1.
+        (&["--http2"], "GET 0"),
+        (&post, "POST 1048576"),
+        (
+            &[&post[..], &["--http2-prior-knowledge"]].concat(),
+            "POST 1048576",
+        ),
+        (
+            &[&post[..], &["--header", "expect: 100-continue"]].concat(),
+            "POST 1048576",
+        ),
+        (
+            &[&post[..], &["--header", "transfer-encoding: chunked"]].concat(),
+            "POST 1048576",
+        ),
+        (&[&post[..], &["--request", "PUT"]].concat(), "PUT 1048576"),
     ] {
-        let body = asked(&[way, &[&url]].concat())?;
-        ensure!(body.contains(r#""service":"checkout""#), "{way:?}: {body}");
+        let said = asked(&[way, &[&url]].concat())?;
+        ensure!(said == expect, "{way:?}: {said}");
     }
     let head = asked(&["--head", &url])?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{head}");

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app;
-use crate::client::{HOST, call, field, head, header, raw, request};
+use crate::client::{HOST, call, connect, field, head, header, raw, request};
 use crate::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, field as h2_field, frame,
     request as block,
@@ -214,24 +214,22 @@ async fn answers_without_content_have_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_cut_short_does_not_look_complete() {
-    let cut = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nhalf";
-    let pair1 = pair(cut).await;
-    let answer = pair1.client.addresses.outbound;
-    let response = call(answer, request("GET", "/", "")).await;
-    assert!(
-        within("the cut", response.into_body().collect())
-            .await
-            .is_err()
-    );
-    let cut =
-        "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
-    let pair2 = pair(cut).await;
-    let response = call(pair2.client.addresses.outbound, request("GET", "/", "")).await;
-    assert!(
-        within("the cut", response.into_body().collect())
-            .await
-            .is_err()
-    );
+    for cut in [
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let pair = pair(cut).await;
+        let mut send = connect(pair.client.addresses.outbound).await;
+        // The cut may overtake the head.
+        if let Ok(response) = within("a head", send.send_request(request("GET", "/", ""))).await {
+            assert_eq!(response.status(), 200);
+            assert!(
+                within("the cut", response.into_body().collect())
+                    .await
+                    .is_err()
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

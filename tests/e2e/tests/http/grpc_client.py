@@ -45,18 +45,19 @@ assert error.details() == "näh: 100 %", error.details()
 nothing = channel.unary_unary("/shop.Greeter/Nothing")
 refused(grpc.StatusCode.UNIMPLEMENTED, lambda: nothing(b"", timeout=30))
 
-wait = channel.unary_unary("/shop.Greeter/Wait")
-waiting = wait.future(b"", timeout=60)
-assert ("x-begun", "1") in waiting.initial_metadata()
+waiting = channel.unary_stream("/shop.Greeter/Wait")(b"", timeout=60)
+assert next(waiting) == b"begun"
 waiting.cancel()
 was_cancelled = channel.unary_unary("/shop.Greeter/WasCancelled")
 assert was_cancelled(b"", timeout=40) == b"yes"
 
 # The server's event is set by now, so a stream whose requests never end stands for it.
+endless = queue.Queue()
 refused(
     grpc.StatusCode.DEADLINE_EXCEEDED,
-    lambda: list(echo(iter(queue.Queue().get, None), timeout=0.5)),
+    lambda: list(echo(iter(endless.get, None), timeout=0.5)),
 )
+endless.put(None)
 
 # What the sidecar refuses itself, it refuses as gRPC does.
 options = (("grpc.default_authority", "nothing.shop"),)

@@ -34,9 +34,8 @@ def fail(request, context):
 
 def wait(request, context):
     context.add_callback(cancelled.set)
-    context.send_initial_metadata((("x-begun", "1"),))
+    yield b"begun"
     cancelled.wait(60)
-    return b""
 
 
 def was_cancelled(request, context):
@@ -50,7 +49,7 @@ def handlers():
         "Total": grpc.stream_unary_rpc_method_handler(total),
         "Echo": grpc.stream_stream_rpc_method_handler(echo),
         "Fail": grpc.unary_unary_rpc_method_handler(fail),
-        "Wait": grpc.unary_unary_rpc_method_handler(wait),
+        "Wait": grpc.unary_stream_rpc_method_handler(wait),
         "WasCancelled": grpc.unary_unary_rpc_method_handler(was_cancelled),
     }
 
