@@ -36,10 +36,11 @@ async fn silent() -> SocketAddr {
     app::http(|_| std::future::pending()).await
 }
 
-/// Answers with bytes as long as they are taken; counts those whose readers went away.
-async fn endless(gone: Arc<AtomicUsize>) -> SocketAddr {
+/// Answers with bytes as long as they are taken; counts them, and the answers whose
+/// readers went away.
+async fn endless(sent: Arc<AtomicUsize>, gone: Arc<AtomicUsize>) -> SocketAddr {
     app::tcp(move |mut stream| {
-        let gone = Arc::clone(&gone);
+        let (sent, gone) = (Arc::clone(&sent), Arc::clone(&gone));
         async move {
             let mut head = [0; 512];
             let read = stream.read(&mut head).await.unwrap();
@@ -50,7 +51,10 @@ async fn endless(gone: Arc<AtomicUsize>) -> SocketAddr {
             }
             let head = b"HTTP/1.1 200 OK\r\n\r\n";
             stream.write_all(head).await.unwrap();
-            while stream.write_all(&[b'x'; 64 << 10]).await.is_ok() {}
+            let block = vec![b'x'; 64 << 10];
+            while let Ok(count) = stream.write(&block).await {
+                sent.fetch_add(count, Ordering::SeqCst);
+            }
             gone.fetch_add(1, Ordering::SeqCst);
         }
     })
@@ -106,7 +110,7 @@ async fn a_connection_without_requests_ends() {
 async fn an_answer_that_is_not_taken_is_cut() {
     const INITIAL_WINDOW: u16 = 4;
     let gone = Arc::new(AtomicUsize::new(0));
-    let app = endless(Arc::clone(&gone)).await;
+    let app = endless(Arc::default(), Arc::clone(&gone)).await;
     let (client, _server) = pair(app, "http", json!({ "sendTimeout": "100ms" })).await;
     let mut reader = TcpStream::connect(client.addresses.outbound).await.unwrap();
     let ask = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
@@ -120,20 +124,34 @@ async fn an_answer_that_is_not_taken_is_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_pause_hold_up_nobody() {
-    let app = endless(Arc::default()).await;
+    const INITIAL_WINDOW: u16 = 4;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let app = endless(Arc::clone(&sent), Arc::default()).await;
     let (client, _server) = pair(app, "http", json!({})).await;
-    let mut paused = Vec::new();
-    for _ in 0..40 {
-        let mut reader = TcpStream::connect(client.addresses.outbound).await.unwrap();
-        let ask = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
-        reader.write_all(ask.as_bytes()).await.unwrap();
-        // Under way; from here on nobody reads.
-        within("an answer", reader.read_u8()).await.unwrap();
-        paused.push(reader);
+    let mut reader = Http2::open(client.addresses.outbound, &[(INITIAL_WINDOW, 0)]).await;
+    for n in 0..40 {
+        let head = frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            2 * n + 1,
+            &block("GET", "/"),
+        );
+        reader.send(&head).await;
+        reader.until(HEADERS).await.expect("an answer begins");
     }
+    // Once no byte moves, all that may wait on the way does.
+    let mut before = 0;
+    while before != sent.load(Ordering::SeqCst) {
+        before = sent.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    // Well before a PING that the reader does not answer would end its connection.
+    let soon = Duration::from_secs(10);
     for _ in 0..10 {
-        let response = call(client.addresses.outbound, request("GET", "/small", "")).await;
-        assert_eq!(text(response).await, "ok");
+        let small = async {
+            text(call(client.addresses.outbound, request("GET", "/small", "")).await).await
+        };
+        assert_eq!(tokio::time::timeout(soon, small).await.unwrap(), "ok");
     }
 }
 
