@@ -157,6 +157,9 @@ pub(crate) enum Command {
     /// Run a sidecar.
     #[command(subcommand)]
     Sidecar(command::sidecar::Sidecar),
+    /// Redirect connections to virtual IPs to a sidecar or gateway; always reversible.
+    #[command(subcommand, long_about = command::capture::LONG)]
+    Capture(command::capture::Capture),
     /// Run one of dev's sample services.
     #[command(hide = true)]
     Sample(command::sample::Sample),
@@ -173,6 +176,14 @@ pub(crate) struct Files {
 /// Parses `1m30s` for an argument.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text)
+}
+
+/// Parses how long something lives: not for no time.
+pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("it would never be valid".to_owned()),
+        lifetime => Ok(lifetime),
+    }
 }
 
 #[cfg(test)]

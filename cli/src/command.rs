@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod apply;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod completion;
@@ -26,7 +27,7 @@ use std::future::Future;
 use clap::CommandFactory;
 
 use crate::args::{Args, Command};
-use crate::output;
+use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
 /// What a command comes to.
@@ -58,15 +59,26 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Identity(command) => block_on(command.run(&global)),
         Command::Context(command) => command.run(&global),
         Command::Schema(command) => command.run(),
-        Command::Explain(command) => command.run(),
+        Command::Explain(command) => command.run(&global),
         Command::Completion(command) => command.run(),
         Command::Version => {
-            output::data(concat!("weft ", env!("CARGO_PKG_VERSION")));
+            version(global.output);
             Ok(Exit::Done)
         }
         Command::Gateway(command) => command.run(),
         Command::Sidecar(command) => command.run(),
+        Command::Capture(command) => command.run(&global),
         Command::Sample(command) => command.run(),
+    }
+}
+
+fn version(format: Format) {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    match format {
+        Format::Json | Format::Yaml => {
+            output::value(format, &serde_json::json!({ "version": VERSION }));
+        }
+        Format::Name | Format::Table | Format::Wide => output::data(&format!("weft {VERSION}")),
     }
 }
 

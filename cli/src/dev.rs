@@ -36,10 +36,11 @@ mod start;
 mod status;
 mod sys;
 mod up;
+mod whole;
 mod wide_area;
 
 pub(crate) use control::Request;
 pub(crate) use export::export;
-pub(crate) use options::{Options, WanMode};
+pub(crate) use options::{GATEWAYS_MAX, Options, WanMode};
 pub(crate) use remote::{ask, down, status};
 pub(crate) use up::{Home, up};

@@ -93,6 +93,13 @@ fn read(path: &Path) -> Result<String, Problem> {
         std::fs::read_to_string(path)
     };
     result.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            return Problem::new(
+                code::SYNTAX,
+                format!("{} is not text in UTF-8", display_name(path)),
+            )
+            .next("Save it as UTF-8; nothing of it was applied.");
+        }
         Problem::new(
             code::FILE_UNREADABLE,
             format!("cannot read {}", display_name(path)),

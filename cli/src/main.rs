@@ -11,6 +11,7 @@ mod context;
 mod dev;
 mod document;
 mod membership;
+mod nft;
 mod output;
 mod problem;
 mod sample;
@@ -24,10 +25,14 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     telemetry::start(&args.global);
+    let format = args.global.output;
     match command::run(args) {
         Ok(exit) => exit.into(),
         Err(problem) => {
-            output::narrate(&problem.to_string());
+            output::narrate(&match format {
+                output::Format::Json => problem.to_json(),
+                _ => problem.to_string(),
+            });
             problem.exit.into()
         }
     }

@@ -74,9 +74,10 @@ fn exit_of(code: Code) -> Exit {
         FILE_UNREADABLE | SYNTAX | UNKNOWN_FIELD | WRONG_VALUE | NOT_ENFORCED | UNKNOWN_KIND
         | USAGE | NO_CONTEXT | TOKEN_MALFORMED | INVALID_RESOURCE => Exit::Usage,
         NOT_AUTHORISED | STALE_INDEX | REFUSED | TOKEN_USED | TOKEN_EXPIRED | TOKEN_REVOKED
-        | TOKEN_UNKNOWN | PIN_MISMATCH | ALREADY_RUNNING | ALREADY_MEMBER => Exit::Refused,
+        | TOKEN_UNKNOWN | PIN_MISMATCH | ALREADY_RUNNING | NOT_MEMBER | ALREADY_MEMBER
+        | NOT_PRIVILEGED => Exit::Refused,
         NO_LEADER | READ_ONLY | UNREACHABLE | UDP_BLOCKED | NAME_UNRESOLVED => Exit::Unreachable,
-        OUTCOME_UNKNOWN => Exit::TimedOut,
+        OUTCOME_UNKNOWN | WAIT_OVER => Exit::TimedOut,
         _ => Exit::Failed,
     }
 }
@@ -105,6 +106,21 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+impl Problem {
+    /// As programs read it, on one line.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::json!({ "error": {
+            "code": self.code.to_string(),
+            "what": self.what,
+            "detail": self.detail,
+            "why": self.code.why,
+            "next": self.next.as_deref().unwrap_or(self.code.next),
+            "exit": self.exit as u8,
+        }})
+        .to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +139,14 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let problem = Problem::new(weft_model::code::NOT_MEMBER, "x").next("join");
+        let read: serde_json::Value = serde_json::from_str(&problem.to_json()).expect("JSON");
+        assert_eq!(read["error"]["code"], "WEFT-1014");
+        assert_eq!(read["error"]["next"], "join");
+        assert_eq!(read["error"]["exit"], 6);
     }
 }

@@ -6,8 +6,10 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test [--quick]    everything that must hold before a change lands:
-                    packages, tidy, format, clippy, documentation tests, tests.
-                    --quick leaves out the end-to-end tests and what they need
+                    packages, tidy, format, clippy, documentation and its tests,
+                    the simulation against planted faults, tests.
+                    --quick leaves out those faults, the end-to-end tests and
+                    what they need
   lint              format and clippy alone
   doc               build the documentation; a warning is an error
   tidy              what no compiler checks: names, links, fences, sizes, sources

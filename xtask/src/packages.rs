@@ -29,6 +29,8 @@ struct Package {
 enum Proof {
     /// A program on `PATH` or in a system folder.
     Program(&'static str),
+    /// A program that root does without.
+    UnlessRoot(&'static str),
     /// A file of which there is only one place.
     File(&'static str),
     /// A server program of some release of PostgreSQL.
@@ -44,6 +46,11 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "unbound",
         proof: Proof::Program("unbound"),
+        needed_by: "DNS behind a forwarding resolver",
+    },
+    Package {
+        name: "dnsmasq-base",
+        proof: Proof::Program("dnsmasq"),
         needed_by: "DNS behind a forwarding resolver",
     },
     Package {
@@ -100,7 +107,12 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "nftables",
         proof: Proof::Program("nft"),
-        needed_by: "cut and lossy links",
+        needed_by: "capture; cut and lossy links",
+    },
+    Package {
+        name: "uidmap",
+        proof: Proof::UnlessRoot("newuidmap"),
+        needed_by: "tests of capture, which tells programs apart by their user",
     },
     Package {
         name: "tcpdump",
@@ -195,6 +207,7 @@ impl Proof {
     fn holds(&self) -> bool {
         match self {
             Self::Program(name) => find(name).is_some(),
+            Self::UnlessRoot(name) => is_root() || find(name).is_some(),
             Self::File(path) => Path::new(path).is_file(),
             Self::PostgreSql(name) => find_in_releases(Path::new(POSTGRESQL), name).is_some(),
         }

@@ -15,6 +15,9 @@ use crate::{
 /// The crate whose tests start real processes. `.config/nextest.toml` names it too.
 const END_TO_END: &str = "weft-e2e";
 
+/// The simulation of the registry, and its test that planted faults are caught.
+const SIMULATION: &str = "weft-sim";
+
 /// The path of the program under test, for the end-to-end tests.
 const WEFT_BIN: &str = "WEFT_BIN";
 
@@ -38,11 +41,15 @@ pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
         Scope::Everything => Some(binary(&mut stages)?),
         Scope::Quick => None,
     };
+    stages.run("documentation", &mut documentation())?;
     // Before the others, so that the figures at the very end are those of the tests.
     stages.run(
         "documentation tests",
         cargo().args(["test", "--workspace", "--doc", "--quiet"]),
     )?;
+    if scope == Scope::Everything {
+        stages.run("planted faults", &mut planted_faults())?;
+    }
     if answers(cargo().args(["nextest", "--version"])) {
         with_nextest(stages, binary.as_deref())
     } else {
@@ -57,12 +64,23 @@ pub(crate) fn lint(root: &Path) -> Result<(), Failure> {
 
 /// Builds the documentation of our crates.
 pub(crate) fn doc(root: &Path) -> Result<(), Failure> {
-    Stages::new(root).run(
-        "documentation",
-        cargo()
-            .args(["doc", "--no-deps", "--workspace"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    Stages::new(root).run("documentation", &mut documentation())
+}
+
+fn documentation() -> Command {
+    let mut command = cargo();
+    command.args(["doc", "--no-deps", "--workspace"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    command
+}
+
+/// The simulation with deliberate faults in the registry: it has to catch each of them,
+/// or its silence about the registry as it is would prove nothing.
+fn planted_faults() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--package", SIMULATION, "--features", "bugs"]);
+    command.args(["--test", "bugs", "--quiet"]);
+    command
 }
 
 fn checks(stages: &mut Stages<'_>) -> Result<(), Failure> {

@@ -32,6 +32,13 @@ impl Apply {
         let documents = read_all(&self.files)?;
         let mut client = Client::connect(global).await?;
         let mut guard = self.if_index;
+        if documents.len() > 1 && !self.dry_run {
+            // All are judged before one is written, so that a refusal finds nothing applied.
+            for document in &documents {
+                let judged = client.put(global, document.clone(), guard, true).await;
+                judged.map_err(|problem| nothing_applied(problem, document))?;
+            }
+        }
         for document in documents {
             let name = name_of(&document);
             let index = client.put(global, document, guard, self.dry_run).await?;
@@ -137,6 +144,16 @@ impl Delete {
         }
         Ok(Exit::Done)
     }
+}
+
+/// A refusal that came before anything was written.
+fn nothing_applied(problem: Problem, document: &Document) -> Problem {
+    let what = format!(
+        "{}: {}; nothing was applied",
+        name_of(document),
+        problem.what
+    );
+    Problem { what, ..problem }
 }
 
 fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {

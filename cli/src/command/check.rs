@@ -20,9 +20,11 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum FailOn {
+pub(crate) enum FailOn {
+    /// Failures alone.
     #[default]
     Fail,
+    /// Warnings too.
     Warn,
 }
 

@@ -9,7 +9,7 @@ use weft_model::{ClusterName, ClusterRole, Command, FederationDomain, RegionName
 
 use super::Outcome;
 use super::status::cluster_row;
-use crate::args::{Global, parse_duration};
+use crate::args::{Global, parse_lifetime};
 use crate::client::Client;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
@@ -87,7 +87,7 @@ pub(crate) enum Token {
         #[arg(long, value_enum, default_value_t = RoleArg::Voter)]
         role: RoleArg,
         /// How long it works.
-        #[arg(long, value_parser = parse_duration, default_value = "10m")]
+        #[arg(long, value_parser = parse_lifetime, default_value = "10m")]
         ttl: Duration,
     },
     /// List them: who for, and what became of each. Secrets are not kept anywhere.

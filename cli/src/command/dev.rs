@@ -1,13 +1,14 @@
 //! `weft dev …`: a whole federation on this machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use weft_model::ClusterName;
 
 use super::Outcome;
-use crate::args::Global;
-use crate::dev::{self, Home, Options, Request, WanMode};
+use crate::args::{Global, parse_duration, parse_lifetime};
+use crate::dev::{self, GATEWAYS_MAX, Home, Options, Request, WanMode};
 
 /// Run a whole federation on this machine: three regions, gateways, sidecars, a sample
 /// shop, and customers. Ctrl-C stops all of it.
@@ -35,6 +36,12 @@ struct Up {
     /// The port on which gateways answer DNS.
     #[arg(long, default_value_t = Options::default().dns_port, value_parser = clap::value_parser!(u16).range(1..))]
     dns_port: u16,
+    /// Gateways of each cluster; if left out, two in the first and one in the others.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(GATEWAYS_MAX)))]
+    gateways: Option<u8>,
+    /// How long certificates live; 24h if left out. Seconds show them rotate.
+    #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
+    leaf_lifetime: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,8 +51,12 @@ enum DevCommand {
     /// Break something, and see what happens.
     #[command(subcommand)]
     Break(Break),
-    /// Mend everything that is broken.
-    Heal,
+    /// Mend everything that is broken; returns when gateways and endpoints are back.
+    Heal {
+        /// How long to wait for them; exits 5 if they are not back by then.
+        #[arg(long, value_parser = parse_duration, default_value = "60s")]
+        wait: Duration,
+    },
     /// Stop it, and wait until nothing of it runs.
     Down,
     /// Write the same federation as configuration files.
@@ -79,8 +90,16 @@ impl Dev {
                 keep,
                 wan,
                 dns_port,
+                gateways,
+                leaf_lifetime,
             } = self.up;
-            return dev::up(&Home { dir, keep }, Options { wan, dns_port });
+            let options = Options {
+                wan,
+                dns_port,
+                gateways,
+                leaf_lifetime,
+            };
+            return dev::up(&Home { dir, keep }, options);
         };
         match command {
             DevCommand::Status => dev::status(global.output),
@@ -88,7 +107,9 @@ impl Dev {
                 dev::ask(&Request::BreakCluster { cluster })
             }
             DevCommand::Break(Break::Link { a, b }) => dev::ask(&Request::BreakLink { a, b }),
-            DevCommand::Heal => dev::ask(&Request::Heal),
+            DevCommand::Heal { wait } => dev::ask(&Request::Heal {
+                wait: wait.as_secs(),
+            }),
             DevCommand::Down => dev::down(),
             DevCommand::Export { dir } => dev::export(&dir),
         }

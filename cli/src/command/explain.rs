@@ -1,9 +1,11 @@
 //! `weft explain WEFT-1003`.
 
+use serde_json::{Value, json};
 use weft_model::{Code, code};
 
 use super::Outcome;
-use crate::output;
+use crate::args::Global;
+use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
 /// Explains an error code; without one, lists all.
@@ -14,8 +16,14 @@ pub(crate) struct Explain {
 }
 
 impl Explain {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        let format = global.output;
         let Some(text) = self.code else {
+            if matches!(format, Format::Json | Format::Yaml) {
+                let items: Vec<_> = code::TABLE.iter().map(entry).collect();
+                output::value(format, &json!({ "items": items }));
+                return Ok(Exit::Done);
+            }
             let rows = code::TABLE
                 .iter()
                 .map(|code| vec![code.to_string(), code.title.to_owned()]);
@@ -26,12 +34,25 @@ impl Explain {
             Problem::new(code::USAGE, format!("there is no code {text:?}"))
                 .next("`weft explain` lists all codes.")
         })?;
+        if matches!(format, Format::Json | Format::Yaml) {
+            output::value(format, &entry(code));
+            return Ok(Exit::Done);
+        }
         output::data(&format!(
             "{code}: {}\n\n  why   {}\n  next  {}",
             code.title, code.why, code.next
         ));
         Ok(Exit::Done)
     }
+}
+
+fn entry(code: &Code) -> Value {
+    json!({
+        "code": code.to_string(),
+        "title": code.title,
+        "why": code.why,
+        "next": code.next,
+    })
 }
 
 #[cfg(test)]

@@ -100,10 +100,9 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
 }
 
 fn absent(kind: Kind, name: &str) -> Problem {
-    let mut problem = Problem::new(code::REFUSED, format!("{kind} {name} does not exist"));
-    problem.exit = Exit::Failed;
-    problem.next(format!(
-        "`weft get {kind}` lists those that do; mind the namespace (-n)."
+    Problem::new(code::NOT_FOUND, format!("there is no {kind} {name}")).next(format!(
+        "`weft get {}` lists those that exist; mind the namespace (-n).",
+        kind.to_string().to_lowercase()
     ))
 }
 

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use weft_model::{ServiceAccount, ServiceKey, code};
 
 use super::Outcome;
-use crate::args::{Global, parse_duration};
+use crate::args::{Global, parse_lifetime};
 use crate::client::Client;
 use crate::output;
 use crate::problem::{Exit, Problem};
@@ -28,7 +28,7 @@ pub(crate) enum Token {
         #[arg(long)]
         workload: String,
         /// How long it works.
-        #[arg(long, value_parser = parse_duration, default_value = "10m")]
+        #[arg(long, value_parser = parse_lifetime, default_value = "10m")]
         ttl: Duration,
     },
 }

@@ -39,7 +39,10 @@ impl Raft {
                     .find(|m| Some(m.node) == status.raft.leader);
                 let leader =
                     leader.ok_or_else(|| Problem::new(code::NO_LEADER, "no leader is known"))?;
-                output::data(&full_name(leader));
+                match global.output {
+                    format @ (Format::Json | Format::Yaml) => output::value(format, leader),
+                    _ => output::data(&full_name(leader)),
+                }
             }
             Self::Transfer { to } => {
                 let target = find(&status, &to)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use weft_model::code;
 use weft_proxy::enrolment::EnrolmentError;
-use weft_proxy::{Config, Process, ProcessError, SidecarConfig};
+use weft_proxy::{Config, Process, ProcessError, SidecarConfig, StartError};
 
 use super::Outcome;
 use crate::client::{dial_problem, problem as refusal};
@@ -75,6 +75,7 @@ fn problem(error: &ProcessError) -> Problem {
         ) => code::FILE_UNREADABLE,
         ProcessError::Enrolment(EnrolmentError::KeyStore(_)) => code::KEY_UNREADABLE,
         ProcessError::Enrolment(_) => code::NOT_AN_SVID,
+        ProcessError::Start(StartError::WrongUser { .. }) => code::WRONG_VALUE,
         ProcessError::Start(_) => code::PORT_IN_USE,
         ProcessError::Random(_) | ProcessError::Metrics(_) => code::FILE_UNREADABLE,
     };

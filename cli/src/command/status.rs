@@ -1,19 +1,23 @@
 //! `weft status`: one screen, problems last.
 
-use weft_gateway::admin::view::{ClusterView, StatusView};
+use weft_gateway::admin::view::{ClusterView, ProblemView, StatusView};
 
 use super::Outcome;
+use super::check::FailOn;
 use crate::args::Global;
 use crate::client::Client;
 use crate::output::{self, Format};
 use crate::problem::Exit;
 
-/// Exits 1 if anything is unhealthy.
+/// Exits 1 if anything is unhealthy; a warning is not, unless --fail-on warn is set: 4.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
     /// Ask the leader first, so that the answer is linearizable.
     #[arg(long)]
     consistent: bool,
+    /// What makes the exit status other than 0.
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
 }
 
 impl Status {
@@ -28,10 +32,13 @@ impl Status {
                 .for_each(|cluster| output::data(&cluster.name)),
             Format::Table | Format::Wide => print(&status),
         }
-        Ok(if status.problems.is_empty() {
-            Exit::Done
-        } else {
+        let is_warning = |problem: &ProblemView| problem.severity == "warn";
+        Ok(if !status.problems.iter().all(is_warning) {
             Exit::Failed
+        } else if self.fail_on == FailOn::Warn && !status.problems.is_empty() {
+            Exit::Warnings
+        } else {
+            Exit::Done
         })
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -37,10 +38,19 @@ pub(crate) enum Request {
         /// The other.
         b: ClusterName,
     },
-    /// Mend everything.
-    Heal,
+    /// Mend everything, and wait this long for all to find each other again.
+    Heal {
+        /// Seconds.
+        #[serde(default = "heal_wait_default")]
+        wait: u64,
+    },
     /// Stop; the reply comes once nothing runs.
     Down,
+}
+
+/// As `weft dev heal` has it.
+fn heal_wait_default() -> u64 {
+    60
 }
 
 /// What is answered.
@@ -138,7 +148,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a request");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -167,7 +177,7 @@ async fn answer(
             return;
         }
         Request::Status => Reply::Status(Box::new(federation.status())),
-        Request::BreakCluster { .. } | Request::BreakLink { .. } | Request::Heal
+        Request::BreakCluster { .. } | Request::BreakLink { .. } | Request::Heal { .. }
             if !matches!(federation.phase.get(), Phase::Ready { .. }) =>
         {
             Err(Problem::new(code::REFUSED, "weft dev is not ready")
@@ -176,7 +186,7 @@ async fn answer(
         }
         Request::BreakCluster { cluster } => federation.break_cluster(&cluster).await.into(),
         Request::BreakLink { a, b } => federation.break_link(&a, &b).await.into(),
-        Request::Heal => federation.heal().await.into(),
+        Request::Heal { wait } => federation.heal(Duration::from_secs(wait)).await.into(),
     };
     reply(stream, &answer).await;
 }

@@ -65,8 +65,8 @@ impl Federation {
     }
 
     /// Mends everything: joins cut links, and starts every process that has ended
-    /// with the state it left. Returns once all are ready.
-    pub(super) async fn heal(&self) -> Result<String, Problem> {
+    /// with the state it left. Returns once all are ready and have found each other.
+    pub(super) async fn heal(&self, wait: Duration) -> Result<String, Problem> {
         let links = self.broken.borrow().links.clone();
         if let Some(wide_area) = &self.wide_area {
             for (a, b) in &links {
@@ -80,6 +80,7 @@ impl Federation {
         clusters
             .iter()
             .for_each(|cluster| self.load.pause(cluster, false));
+        self.until_whole(wait).await?;
         Ok(format!(
             "{} links joined, {} processes started again",
             links.len(),

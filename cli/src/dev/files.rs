@@ -20,10 +20,18 @@ pub(crate) fn gateway(cluster: &ClusterPlan, gateway: &GatewayPlan, state: &Path
         stand_in,
         dns,
         console,
+        leaf_lifetime,
         ..
     } = gateway;
     let advertise = match front {
         Some(front) => format!("\n    advertise: {front}   # across the emulated network"),
+        None => String::new(),
+    };
+    let identity = match leaf_lifetime {
+        Some(lifetime) => format!(
+            "\n  identity:\n    leafLifetime: {}s",
+            lifetime.as_secs().max(1)
+        ),
         None => String::new(),
     };
     format!(
@@ -53,7 +61,7 @@ spec:
     inbound:     # for servers without a sidecar
       bind: {stand_in}
   workers: 2
-  drain: 1s
+  drain: 1s{identity}
 ",
         id = gateway.id(),
         cluster = cluster.name,

@@ -19,6 +19,20 @@ const LOOK_WAIT: Duration = Duration::from_secs(2);
 
 /// One GET, answered whole.
 pub(super) async fn get(address: SocketAddr, path: &str) -> io::Result<StatusCode> {
+    fetch(address, path).await.map(|(status, _)| status)
+}
+
+/// What a process says of itself.
+pub(super) async fn metrics(address: SocketAddr) -> io::Result<String> {
+    let asked = tokio::time::timeout(LOOK_WAIT, fetch(address, "/metrics")).await;
+    let (status, body) = asked.map_err(io::Error::other)??;
+    if !status.is_success() {
+        return Err(io::Error::other(format!("/metrics gave {status}")));
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+async fn fetch(address: SocketAddr, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -34,11 +48,11 @@ pub(super) async fn get(address: SocketAddr, path: &str) -> io::Result<StatusCod
             .await
             .map_err(io::Error::other)?;
         let status = response.status();
-        Limited::new(response.into_body(), ANSWER_MAX)
+        let body = Limited::new(response.into_body(), ANSWER_MAX)
             .collect()
             .await
             .map_err(io::Error::other)?;
-        Ok(status)
+        Ok((status, body.to_bytes()))
     };
     tokio::pin!(exchange);
     tokio::select! {

@@ -1,5 +1,7 @@
 //! What the user may choose about the federation that `weft dev` runs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Choices that shape the [`Plan`](super::plan::Plan). A kept folder remembers
@@ -11,7 +13,17 @@ pub(crate) struct Options {
     pub(crate) wan: WanMode,
     /// The port, UDP and TCP, on which each gateway answers DNS.
     pub(crate) dns_port: u16,
+    /// Gateways of each cluster, at most [`GATEWAYS_MAX`]; if left out, the first has
+    /// two and the others one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateways: Option<u8>,
+    /// How long certificates live; as gateways have it by default, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaf_lifetime: Option<Duration>,
 }
+
+/// The most gateways of one cluster: more than three are no example of anything.
+pub(crate) const GATEWAYS_MAX: u8 = 3;
 
 /// Whether packets between regions are delayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -29,6 +41,8 @@ impl Default for Options {
         Self {
             wan: WanMode::On,
             dns_port: 8653,
+            gateways: None,
+            leaf_lifetime: None,
         }
     }
 }

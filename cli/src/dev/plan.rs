@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use weft_model::{ClusterName, FederationDomain, GatewayName, RegionName, ServiceKey, Version};
 
@@ -50,6 +51,8 @@ pub(crate) struct GatewayPlan {
     pub(crate) stand_in: SocketAddr,
     pub(crate) dns: SocketAddr,
     pub(crate) console: SocketAddr,
+    /// How long the certificates live that it issues; none: as long as by default.
+    pub(crate) leaf_lifetime: Option<Duration>,
 }
 
 /// One sample service's process, and the sidecar beside it.
@@ -216,7 +219,7 @@ impl Site {
             name: known(self.cluster),
             region: known(self.region),
             virtual_ips: ipnet::Ipv4Net::new_assert(range, 16),
-            gateways: (1..=self.gateways)
+            gateways: (1..=options.gateways.unwrap_or(self.gateways))
                 .map(|number| self.gateway(number, options))
                 .collect(),
             workloads: self
@@ -239,6 +242,7 @@ impl Site {
             stand_in: at(7446),
             dns: at(options.dns_port),
             console: at(7480),
+            leaf_lifetime: options.leaf_lifetime,
         }
     }
 
@@ -330,13 +334,16 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wan_nobody_has_a_front() {
+    fn options_shape_the_plan() {
         let options = Options {
             wan: WanMode::Off,
             dns_port: 53,
+            gateways: Some(2),
+            leaf_lifetime: None,
         };
         let plan = Plan::new(&options);
         assert!(plan.gateways().all(|gateway| gateway.front.is_none()));
         assert!(plan.gateways().all(|gateway| gateway.dns.port() == 53));
+        assert_eq!(plan.gateways().count(), 6);
     }
 }

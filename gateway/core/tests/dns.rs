@@ -297,7 +297,7 @@ fn ipv4_alone() {
     check("ipv4.txt");
 }
 
-/// RELIABILITY N1: what was known is not denied when it is not known any longer.
+/// What was known is not denied when it is not known any longer.
 #[test]
 fn endpoints_no_longer_known_stay_as_they_were() {
     let mut world = World::new();

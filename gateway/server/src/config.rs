@@ -1,6 +1,8 @@
 //! `gateway.yaml`: kind `GatewayConfig`, checked once, then handed down in narrow parts.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use weft_model::{
     ApiVersion, ClusterName, GatewayName, RegionName, VirtualIpRanges, ZoneName, duration,
 };
+use weft_proxy::capture::{Rules, Table};
 
 /// The file as its author writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -158,6 +161,10 @@ pub struct StandInConfig {
     /// Answer on the cluster's virtual IPs, for clients without a sidecar.
     #[serde(default = "yes")]
     pub clients: bool,
+    /// Answer for all of them on one port, to which `weft capture on --gateway` has the kernel
+    /// redirect connections. Default: a listener for each address and port, without any rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<StandInCapture>,
     /// Where connections for servers without a sidecar arrive (inner mTLS).
     #[serde(default = "stand_in_default")]
     pub inbound: ListenAdvertise,
@@ -167,9 +174,20 @@ impl Default for StandInConfig {
     fn default() -> Self {
         Self {
             clients: true,
+            capture: None,
             inbound: stand_in_default(),
         }
     }
+}
+
+/// One listener for all virtual IPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StandInCapture {
+    /// On every address of the machine; a connection that nothing redirected is refused.
+    /// Default 15003.
+    #[serde(default = "capture_port_default")]
+    pub port: NonZeroU16,
 }
 
 /// Lifetimes of identities. Shorter: a stolen key is worth less, and renewal works more.
@@ -216,6 +234,11 @@ fn relay_default() -> ListenAdvertise {
 fn stand_in_default() -> ListenAdvertise {
     listen(ANY, 7446)
 }
+const CAPTURE_PORT: NonZeroU16 = NonZeroU16::new(15003).unwrap();
+
+const fn capture_port_default() -> NonZeroU16 {
+    CAPTURE_PORT
+}
 fn console_default() -> Listen {
     Listen {
         bind: SocketAddr::new(LOOPBACK, 7480),
@@ -253,6 +276,20 @@ impl GatewayConfig {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             stated => stated,
         }
+    }
+
+    /// What the kernel has to redirect to `standIn.capture`, if there is one.
+    pub fn capture_rules(&self) -> Option<Rules> {
+        let capture = self.stand_in.capture?;
+        let VirtualIpRanges { ipv4, ipv6 } = self.virtual_ips;
+        let ranges = [Some(ipv4.into()), ipv6.map(Into::into)];
+        Some(Rules {
+            table: Table::Gateway,
+            exempt: BTreeSet::new(),
+            ranges: ranges.into_iter().flatten().collect(),
+            port: capture.port,
+            dns: None,
+        })
     }
 
     /// The file whose key encrypts private keys.

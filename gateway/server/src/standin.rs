@@ -13,6 +13,9 @@
 //! sidecar, gateway ═ inner mTLS ═> front (an address per identity) ─TCP─> server
 //! ```
 //!
+//! Each virtual IP and port has a listener of its own, or the kernel redirects all of
+//! them to one (`standIn.capture`).
+//!
 //! Towards servers a client is the gateway itself, `…/gateway/<name>`. Towards
 //! clients a server is `…/gateway/<name>/for/ns/<ns>/sa/<account>`. As inner TLS
 //! carries no server name, each such identity listens on a port of its own, which
@@ -24,7 +27,9 @@
 //! **Invariant:** what could not be bound or issued is said once, counted for as
 //! long as it lasts, and tried again with every change.
 
+mod answering;
 mod answers;
+mod captured;
 mod connector;
 mod control;
 #[cfg(test)]
@@ -47,11 +52,14 @@ pub use front::{BoxError, FrontAddress, Issue};
 pub use ledger::Word;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weft_decide::{Place, ServiceTable};
@@ -63,10 +71,10 @@ use weft_proxy::{Metrics, TableSource};
 use crate::catalog::OwnSession;
 use crate::scene::Reach;
 use crate::workers::Workers;
+use answering::Answering;
 use control::{Control, Servers};
 use front::Fronts;
 use ledger::Ledger;
-use listeners::Listeners;
 use metrics::StandInMetrics;
 use pool::Pool;
 use probes::Probes;
@@ -82,6 +90,10 @@ pub struct StandInConfig {
     pub gateway: GatewayName,
     /// This run of it, as its catalog attests.
     pub epoch: Epoch,
+    /// How long after its start it answers only for services that it can reach, and
+    /// leaves the others to gateways of its cluster that have been there longer: it has
+    /// yet to hear of endpoints, and to meet its peers.
+    pub recovery: Duration,
     /// Whether it answers on virtual IPs.
     pub clients: Clients,
     /// Where it fronts servers; none: it does not.
@@ -91,8 +103,10 @@ pub struct StandInConfig {
 /// Whether clients without a sidecar are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// On the cluster's virtual IPs.
+    /// On the cluster's virtual IPs, each port of each with a listener of its own.
     Answer,
+    /// On the cluster's virtual IPs, all by one port that the kernel redirects to.
+    Captured(NonZeroU16),
     /// Not by this gateway.
     Ignore,
 }
@@ -163,6 +177,15 @@ pub enum StartError {
     /// A series was registered twice.
     #[error("metrics could not be registered")]
     Metrics(#[from] prometheus::Error),
+    /// The port for captured connections could not be bound.
+    #[error("cannot listen on {address}, where captured connections arrive")]
+    Capture {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl StandIn {
@@ -176,6 +199,7 @@ impl StandIn {
         let tables = TableSource::new(ServiceTable::empty(config.place.clone()));
         let (pool, intakes) = Pool::new(parts.workers.len(), metrics.clone());
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
+        let answering = Answering::start(config.clients, &pool, &metrics)?;
         let running = TaskTracker::new();
         for (number, intake) in intakes.into_iter().enumerate() {
             let worker = WorkerParts {
@@ -199,9 +223,9 @@ impl StandIn {
         let (status, watched) = watch::channel(Status::default());
         let control = Control {
             place: config.place.clone(),
-            clients: config.clients,
+            answering,
+            recovered_at: Instant::now() + config.recovery,
             tables,
-            listeners: Listeners::new(pool.clone(), metrics.clone()),
             servers: server_side(config, parts.issue, parts.now, parts.tell, pool),
             metrics,
             status,
@@ -240,13 +264,13 @@ impl StandIn {
             None => None,
         };
         let Some(Control {
-            listeners, servers, ..
+            answering, servers, ..
         }) = control
         else {
             tracing::error!("the stand-in's control task ended early");
             return;
         };
-        drop(listeners);
+        answering.close().await;
         self.drain.cancel();
         if tokio::time::timeout(deadline, self.workers.wait())
             .await

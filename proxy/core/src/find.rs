@@ -32,9 +32,9 @@ pub type Decision<'t> = Result<Route<'t>, Reason>;
 
 /// Resolves a request's authority against `table`.
 ///
-/// Accepts the names of CONVENTIONS §1 and §11 without regard to case, with or
-/// without a trailing dot: `<service>.<namespace>`, the same with
-/// `.svc.clusterset.local`, `.svc.<cluster>.cluster.weft.internal` or
+/// Accepts, without regard to case and with or without a trailing dot,
+/// `<service>.<namespace>`, the same with `.svc.clusterset.local` (the Multi-Cluster
+/// Services API, KEP-1645), with `.svc.<cluster>.cluster.weft.internal` or
 /// `.svc.<region>.region.weft.internal`, and a virtual IP.
 pub fn find<'t>(table: &'t ServiceTable, head: &RequestHead<'_>) -> Decision<'t> {
     let authority = Authority::parse(head.authority)?;

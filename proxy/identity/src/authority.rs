@@ -250,7 +250,10 @@ fn set_validity(
     now: WallTime,
     until: WallTime,
 ) -> Result<(), IssueError> {
-    let backdate = u64::try_from(BACKDATE.as_millis()).unwrap_or(u64::MAX);
+    // A tenth of a short life at most: half life is when it is renewed, and must come
+    // after it was issued.
+    let backdate = BACKDATE.min(until.since(now) / 10);
+    let backdate = u64::try_from(backdate.as_millis()).unwrap_or(u64::MAX);
     params.not_before = date(WallTime(now.0.saturating_sub(backdate)))?;
     params.not_after = date(until)?;
     Ok(())

@@ -85,6 +85,9 @@ pub enum KeyStoreError {
     /// Not a name for a file.
     #[error("{0:?} is not a key's name: a-z, 0-9 and '-' are allowed")]
     Name(String),
+    /// The sealing key file is gone, and keys that it sealed are not.
+    #[error("{0} is missing, and there are keys that it sealed")]
+    KeyFileMissing(PathBuf),
     /// The sealing key file does not have 32 bytes.
     #[error("{path} has {found} bytes, a sealing key has 32")]
     KeyFileLength {
@@ -125,7 +128,7 @@ impl KeyStore {
         let metadata = fs::metadata(folder).map_err(failed("read", folder))?;
         check_mode(folder, &metadata, 0o700)?;
         let secret = match sealing {
-            Sealing::KeyFile(path) => Secret::Key(load_or_make(&path)?),
+            Sealing::KeyFile(path) => Secret::Key(load_or_make(&path, folder)?),
             Sealing::Passphrase(passphrase) => Secret::Passphrase(passphrase),
         };
         Ok(Self {
@@ -289,7 +292,8 @@ impl std::fmt::Debug for KeyStore {
     }
 }
 
-fn load_or_make(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyStoreError> {
+/// A key is made for a folder without sealed keys alone: it would open no other.
+fn load_or_make(path: &Path, folder: &Path) -> Result<Zeroizing<[u8; 32]>, KeyStoreError> {
     if let Some(bytes) = read_private(path)? {
         let found = bytes.len();
         return match <[u8; 32]>::try_from(bytes.as_slice()) {
@@ -299,6 +303,11 @@ fn load_or_make(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyStoreError> {
                 found,
             }),
         };
+    }
+    let mut sealed = fs::read_dir(folder).map_err(failed("read", folder))?;
+    let is_key = |entry: &fs::DirEntry| entry.path().extension() == Some("key".as_ref());
+    if sealed.any(|entry| entry.as_ref().is_ok_and(is_key)) {
+        return Err(KeyStoreError::KeyFileMissing(path.to_owned()));
     }
     let key = Zeroizing::new(random::<32>());
     write_whole(path, &*key)?;

@@ -1,8 +1,10 @@
 //! A sidecar's configuration: the file as its author writes it, and [`Config`],
 //! what remains once everything in it has been checked.
 
+mod capture;
 mod file;
 
+pub use capture::{Capture, CaptureDns, CaptureDnsSpec, CaptureError, CaptureSpec};
 pub use file::{
     EnrolmentSource, HttpSpec, InboundSpec, PortFile, ServiceFile, SidecarConfig, SidecarKind,
     SidecarSpec, UpstreamSpec, WorkloadSpec,
@@ -52,6 +54,8 @@ pub struct Config {
     pub http: Timeouts,
     /// What the workload serves.
     pub services: Vec<LocalService>,
+    /// Transparent capture of what other users of the machine send; none: no listener for it.
+    pub capture: Option<Capture>,
 }
 
 /// A local port whose connections go to one service.
@@ -139,9 +143,12 @@ pub enum ConfigError {
     Timeout(&'static str),
     /// Two listeners on one address.
     #[error(
-        "{0} is bound twice: outbound, inbound, admin and upstreams need addresses of their own"
+        "{0} is bound twice: outbound, inbound, admin, upstreams and capture need addresses of their own"
     )]
     BoundTwice(SocketAddr),
+    /// What is captured, or where it goes.
+    #[error("spec.capture.{0}")]
+    Capture(#[from] CaptureError),
 }
 
 impl TryFrom<SidecarConfig> for Config {
@@ -170,6 +177,7 @@ impl TryFrom<SidecarConfig> for Config {
             upstreams,
             http,
             services,
+            capture,
         } = spec;
         check_gateways(&gateways)?;
         if let Some(source) = &enrolment
@@ -192,6 +200,7 @@ impl TryFrom<SidecarConfig> for Config {
             state_dir,
             outbound,
             admin,
+            capture: capture.map(Capture::try_from).transpose()?,
         };
         config.check_binds()?;
         Ok(config)
@@ -204,6 +213,7 @@ impl Config {
         [self.outbound, self.inbound, self.admin]
             .into_iter()
             .chain(self.upstreams.iter().map(|upstream| upstream.bind))
+            .chain(self.capture.iter().flat_map(Capture::listeners))
             .filter(|bind| bind.port() != 0)
             .try_for_each(|bind| {
                 if seen.insert(bind) {

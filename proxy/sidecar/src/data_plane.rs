@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use weft_identity::{BundleSource, SvidSource};
 
-use crate::config::{Config, Upstream};
+use crate::config::{Capture, Config, Upstream};
 use crate::listen::listeners;
 use crate::local::LocalEndpoint;
 use crate::metrics::Metrics;
@@ -46,6 +46,17 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// As another user than `spec.capture.uid` its own connections would come back to it.
+    #[error("spec.capture.uid is {configured}, and this process runs as user {running}")]
+    WrongUser {
+        /// Whose packets the rules leave alone.
+        configured: u32,
+        /// Who this is.
+        running: u32,
+    },
+    /// Who this process runs as cannot be told.
+    #[error("/proc/self cannot be read")]
+    User(#[source] io::Error),
     /// A worker thread could not be started.
     #[error("a worker thread could not be started")]
     Worker(#[source] io::Error),
@@ -78,6 +89,8 @@ pub(crate) struct Listeners {
     pub(crate) outbound: TcpListener,
     pub(crate) inbound: TcpListener,
     pub(crate) upstreams: Vec<(Upstream, TcpListener)>,
+    /// Redirected connections, by family.
+    pub(crate) captured: Vec<TcpListener>,
 }
 
 impl DataPlane {
@@ -178,12 +191,19 @@ impl Listeners {
                 outbound,
                 inbound,
                 upstreams: Vec::with_capacity(config.upstreams.len()),
+                captured: Vec::new(),
             })
             .collect();
         for upstream in &config.upstreams {
             let shared = bind("an upstream", upstream.bind)?;
             for (set, listener) in sets.iter_mut().zip(shared) {
                 set.upstreams.push((upstream.clone(), listener));
+            }
+        }
+        for address in config.capture.iter().flat_map(Capture::listeners) {
+            let shared = bind("the capture", address)?;
+            for (set, listener) in sets.iter_mut().zip(shared) {
+                set.captured.push(listener);
             }
         }
         Ok(sets)

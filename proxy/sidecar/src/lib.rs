@@ -11,6 +11,7 @@
 //! ```
 
 mod admin;
+pub mod capture;
 pub mod catalog;
 mod clock;
 pub mod config;

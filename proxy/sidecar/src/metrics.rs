@@ -13,6 +13,8 @@ use prometheus::{
 };
 use weft_model::{ClusterName, ServiceKey, SpiffeId, Version};
 
+use crate::outbound::Captured;
+
 /// All series of a process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -25,6 +27,7 @@ pub struct Metrics {
     tcp_received: IntCounterVec,
     retries: IntCounter,
     ejections: IntCounter,
+    captured: IntCounterVec,
     /// The log position of the table in use.
     pub(crate) applied: IntGauge,
 }
@@ -91,6 +94,14 @@ impl Metrics {
             &LABELS,
         )?;
         registry.register(Box::new(duration.clone()))?;
+        let captured = IntCounterVec::new(
+            Opts::new(
+                "weft_captured_connections_total",
+                "Connections that the kernel redirected here",
+            ),
+            &["result"],
+        )?;
+        registry.register(Box::new(captured.clone()))?;
         let applied = IntGauge::new(
             "weft_registry_applied_index",
             "Log position of the table in use",
@@ -107,6 +118,7 @@ impl Metrics {
             )?,
             retries: counter("weft_retries_total", "Requests sent a second time")?,
             ejections: counter("weft_outlier_ejections_total", "Endpoints ejected")?,
+            captured,
             duration,
             applied,
             registry,
@@ -179,6 +191,11 @@ impl Recorder {
 
     pub(crate) fn ejected(&self) {
         self.metrics.ejections.inc();
+    }
+
+    pub(crate) fn captured(&self, result: Captured) {
+        let counter = self.metrics.captured.with_label_values(&[result.label()]);
+        counter.inc();
     }
 
     fn connections(&self, labels: Labels) -> Rc<Connections> {

@@ -9,6 +9,7 @@ use weft_decide::Place;
 use weft_identity::{Bundle, BundleSource, Bundles};
 use weft_model::WallTime;
 
+use crate::capture::check_user;
 use crate::catalog::{self, CatalogClient, ClientConfig, Interest};
 use crate::config::Config;
 use crate::data_plane::{Sources, StartError};
@@ -49,6 +50,8 @@ impl Process {
     /// Enrols if need be, waiting for a gateway as long as it takes, then serves from what
     /// gateways or the last run say.
     pub async fn start(config: &Config) -> Result<Self, ProcessError> {
+        // Before a token is spent.
+        config.capture.as_ref().map_or(Ok(()), check_user)?;
         let enrolled = enrol(config).await?;
         let place = Place {
             cluster: enrolled.cluster.clone(),

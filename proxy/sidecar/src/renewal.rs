@@ -51,6 +51,8 @@ impl Renewal {
                 Ok(()) => {
                     tracing::info!("the certificate is renewed");
                     pause = PAUSES.0;
+                    // However short lives are, or however far our clock is ahead.
+                    sleep(PAUSES.0).await;
                 }
                 Err(why) => {
                     tracing::warn!(%why, "the certificate is not renewed yet");

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::capture::Forwarder;
 use crate::config::Config;
 use crate::data_plane::{Addresses, DataPlane, Sources, StartError};
 use crate::local::LocalEndpoint;
@@ -20,6 +21,8 @@ pub struct Sidecar {
     plane: DataPlane,
     admin: JoinHandle<()>,
     admin_address: SocketAddr,
+    /// Captured DNS; none if it is not captured.
+    dns: Option<Forwarder>,
 }
 
 impl Sidecar {
@@ -40,6 +43,7 @@ impl Sidecar {
         let listener = TcpListener::from_std(listener).map_err(bind)?;
         let admin_address = listener.local_addr().map_err(bind)?;
         let plane = DataPlane::start(config, endpoints, sources, metrics)?;
+        let dns = config.capture.as_ref().map(Forwarder::start).transpose()?;
         let admin = Admin {
             tables: sources.tables.clone(),
             metrics: metrics.clone(),
@@ -49,6 +53,7 @@ impl Sidecar {
             admin: tokio::spawn(admin.serve(listener)),
             plane,
             admin_address,
+            dns: dns.flatten(),
         })
     }
 
@@ -65,6 +70,8 @@ impl Sidecar {
     /// Drains the data plane ([`DataPlane::shutdown`]), then closes the admin port.
     pub async fn shutdown(self, deadline: Duration) {
         self.plane.shutdown(deadline).await;
+        // To the last: what drains may still ask for names.
+        drop(self.dns);
         self.admin.abort();
     }
 }

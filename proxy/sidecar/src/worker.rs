@@ -107,6 +107,13 @@ async fn run(parts: WorkerParts) {
             async move { outbound.serve_local_port(stream, &upstream).await }
         });
     }
+    for listener in listeners.captured {
+        let outbound = outbound.clone();
+        acceptor.accept(listener, move |stream| {
+            let outbound = outbound.clone();
+            async move { outbound.serve_captured(stream).await }
+        });
+    }
     drain.cancelled().await;
     tasks.close();
     tokio::select! {

@@ -105,6 +105,9 @@ codes! {
     STATE_IN_USE = 1019, "a state folder is in use",
         "Another gateway process has it open.",
         "Stop that process; two never share a folder.";
+    WAIT_OVER = 1020, "what was waited for has not come yet",
+        "The time given was too short, or something stands in the way.",
+        "`weft status` and `weft check` say how things are; wait again, perhaps longer.";
 
     EXPIRED = 2001, "a certificate has expired, or is not valid yet",
         "The other side's clock or ours is wrong, or renewal has failed for half a lifetime.",
@@ -121,12 +124,12 @@ codes! {
     TOKEN_REVOKED = 2005, "the token was revoked",
         "An administrator withdrew it.",
         "Ask for a new one.";
-    TOKEN_MALFORMED = 2006, "the token is damaged",
-        "Its checksum does not match: a part is missing or mistyped.",
+    TOKEN_MALFORMED = 2006, "the token does not read",
+        "It is no token of this kind, or a part of it is missing or mistyped: a token carries a checksum.",
         "Copy the whole token again; it begins with wj1. or we1.";
     TOKEN_UNKNOWN = 2007, "the token is not known here",
-        "It was made for another federation, or its grant is not applied yet.",
-        "Check the address and the federation's domain.";
+        "It was made for another federation, cluster or workload than the configuration names, or its grant is not applied yet.",
+        "Compare the names in the configuration with those the token was made for; then check the address.";
     NOT_AUTHORISED = 2008, "not authorised",
         "Your role does not allow this, or the record belongs to another cluster.",
         "`weft get rolebindings` shows who may; ask an administrator.";
@@ -134,8 +137,8 @@ codes! {
         "Private keys must be readable by their owner alone.",
         "chmod 600 the file, and think about who may have read it.";
     KEY_UNREADABLE = 2010, "a private key cannot be opened",
-        "The key file or passphrase is not the one it was encrypted with, or the file is damaged.",
-        "Give the right keyFile; without it the identity is lost and the gateway must join again.";
+        "The key file or passphrase is missing or not the one it was encrypted with, or the file is damaged.",
+        "Bring back the right keyFile; without it the identity is lost and the gateway must join again.";
     NOT_AN_SVID = 2011, "a certificate breaks the X.509-SVID rules",
         "It has not exactly one SPIFFE id, is a CA, or may sign others.",
         "Issue identities through weft; `openssl x509 -text` shows what is wrong with it.";
@@ -219,6 +222,15 @@ codes! {
     REQUEST_STALLED = 4030, "the client stopped sending the request",
         "A part of the request's body did not come in time, though it was waited for.",
         "Look at the client and the network between; spec.http.bodyTimeout says how long is waited.";
+    NFT_MISSING = 4031, "the nft program is not there",
+        "Capture is made of nftables rules, and nft brings them to the kernel.",
+        "Install it: `apt install nftables`, or your system's package of that name.";
+    NOT_PRIVILEGED = 4032, "this user may not change the kernel's rules",
+        "It takes CAP_NET_ADMIN in the network namespace that is to be captured.",
+        "Run the command as root there; `--dry-run` prints what it would do without.";
+    NFT_REFUSED = 4033, "the kernel refused the capture rules",
+        "It lacks NAT in nftables for family inet (Linux 5.2, modules nft_redir and nf_conntrack), or nft is too old.",
+        "What nft said is shown; `modprobe nft_redir`, or `weft capture on --dry-run` and nft by hand, say more.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet",
         "This version does not split traffic between versions.",
@@ -251,6 +263,9 @@ codes! {
     READ_ONLY = 6009, "the gateway's disk is full",
         "Its log has no room to grow, so it takes no writes. Reads, DNS and traffic go on, and nothing acknowledged is lost.",
         "Free space under its stateDir: it goes on by itself within seconds. Or write through another gateway.";
+    NOT_FOUND = 6010, "the resource does not exist",
+        "The registry, as this gateway has applied it, holds no resource of that kind and name.",
+        "`weft get KIND` lists those that do; mind the namespace (-n).";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

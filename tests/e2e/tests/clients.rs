@@ -174,7 +174,10 @@ fn route_is_explained(dev: &Dev) -> Result<()> {
         "http://payments.shop/",
     ];
     let explained = dev.weft(args)?.exits(0)?;
-    explained.says("us-east-1")?.says("eu-west-1")?;
+    explained
+        .says("us-east-1")?
+        .says("eu-west-1")?
+        .says("this gateway stands in")?;
     dev.weft(["route", "explain", "GET", "http://nothing.shop/"])?
         .exits(1)?
         .says("WEFT-4001")?;

@@ -1,11 +1,15 @@
 //! Gateways and clusters die; requests and acknowledged writes do not.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use weft_test_support::{Cases, Dev, SOON, eventually, isolated, kill, wait_until_gone};
 
 /// Writes that are acknowledged before every gateway is killed.
 const WRITES: usize = 20;
+/// A refusal takes less than the 10 s that a command waits for an answer, and some.
+const PROMPTLY: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_dies_comes_back_and_loses_nothing() -> Result<()> {
@@ -19,6 +23,9 @@ fn what_dies_comes_back_and_loses_nothing() -> Result<()> {
                 a_cluster_dies(dev)
             });
             cases.run("a cut link heals", || a_link_is_cut(dev));
+            cases.run("without a quorum reads and traffic go on", || {
+                quorum_is_lost(dev)
+            });
             cases.run(
                 "acknowledged writes survive the death of all gateways",
                 || all_die(dev),
@@ -69,6 +76,54 @@ fn a_link_is_cut(dev: &Dev) -> Result<()> {
         Ok(())
     })?;
     heal(dev)
+}
+
+/// One of three voters is left: it refuses writes soon, and loses nothing else.
+fn quorum_is_lost(dev: &Dev) -> Result<()> {
+    for cluster in ["us-east-1", "ap-south-1"] {
+        dev.weft(["dev", "break", "cluster", cluster])?.exits(0)?;
+    }
+    let path = dev.scratch().join("unwritten.yaml");
+    std::fs::write(&path, export(WRITES))?;
+    let path = path.display().to_string();
+    eventually("a write is refused for want of a leader", SOON, || {
+        let begun = Instant::now();
+        let args = ["--cluster", "eu-west-1", "apply", "-f", &path];
+        let refused = dev.weft(args)?.exits(7)?;
+        refused.says("WEFT-6001")?.says("Nothing was written")?;
+        ensure!(begun.elapsed() < PROMPTLY, "after {:?}", begun.elapsed());
+        Ok(())
+    })?;
+    let args = [
+        "--cluster",
+        "eu-west-1",
+        "get",
+        "serviceexports",
+        "-o",
+        "json",
+    ];
+    let list = dev.weft(args)?.json()?;
+    ensure!(names(&list).any(|name| name == "payments"), "{list}");
+    let args = ["--cluster", "eu-west-1", "get", "clusters", "--consistent"];
+    dev.weft(args)?.exits(7)?.says("WEFT-6001")?;
+    let web = dev.workload("eu-west-1", "shop/web")?;
+    dev.curl(&web, "http://payments.shop/")?;
+    heal(dev)?;
+    eventually("the registry has a leader again", SOON, || {
+        let args = [
+            "--cluster",
+            "eu-west-1",
+            "get",
+            "serviceexports",
+            "--consistent",
+            "-o",
+            "json",
+        ];
+        let list = dev.weft(args)?.json()?;
+        let refused = format!("written-{WRITES}");
+        ensure!(names(&list).all(|name| name != refused), "{list}");
+        Ok(())
+    })
 }
 
 fn all_die(dev: &Dev) -> Result<()> {

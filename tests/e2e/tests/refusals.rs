@@ -22,6 +22,11 @@ fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
             cases.run("a damaged state folder", || damaged_states(dev));
             cases.run("an unknown cluster", || unknown_cluster(dev));
             cases.run("a stale index", || stale_index(dev));
+            cases.run("a gateway that is no member", || no_member(dev));
+            cases.run("a port in use", || port_in_use(dev));
+            cases.run("all or nothing of several", || all_or_nothing(dev));
+            cases.run("what is no token, no text, no time", || nonsense(dev));
+            cases.run("programs read errors too", || machine_readable(dev));
             cases.verdict()
         })
     })
@@ -321,5 +326,98 @@ fn stale_index(dev: &Dev) -> Result<()> {
     dev.weft(["apply", "-f", &path, "--if-index", "1"])?
         .exits(6)?
         .says("WEFT-6004")?;
+    Ok(())
+}
+
+fn no_member(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-8", "gw-8", 8)?;
+    let config = config.to_str().context("a path in UTF-8")?;
+    dev.weft(["gateway", "run", "--config", config])?
+        .exits(6)?
+        .says("WEFT-1014")?
+        .says("weft cluster join")?;
+    Ok(())
+}
+
+fn port_in_use(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-9", "gw-9", 9)?;
+    let path = config.to_str().context("a path in UTF-8")?;
+    let init = [
+        "cluster",
+        "init",
+        "--domain",
+        "third.example.org",
+        "--admin",
+        "eve",
+    ];
+    dev.weft(
+        init.into_iter()
+            .chain(["--save-as", "third", "--config", path]),
+    )?
+    .ok()?;
+    dev.weft(["context", "use", "dev"])?.ok()?;
+    let _taken = std::net::TcpListener::bind("127.4.0.9:7444")?;
+    dev.weft(["gateway", "run", "--config", path])?
+        .exits(1)?
+        .says("WEFT-1007")?
+        .says("127.4.0.9:7444")?;
+    Ok(())
+}
+
+/// The gateway refuses the second: the first is not applied either.
+fn all_or_nothing(dev: &Dev) -> Result<()> {
+    let first = EXPORT.replace("name: refused", "name: sound");
+    let absent = "\
+apiVersion: weft.dev/v1
+kind: Cluster
+metadata: { name: mars-1 }
+spec: { region: mars, virtualIPs: { ipv4: 127.99.0.0/16 } }
+";
+    let path = file(dev, "several.yaml", &format!("{first}---\n{absent}"))?;
+    let refused = dev.weft(["apply", "-f", &path])?;
+    refused.exits(6)?.says("nothing was applied")?;
+    let exports = dev.weft(["get", "serviceexports", "-o", "name"])?.ok()?;
+    ensure!(!exports.contains("sound"), "{exports}");
+    Ok(())
+}
+
+fn nonsense(dev: &Dev) -> Result<()> {
+    let config = newcomer(dev, "sa-east-10", "gw-10", 10)?;
+    let refused = weft_test_support::run(&mut join(dev, "foo", &config))?;
+    refused.exits(2)?.says("WEFT-2006")?.says("begin with")?;
+    let create = [
+        "cluster",
+        "token",
+        "create",
+        "--cluster",
+        "x",
+        "--region",
+        "y",
+    ];
+    dev.weft(create.into_iter().chain(["--ttl", "0s"]))?
+        .exits(2)?;
+    let path = dev.scratch().join("latin1.yaml");
+    fs::write(&path, b"kind: Stra\xdfe\n")?;
+    let path = path.to_str().context("a path in UTF-8")?;
+    dev.weft(["apply", "-f", path])?
+        .exits(2)?
+        .says("not text in UTF-8")?;
+    dev.weft(["get", "serviceexport", "nothing"])?
+        .exits(1)?
+        .says("WEFT-6010")?;
+    Ok(())
+}
+
+fn machine_readable(dev: &Dev) -> Result<()> {
+    let failed = dev.weft(["explain", "WEFT-0000", "-o", "json"])?.exits(2)?;
+    let error: serde_json::Value = serde_json::from_str(&failed.stderr)?;
+    ensure!(error["error"]["code"] == "WEFT-1016", "{error}");
+    for command in [
+        &["version", "-o", "json"][..],
+        &["explain", "WEFT-6001", "-o", "json"],
+        &["raft", "leader", "-o", "json"],
+    ] {
+        dev.weft(command)?.json()?;
+    }
     Ok(())
 }

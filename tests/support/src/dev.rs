@@ -14,7 +14,7 @@ use crate::run::{Ran, run, run_within, weft_binary};
 use crate::{Background, eventually};
 
 /// How long a federation may take to come up on a busy machine.
-const READY_WAIT: Duration = Duration::from_secs(180);
+pub(crate) const READY_WAIT: Duration = Duration::from_secs(180);
 /// How long one `weft` may take.
 const WEFT_WAIT: Duration = Duration::from_secs(90);
 /// Lines of each log that are shown when a test fails.
@@ -102,6 +102,11 @@ impl Dev {
         let user = User::new()?;
         let process = user.dev(args)?;
         Ok(Self { process, user })
+    }
+
+    /// Who started it.
+    pub fn user(&self) -> &User {
+        &self.user
     }
 
     /// Starts it again in the same folder, and waits for nothing.
@@ -306,14 +311,33 @@ impl User {
     /// Their `weft`, not run yet.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.binary);
+        command.args(args).current_dir(self.folder.path());
+        self.settle(&mut command);
         command
-            .args(args)
-            .current_dir(self.folder.path())
+    }
+
+    /// Has a command, be it a shell, find their `weft` on its `PATH`.
+    ///
+    /// # Errors
+    /// The binary is not called `weft`.
+    pub(crate) fn surround(&self, command: &mut Command) -> Result<()> {
+        let bin = match (self.binary.file_name(), self.binary.parent()) {
+            (Some(name), Some(folder)) if name == "weft" => folder,
+            _ => bail!("{} is not called weft", self.binary.display()),
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders)?);
+        self.settle(command);
+        Ok(())
+    }
+
+    fn settle(&self, command: &mut Command) {
+        command
             .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
             .env("WEFT_CONFIG_DIR", self.folder.path().join("config"))
             .env_remove("WEFT_CONTEXT")
             .env_remove("WEFT_CLUSTER");
-        command
     }
 }
 

@@ -1,7 +1,7 @@
 //! A test in namespaces of its own.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 /// Set in the process that runs inside; names the file that shows it got there.
 const INSIDE: &str = "WEFT_TEST_ISOLATED";
+
+/// Maps further ids of ours (`/etc/subuid`) into a user namespace.
+const NEWUIDMAP: &str = "/usr/bin/newuidmap";
 
 /// Brings the loopback interface up. The second address makes glibc's resolver use
 /// IPv4 at all: it looks for an address other than 127.0.0.1 (`AI_ADDRCONFIG`).
@@ -65,6 +68,10 @@ fn unshare() -> Command {
     ]);
     if !is_root() {
         command.args(["--user", "--map-root-user"]);
+        if Path::new(NEWUIDMAP).exists() {
+            // Users beside root, for tests that tell programs apart by theirs.
+            command.arg("--map-auto");
+        }
     }
     command
 }
@@ -77,7 +84,10 @@ pub fn use_resolver(address: &str) -> Result<()> {
     if std::env::var_os(INSIDE).is_none() {
         bail!("only a test in namespaces of its own may change its resolver");
     }
-    let file = tempfile::NamedTempFile::new()?;
+    // Programs of every user read it.
+    let file = tempfile::Builder::new()
+        .permissions(PermissionsExt::from_mode(0o644))
+        .tempfile()?;
     fs::write(
         file.path(),
         format!("nameserver {address}\noptions timeout:5 attempts:3\n"),

@@ -5,8 +5,10 @@
 //!   Dev::start          `weft dev`, and the admin commands against it
 //!   Ran, run            one program, to its end, within a deadline
 //!   Background          one program that goes on beside the test
+//!   Load                clients that go on asking, and who was failed
 //!   eventually          waits for a level, never for a time
 //!   Cases               many checks of one federation, all of them reported
+//!   Page, Walk          a page of the documentation, and doing what it says
 //! ```
 //!
 //! The program under test is the one that `WEFT_BIN` names; `cargo xtask test` builds
@@ -19,8 +21,13 @@ mod database;
 mod dev;
 mod eventually;
 mod isolated;
+mod load;
+mod page;
 mod processes;
 mod run;
+mod shape;
+mod shell;
+mod walk;
 
 pub use background::Background;
 pub use cases::Cases;
@@ -28,8 +35,13 @@ pub use database::{PostgreSql, redis};
 pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
+pub use load::{Figures, Load, Target};
+pub use page::{Block, Leeway, Page, Step, Task};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
-pub use run::{Ran, command, run, weft_binary};
+pub use run::{Ran, as_user, command, run, weft_binary};
+pub use shape::same_shape;
+pub use shell::{Said, Shell};
+pub use walk::{Walk, pages};
 
 use std::time::Duration;
 

@@ -89,6 +89,16 @@ pub fn command<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
+/// A command from words, under a user and group of that number. Inside
+/// [`isolated`](crate::isolated()); where that entered a user namespace, the numbers have to be
+/// mapped, which takes Debian's `uidmap`.
+pub fn as_user<S: AsRef<OsStr>>(uid: u32, words: impl IntoIterator<Item = S>) -> Command {
+    let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+    let mut command = command(["setpriv", &user, &group, "--clear-groups", "--"]);
+    command.args(words);
+    command
+}
+
 /// Runs a command to its end; a minute at most.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ pub(super) fn identity(cluster: &str) -> SpiffeId {
 }
 
 pub(super) fn endpoint(cluster: &str, n: u32, sequence: u64) -> Endpoint {
+    // Two processes never share an address.
+    let [_, a, b, c] = n.to_be_bytes();
     Endpoint {
         id: id(n),
         service: checkout(),
@@ -41,7 +43,7 @@ pub(super) fn endpoint(cluster: &str, n: u32, sequence: u64) -> Endpoint {
         zone: None,
         version: None,
         hostname: None,
-        address: Some(SocketAddr::from(([127, 0, 0, 1], 15006))),
+        address: Some(SocketAddr::from(([127, a, b, c], 15006))),
         workload: None,
         ports: vec![EndpointPort {
             name: Some(name("http")),

@@ -108,6 +108,12 @@ impl Sessions {
         self.owned.get(&id).map(|owned| &owned.endpoint)
     }
 
+    /// Whether the endpoint is the word of this session.
+    pub fn holds(&self, id: SessionId, endpoint: EndpointId) -> bool {
+        let session = self.sessions.get(&id);
+        session.is_some_and(|session| session.endpoints.contains(&endpoint))
+    }
+
     /// Open sessions.
     pub fn count(&self) -> usize {
         let open = |s: &&Session| s.stream == Stream::Open;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_model::{
     ClusterName, Digest, Endpoint, EndpointId, Federation, GatewayName, ServiceKey, SpiffeId,
+    SpiffePath,
 };
 
 use super::view::CatalogView;
@@ -160,9 +161,40 @@ impl Catalog {
                 return Err(PutError::ServiceChanged(endpoint.id));
             }
         }
+        let superseded = self.superseded_by(session, &endpoint);
         let said = self.sessions.put(session, endpoint, now)?;
         self.say(said, now);
+        for old in superseded {
+            let service = old.service.clone();
+            let said = self
+                .sessions
+                .withdraw(session, service, old.id, old.sequence, now);
+            self.say(said, now);
+        }
         Ok(())
+    }
+
+    /// The endpoints of earlier processes in whose place a new one was started: one
+    /// address is held by one process, and ids are random per process start. Their
+    /// owner cannot end them any more, and their end needs no doubt.
+    fn superseded_by(&self, session: SessionId, new: &Endpoint) -> Vec<Arc<Endpoint>> {
+        let Some(own) = self.sets.get(&self.cluster) else {
+            return Vec::new();
+        };
+        let is_workload = matches!(new.identity.path, SpiffePath::Workload { .. });
+        if !is_workload || new.address.is_none() || own.endpoint(new.id).is_some() {
+            return Vec::new();
+        }
+        let is_in_its_place = |old: &Arc<Endpoint>| {
+            old.id != new.id
+                && old.address == new.address
+                && old.identity == new.identity
+                && old.ports == new.ports
+                && !self.sessions.holds(session, old.id)
+        };
+        own.endpoints_of(&new.service)
+            .filter(is_in_its_place)
+            .collect()
     }
 
     /// A sidecar ends an endpoint of its own. One that is not known is already gone.
@@ -183,7 +215,7 @@ impl Catalog {
         // A gateway withdraws what it fronts under stand-in identities of its own.
         let fronted = matches!(
             (&known.identity.path, &identity.path),
-            (weft_model::SpiffePath::StandIn { gateway, .. }, weft_model::SpiffePath::Gateway(own))
+            (SpiffePath::StandIn { gateway, .. }, SpiffePath::Gateway(own))
                 if gateway == own
         );
         if known.identity != *identity && !fronted {

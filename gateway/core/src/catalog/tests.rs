@@ -59,6 +59,31 @@ fn a_lost_session_is_no_withdrawal() {
 }
 
 #[test]
+fn a_process_in_the_place_of_another_supersedes_it_at_once() {
+    let mut eu = running(1..=3, at(100));
+    let address = endpoint(EU, 1, 1).address;
+    // Killed and started again: another id and session, the same place.
+    eu.close_session(session(1));
+    eu.open_session(session(9), identity(EU), at(101));
+    let again = Endpoint {
+        address,
+        ..endpoint(EU, 9, 1)
+    };
+    let put = eu.put(session(9), again, &fixture::federation(), at(101));
+    assert_eq!(put, Ok(()));
+    assert_eq!(all(&mut eu, EU), [2, 3, 9]);
+    assert_eq!(ready(&mut eu, EU), [2, 3, 9]);
+    let late = eu.put(
+        session(1),
+        endpoint(EU, 1, 1),
+        &fixture::federation(),
+        at(102),
+    );
+    assert_eq!(late, Ok(()), "an old word is no error");
+    assert_eq!(all(&mut eu, EU), [2, 3, 9], "and changes nothing");
+}
+
+#[test]
 fn a_withdrawal_is_final_at_once_however_many() {
     let mut eu = running(1..=5, at(100));
     for n in 1..=5 {

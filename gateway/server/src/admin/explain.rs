@@ -1,16 +1,18 @@
 //! Explanations: the functions that decide, asked for their reasons.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use serde_json::Value;
 use tonic::Status;
-use weft_decide::{NO_HEADERS, Reason, RequestHead};
-use weft_model::code;
+use weft_decide::{NO_HEADERS, Reason, RequestHead, Route};
+use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
 use super::status::freshness;
 use super::view::{ExplanationView, StepView};
 use crate::api::refusal;
+use crate::config::GatewayConfig;
 use crate::hub::Hub;
 
 /// The port of `http://` without one.
@@ -103,6 +105,7 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         "{authority} is service {key}, port {}",
         found.number()
     )));
+    steps.extend(without_sidecar(hub.config(), &found).map(fact));
     let mut taking = 0;
     // Ejections are each sidecar's own observation: a gateway knows of none.
     for (view, verdict) in found.candidates(&table, |_| false) {
@@ -121,7 +124,7 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
                 endpoint.cluster
             ),
             reason: match verdict {
-                Ok(level) => level.to_string(),
+                Ok(level) => format!("{level}{}", fronted(&endpoint.identity)),
                 Err(refused) => refused.to_string(),
             },
         });
@@ -134,6 +137,39 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         )),
     };
     Ok(explanation(hub, method, url, steps, result))
+}
+
+/// Where a client that has no sidecar meets this gateway instead.
+fn without_sidecar(config: &GatewayConfig, route: &Route<'_>) -> Option<String> {
+    let ips = route.service.virtual_ips().iter();
+    let ips: Vec<String> = ips
+        .map(|ip| SocketAddr::new(*ip, route.number().get()).to_string())
+        .collect();
+    if ips.is_empty() {
+        return None;
+    }
+    let what = match (config.stand_in.clients, config.stand_in.capture) {
+        (false, _) => "where this gateway answers nobody: standIn.clients is false".to_owned(),
+        (true, None) => "where this gateway stands in for one".to_owned(),
+        (true, Some(capture)) => format!(
+            "where this gateway stands in for one (captured on port {})",
+            capture.port
+        ),
+    };
+    let at = ips.join(" or ");
+    Some(format!(
+        "a client without a sidecar connects to {at}, {what}"
+    ))
+}
+
+/// Who ends the inner TLS for a server that has no sidecar.
+fn fronted(identity: &SpiffeId) -> String {
+    match &identity.path {
+        SpiffePath::StandIn { gateway, .. } => {
+            format!("; it has no sidecar: gateway {gateway} stands in for one")
+        }
+        _ => String::new(),
+    }
 }
 
 fn short(id: &str) -> &str {

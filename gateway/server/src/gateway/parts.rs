@@ -167,10 +167,11 @@ pub(super) fn start_stand_in(hub: &Arc<Hub>) -> Result<Arc<StandIn>, GatewayErro
         place: hub.place(),
         gateway: hub.gateway().clone(),
         epoch: hub.catalog_handle().epoch(),
-        clients: if config.stand_in.clients {
-            Clients::Answer
-        } else {
-            Clients::Ignore
+        recovery: Timing::default().recovery,
+        clients: match (config.stand_in.clients, config.stand_in.capture) {
+            (true, Some(capture)) => Clients::Captured(capture.port),
+            (true, None) => Clients::Answer,
+            (false, _) => Clients::Ignore,
         },
         front: front.filter(|_| hub.holds_authority()),
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use weft_decide::{Scope, ServiceRoutes, ServiceTable};
+use weft_decide::{Route, Scope, ServiceRoutes, ServiceTable};
 use weft_model::ServiceKey;
 use weft_plan::dns;
 use weft_proxy::Hint;
@@ -58,6 +58,23 @@ pub(super) fn wanted(table: &ServiceTable, addresses: &[Address]) -> BTreeMap<So
         service.flat_map(|service| answers(address.ip, service, &address.scope))
     });
     own.chain(others).collect()
+}
+
+/// Whether any endpoint takes work for `hint`.
+pub(super) fn is_served(table: &ServiceTable, hint: &Hint) -> bool {
+    let found = table.service(&hint.service);
+    found.is_some_and(|service| {
+        let port = service.port(hint.port);
+        port.is_some_and(|port| {
+            let route = Route {
+                service,
+                port,
+                scope: hint.scope.clone(),
+            };
+            let mut candidates = route.candidates(table, |_| false);
+            candidates.any(|(_, verdict)| verdict.is_ok())
+        })
+    })
 }
 
 fn answers<'a>(

@@ -7,28 +7,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use weft_decide::Place;
 use weft_model::{Endpoint, EndpointId, Health};
 use weft_plan::catalog::EntryFront;
 use weft_proxy::TableSource;
 
-use super::answers::wanted;
+use super::answering::Answering;
+use super::answers::{is_served, wanted};
 use super::front::Fronts;
 use super::ledger::Ledger;
-use super::listeners::Listeners;
 use super::metrics::StandInMetrics;
 use super::probes::Probes;
 use super::servers::{entries, servers};
-use super::{Clients, Situation, Tell};
+use super::{Situation, Tell};
 use crate::scene::{Scene, service_table};
 
 /// Everything that follows the situation. One task owns it.
 pub(super) struct Control {
     pub(super) place: Place,
-    pub(super) clients: Clients,
+    /// Until then only what can be reached is answered for.
+    pub(super) recovered_at: Instant,
     pub(super) tables: TableSource,
-    pub(super) listeners: Listeners,
+    pub(super) answering: Answering,
     pub(super) servers: Option<Servers>,
     pub(super) metrics: StandInMetrics,
     pub(super) status: watch::Sender<Status>,
@@ -108,14 +109,17 @@ impl Control {
             place: &self.place,
         };
         let table = service_table(&scene, Some(&self.tables.load()));
-        if self.clients == Clients::Answer {
-            self.listeners.settle(&wanted(&table, &situation.addresses));
+        if self.answering.is_wanted() {
+            let mut wanted = wanted(&table, &situation.addresses);
+            if Instant::now() < self.recovered_at {
+                wanted.retain(|at, hint| self.answering.is_open(at) || is_served(&table, hint));
+            }
+            self.answering.settle(wanted);
         }
         self.tables.store(Arc::new(table));
         let fronted = self.servers.as_mut().map(|s| s.follow(situation));
         self.metrics.fronting(fronted.unwrap_or(0));
-        let unbound = self.listeners.unbound();
-        let unbound = unbound.iter().map(|(at, why)| (*at, *why)).collect();
+        let unbound = self.answering.unbound();
         self.status.send_modify(|status| {
             status.unbound = unbound;
             status.fronted = fronted.unwrap_or(0);

@@ -106,6 +106,7 @@ impl World {
             place,
             gateway: name("gw"),
             epoch,
+            recovery: Duration::ZERO,
             clients: plan.clients,
             front: Some(FrontAddress {
                 bind: Ipv4Addr::LOCALHOST.into(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use weft_identity::{Svid, SvidSource};
 use weft_model::{SpiffeId, WallTime};
@@ -51,7 +52,7 @@ pub(super) struct Fronts {
 
 struct Held {
     front: Arc<Front>,
-    _accept: AbortOnDropHandle<()>,
+    _accepting: DropGuard,
     _renew: AbortOnDropHandle<()>,
 }
 
@@ -137,13 +138,14 @@ impl Fronts {
         });
         let work = {
             let front = Arc::clone(&front);
-            move || Work::Server(Arc::clone(&front))
+            move |_: &_| Some(Work::Server(Arc::clone(&front)))
         };
-        let accept = tokio::spawn(self.pool.clone().accept(listener, work));
+        let stop = CancellationToken::new();
+        tokio::spawn(self.pool.clone().accept(listener, stop.clone(), work));
         let renew = tokio::spawn(renew(svid, Arc::clone(&self.issue), self.now));
         Ok(Held {
             front,
-            _accept: AbortOnDropHandle::new(accept),
+            _accepting: stop.drop_guard(),
             _renew: AbortOnDropHandle::new(renew),
         })
     }

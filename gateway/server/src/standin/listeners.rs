@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use weft_proxy::Hint;
 
 use super::answers::{ListenerPlan, plan_listeners};
@@ -20,11 +21,12 @@ pub(super) struct Listeners {
     metrics: StandInMetrics,
     open: BTreeMap<SocketAddr, Open>,
     unbound: BTreeMap<SocketAddr, io::ErrorKind>,
+    accepting: TaskTracker,
 }
 
 struct Open {
     to: watch::Sender<Hint>,
-    _accept: AbortOnDropHandle<()>,
+    _accepting: DropGuard,
 }
 
 impl Listeners {
@@ -34,6 +36,7 @@ impl Listeners {
             metrics,
             open: BTreeMap::new(),
             unbound: BTreeMap::new(),
+            accepting: TaskTracker::new(),
         }
     }
 
@@ -63,6 +66,11 @@ impl Listeners {
         self.metrics.listening(self.open.len(), self.unbound.len());
     }
 
+    /// Whether it is open.
+    pub(super) fn is_open(&self, at: &SocketAddr) -> bool {
+        self.open.contains_key(at)
+    }
+
     /// The addresses that should be open and are not, with the system's reason.
     pub(super) fn unbound(&self) -> &BTreeMap<SocketAddr, io::ErrorKind> {
         &self.unbound
@@ -82,20 +90,32 @@ impl Listeners {
         };
         self.unbound.remove(&at);
         let (to, meaning) = watch::channel(hint);
-        let work = move || Work::Client(meaning.borrow().clone());
-        let accept = tokio::spawn(self.pool.clone().accept(listener, work));
-        let _accept = AbortOnDropHandle::new(accept);
-        self.open.insert(at, Open { to, _accept });
+        let work = move |_: &_| Some(Work::Client(meaning.borrow().clone()));
+        let stop = CancellationToken::new();
+        self.accepting
+            .spawn(self.pool.clone().accept(listener, stop.clone(), work));
+        let _accepting = stop.drop_guard();
+        self.open.insert(at, Open { to, _accepting });
+    }
+
+    /// Stops accepting; what has been accepted is with the workers then.
+    pub(super) async fn close(self) {
+        let Self {
+            open, accepting, ..
+        } = self;
+        drop(open);
+        accepting.close();
+        accepting.wait().await;
     }
 }
 
-/// Connections that wait to be accepted, per address.
+/// Connections that wait to be accepted, per listener.
 const BACKLOG: i32 = 1024;
 
 /// `SO_REUSEPORT` lets the gateways of one cluster that share a machine answer
 /// on the same virtual IPs: the kernel spreads connections over them, and one
 /// that dies takes only its own along.
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(at),
         Type::STREAM.nonblocking().cloexec(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use weft_proxy::Hint;
 
 use super::front::Front;
@@ -77,15 +78,39 @@ impl Pool {
         (pool, intakes)
     }
 
-    /// Accepts for as long as it is polled; `work` says what each connection is for.
-    pub(super) async fn accept(self, listener: TcpListener, work: impl Fn() -> Work) {
+    /// Accepts until stopped; `work` says what each connection is for. One that is for
+    /// nothing is reset. What the kernel has completed by then is still accepted: closing
+    /// the socket would reset it.
+    pub(super) async fn accept(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        work: impl Fn(&TcpStream) -> Option<Work>,
+    ) {
+        let take = |tcp: TcpStream| match work(&tcp) {
+            Some(work) => self.hand(tcp, work),
+            None => reset(&tcp),
+        };
         loop {
-            match listener.accept().await.and_then(|(tcp, _)| tcp.into_std()) {
-                Ok(tcp) => self.hand(tcp, work()),
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted.and_then(|(tcp, _)| tcp.into_std()) {
+                Ok(tcp) => take(tcp),
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+        // Not through the runtime, which need not have heard of the last ones yet.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok((tcp, _)) = listener.accept() {
+            if tcp.set_nonblocking(true).is_ok() {
+                take(tcp);
             }
         }
     }
@@ -97,10 +122,7 @@ impl Pool {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let Some(worker) = least_loaded(&loads, turn) else {
             self.metrics.refused();
-            // A reset rather than an end that looks like an empty answer; a socket
-            // that refuses the option is already dead.
-            let _ = socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
-            return;
+            return reset(&tcp);
         };
         let lane = &self.lanes[worker];
         lane.load.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +130,12 @@ impl Pool {
         // It fails only once the worker has ended: then the connection ends here.
         let _ = lane.intake.send(Accepted { tcp, work, load });
     }
+}
+
+/// Makes the end a reset rather than one that looks like an empty answer; a socket that
+/// refuses the option is already dead.
+fn reset(tcp: &TcpStream) {
+    let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 /// The worker with the fewest connections; equal ones take turns. None if all are full.

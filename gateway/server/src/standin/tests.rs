@@ -1,5 +1,6 @@
 //! Clients and servers without a sidecar, over real TCP on loopback.
 
+mod captured;
 mod remote;
 mod servers;
 

@@ -1,17 +1,16 @@
-//! Clients that nobody here wrote: dig, dnspython, unbound in front of us, and
-//! glibc's resolver in a namespace of its own.
+//! Clients that nobody here wrote: dig, dnspython, and glibc's resolver in a namespace
+//! of its own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use weft_gateway::dns::DnsServiceConfig;
 
 use super::world::*;
 
 /// What the clients are asked and have to say, as `dig +short` prints it.
-const AGREED: &[(&str, &str, &str)] = &[
+pub(super) const AGREED: &[(&str, &str, &str)] = &[
     ("checkout.shop.svc.clusterset.local", "A", "127.64.0.1"),
     (
         "checkout.shop.svc.clusterset.local",
@@ -46,7 +45,7 @@ const AGREED: &[(&str, &str, &str)] = &[
 ];
 
 /// A program of the test packages.
-fn program(name: &str) -> PathBuf {
+pub(super) fn program(name: &str) -> PathBuf {
     ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
         .iter()
         .map(|folder| Path::new(folder).join(name))
@@ -66,7 +65,7 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-fn dig(server: SocketAddr, arguments: &[&str]) -> String {
+pub(super) fn dig(server: SocketAddr, arguments: &[&str]) -> String {
     let output = run(Command::new(program("dig"))
         .arg(format!("@{}", server.ip()))
         .args(["-p", &server.port().to_string(), "+tries=1", "+time=15"])
@@ -75,7 +74,7 @@ fn dig(server: SocketAddr, arguments: &[&str]) -> String {
 }
 
 /// The answer's lines in order, on one line.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(';')).collect();
     lines.sort_unstable();
     lines.join(" ")
@@ -197,109 +196,6 @@ fn dnspython_agrees() {
     let expected: Vec<&str> = AGREED.iter().map(|(.., expected)| *expected).collect();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
-    runtime.block_on(service.shutdown());
-}
-
-/// A program that ends with its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Unbound with one of our zones forwarded and the other asked
-/// iteratively, which needs AA, SOA and honest empty non-terminals.
-fn unbound(server: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
-    // An address of this process's own: a port that was free a moment ago may not be.
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let own = SocketAddr::from(([127, 100, high, low], 5335));
-    let upstream = format!("{}@{}", server.ip(), server.port());
-    let configuration = format!(
-        r#"server:
-    interface: {ip}@{port}
-    access-control: 127.0.0.0/8 allow
-    do-not-query-localhost: no
-    do-daemonize: no
-    use-syslog: no
-    logfile: ""
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    num-threads: 1
-    module-config: "iterator"
-    qname-minimisation: yes
-    harden-below-nxdomain: yes
-remote-control:
-    control-enable: no
-forward-zone:
-    name: "clusterset.local"
-    forward-addr: {upstream}
-stub-zone:
-    name: "weft.internal"
-    stub-addr: {upstream}
-"#,
-        ip = own.ip(),
-        port = own.port(),
-        folder = folder.display(),
-    );
-    let path = folder.join("unbound.conf");
-    std::fs::write(&path, configuration).unwrap();
-    let child = Command::new(program("unbound"))
-        .arg("-d")
-        .arg("-c")
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::from(
-            std::fs::File::create(folder.join("log")).unwrap(),
-        ))
-        .spawn()
-        .unwrap();
-    (Running(child), own)
-}
-
-/// Waits until `server` answers anything at all.
-fn wait_for(server: SocketAddr, log: &Path) {
-    let deadline = Instant::now() + PATIENCE;
-    let socket = udp();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let packet = query(1, "localhost.", hickory_proto::rr::RecordType::A, None);
-    let packet = packet.to_vec().unwrap();
-    loop {
-        let _ = socket.send_to(&packet, server);
-        if socket.recv(&mut [0; 512]).is_ok() {
-            return;
-        }
-        let log = || std::fs::read_to_string(log).unwrap_or_default();
-        assert!(
-            Instant::now() < deadline,
-            "unbound does not answer: {}",
-            log()
-        );
-    }
-}
-
-#[test]
-fn unbound_agrees_from_its_cache_as_well() {
-    let runtime = runtime();
-    let _inside = runtime.enter();
-    let service = start(&[], source(zones(Some(3))));
-    let folder = tempfile::tempdir().unwrap();
-    let (_running, unbound) = unbound(service.local_addr(), folder.path());
-    wait_for(unbound, &folder.path().join("log"));
-    for round in ["asked", "cached"] {
-        for (name, kind, expected) in AGREED {
-            let text = dig(unbound, &["+short", name, kind]);
-            assert_eq!(short(&text), *expected, "{name} {kind} {round}");
-        }
-        let text = dig(unbound, &["nothing.shop.svc.clusterset.local", "A"]);
-        assert!(text.contains("status: NXDOMAIN"), "{text}");
-    }
     runtime.block_on(service.shutdown());
 }
 

@@ -237,7 +237,7 @@ fn without_a_state_nothing_is_denied() {
     runtime.block_on(service.shutdown());
 }
 
-/// RELIABILITY N1: an answer never goes back to an older generation.
+/// An answer never goes back to an older generation.
 #[test]
 fn older_zones_are_not_served() {
     let source = source(zones(Some(2)));

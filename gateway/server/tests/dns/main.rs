@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod clients;
+mod forwarders;
 mod forwarding;
 mod listeners;
 mod mutants;

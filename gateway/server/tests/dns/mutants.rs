@@ -144,7 +144,7 @@ fn no_mutant_harms_a_connection_but_its_own() {
     runtime.block_on(service.shutdown());
 }
 
-/// RELIABILITY N5: two servers that answer each other's answers never stop.
+/// Two servers that answer each other's answers never stop.
 #[test]
 fn what_has_qr_set_gets_no_answer() {
     let runtime = runtime();

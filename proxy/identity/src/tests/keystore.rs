@@ -112,9 +112,16 @@ fn a_wrong_key_is_told_from_damage() {
     assert!(matches!(error, KeyStoreError::WrongKey { .. }), "{error}");
 
     // Another sealing key.
-    fs::remove_file(folder.path().join("sealing.bin")).unwrap();
+    let sealing = folder.path().join("sealing.bin");
+    fs::write(&sealing, [7; 32]).unwrap();
     let error = with_file(folder.path()).unwrap().load("ca").unwrap_err();
     assert!(matches!(error, KeyStoreError::WrongKey { .. }), "{error}");
+
+    // None: another one must not be made in its place.
+    fs::remove_file(&sealing).unwrap();
+    let error = with_file(folder.path()).unwrap_err();
+    let missing = matches!(&error, KeyStoreError::KeyFileMissing(path) if *path == sealing);
+    assert!(missing && !sealing.exists(), "{error}");
 
     // A passphrase instead.
     let error = with_passphrase(folder.path(), "x").load("ca").unwrap_err();

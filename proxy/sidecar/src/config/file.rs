@@ -14,6 +14,7 @@ use weft_model::{
     ServiceKey, ServiceName, Version, ZoneName,
 };
 
+use super::CaptureSpec;
 use crate::http::Timeouts;
 
 /// `kind: SidecarConfig`.
@@ -76,6 +77,10 @@ pub struct SidecarSpec {
     /// What the workload serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceFile>,
+    /// Take connections that programs make to virtual IPs, without their knowing. Needs
+    /// `weft capture on`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureSpec>,
 }
 
 /// A workload's name.

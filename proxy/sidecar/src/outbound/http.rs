@@ -26,7 +26,7 @@ use crate::http::{
 };
 use crate::inner::Target;
 use crate::stream::Stream;
-use request::{Outgoing, authority};
+use request::{Outgoing, authority, is_without_host};
 use upgrade::Changed;
 
 /// The service a connection is for, where its address already says so.
@@ -55,7 +55,7 @@ impl Outbound {
                 Ok(detected) => detected,
                 Err(error) => return tracing::debug!(%error, "client left before a request"),
             },
-            () = shared.drain.cancelled() => return,
+            () = shared.patience_over() => return,
         };
         match spoken {
             Spoken::Http2 => {
@@ -197,7 +197,13 @@ impl Shared {
         if !fits(request.headers()) {
             return Err(Reason::HeadTooLarge);
         }
-        let authority = authority(&request)?;
+        let authority = match (authority(&request), &client.hint) {
+            // HTTP/1.0 asks for no Host, and the address says which service is meant.
+            (Err(Reason::BadRequest), Some(hint)) if is_without_host(&request) => {
+                format!("{}.{}", hint.service.name, hint.service.namespace)
+            }
+            (authority, _) => authority?,
+        };
         let chosen = match &client.hint {
             Some(hint) => self.choose_service(hint)?,
             None => self.choose(&RequestHead {

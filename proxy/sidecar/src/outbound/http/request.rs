@@ -45,6 +45,13 @@ pub(super) fn authority(request: &Request<Incoming>) -> Result<String, Reason> {
     Ok(authority.to_owned())
 }
 
+/// Whether the request is HTTP/1.0 and names no host, as it may (RFC 9112 §3.2).
+pub(super) fn is_without_host(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_10
+        && request.uri().authority().is_none()
+        && !request.headers().contains_key(HOST)
+}
+
 /// What a refusal names: method and host, bounded; never the path, which may hold secrets.
 pub(super) fn about(request: &Request<Incoming>) -> String {
     let host = request

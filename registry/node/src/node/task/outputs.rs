@@ -87,7 +87,11 @@ impl<T: Transport> Task<T> {
 
     fn note_leadership(&mut self, leadership: Leadership) {
         self.counters.leader_changes += 1;
-        tracing::info!(leader = ?leadership.leader, term = leadership.term, "leadership");
+        tracing::info!(
+            leader = leadership.leader.map(tracing::field::display),
+            term = leadership.term,
+            "leadership"
+        );
         if leadership.leader.is_some() {
             self.proposals.hurry(Instant::now());
         }
