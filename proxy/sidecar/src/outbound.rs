@@ -27,6 +27,7 @@ use weft_model::{AppProtocol, EndpointId, ServiceKey};
 
 use crate::clock::Clock;
 use crate::config::Upstream;
+use crate::http::Timeouts;
 use crate::inner::{Connector, Dialer, Identities};
 use crate::metrics::{Metrics, Recorder};
 use crate::pool::Pool;
@@ -72,6 +73,7 @@ struct Shared {
     recorder: Recorder,
     clock: Clock,
     outliers: OutlierConfig,
+    timeouts: Timeouts,
     reserve_per_second: f64,
     drain: CancellationToken,
     rng: RefCell<Rng>,
@@ -104,6 +106,11 @@ impl Outbound {
     /// An outbound side without connections yet. Spawns its housekeeping: call it
     /// inside the worker's `LocalSet`.
     pub fn new(parts: OutboundParts) -> Self {
+        Self::with_timeouts(parts, Timeouts::default())
+    }
+
+    /// The same with times other than the defaults.
+    pub fn with_timeouts(parts: OutboundParts, timeouts: Timeouts) -> Self {
         let clock = Clock::start();
         let identities = Rc::new(Identities::new(parts.svid, parts.bundles));
         let dialer = Rc::new(Dialer::new(Rc::clone(&identities), parts.connector));
@@ -117,6 +124,7 @@ impl Outbound {
                 recorder: Recorder::new(parts.metrics),
                 clock,
                 outliers: parts.outliers,
+                timeouts,
                 reserve_per_second: RETRY_RESERVE / f64::from(workers),
                 drain: parts.drain,
                 rng: RefCell::new(Rng::seeded(parts.seed)),
@@ -265,7 +273,7 @@ impl Shared {
 /// Whether a failed attempt says something about the endpoint itself.
 fn blame(reason: Reason) -> Outcome {
     match reason {
-        Reason::Overload => Outcome::Cancelled,
+        Reason::Overload | Reason::RequestStalled => Outcome::Cancelled,
         _ => Outcome::LocalOrigin,
     }
 }
