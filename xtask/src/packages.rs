@@ -85,9 +85,29 @@ const PACKAGES: &[Package] = &[
         needed_by: "HTTP through sidecars",
     },
     Package {
+        name: "nghttp2-client",
+        proof: Proof::Program("h2load"),
+        needed_by: "HTTP/2 through sidecars",
+    },
+    Package {
+        name: "python3-grpcio",
+        proof: Proof::File("/usr/lib/python3/dist-packages/grpc/__init__.py"),
+        needed_by: "gRPC by another implementation",
+    },
+    Package {
+        name: "python3-websockets",
+        proof: Proof::File("/usr/lib/python3/dist-packages/websockets/__init__.py"),
+        needed_by: "WebSocket across regions",
+    },
+    Package {
         name: "iproute2",
         proof: Proof::Program("ip"),
         needed_by: "tests in network namespaces",
+    },
+    Package {
+        name: "iputils-ping",
+        proof: Proof::Program("ping"),
+        needed_by: "delay and loss of emulated links",
     },
     Package {
         name: "nftables",

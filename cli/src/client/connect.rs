@@ -7,10 +7,10 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tonic::transport::Channel;
 use weft_gateway::admin::view::StatusView;
 use weft_identity::{
-    ApiAddress, Bundle, BundleSource, Bundles, JoinToken, PeerRule, Reason, SigningKey, Svid,
-    SvidSource, client_config,
+    Bundle, BundleSource, Bundles, JoinToken, PeerRule, Reason, SigningKey, Svid, SvidSource,
+    client_config,
 };
-use weft_model::{ClusterName, Code, RegionName, TrustDomain, code};
+use weft_model::{ClusterName, Code, HostPort, RegionName, TrustDomain, code};
 use weft_proxy::rpc::{self, ALPN_GRPC, DialError};
 
 use super::GrantedToken;
@@ -165,7 +165,7 @@ pub(super) fn join_token(
         api: answering.api.clone(),
         bundle: answering.bundle.clone(),
     };
-    let addresses: Vec<ApiAddress> = answering
+    let addresses: Vec<HostPort> = answering
         .api
         .iter()
         .map(|address| {

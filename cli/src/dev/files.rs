@@ -181,7 +181,7 @@ mod tests {
                     serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
                 assert_eq!(file.metadata.name, planned.name);
                 assert_eq!(file.spec.tunnel.bind, planned.tunnel);
-                assert_eq!(file.spec.tunnel.advertise, planned.front);
+                assert_eq!(file.spec.tunnel.advertise, planned.front.map(Into::into));
                 assert_eq!(file.spec.dns.bind, planned.dns);
                 assert_eq!(file.spec.state_dir, Path::new("/tmp/a \"b\": c/state"));
                 assert_eq!(file.spec.virtual_ips.ipv4, cluster.virtual_ips);

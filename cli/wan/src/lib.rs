@@ -4,10 +4,11 @@
 //! LinkSpec + seed -> Impairment::offer(now, len) -> Verdict      decides; holds no packet
 //!                         Link<T>: push / poll / next_deadline   the same with a delay line
 //!                         Relay: UDP sockets on tokio            a shell around Links
+//!                         Wire: TUN interfaces on tokio          another, for whole packets
 //! Wan: region names -> LinkSpec                                  presets
 //! ```
 //!
-//! Everything outside [`relay`] is pure: no clock, no socket, no ambient
+//! Everything outside [`relay`] and [`tun`] is pure: no clock, no socket, no ambient
 //! randomness. A packet is any `T` and a length in bytes; `now` is an argument.
 //! The same seed, spec and calls give the same trace on every machine.
 //!
@@ -31,7 +32,9 @@ mod link;
 
 mod wan;
 
+mod alarm;
 pub mod relay;
+pub mod tun;
 
 pub use chance::Probability;
 pub use counters::{Counters, DropReason};

@@ -167,13 +167,7 @@ impl Admin for AdminService {
             account: account.parse().map_err(invalid)?,
             expires: hub.now().after(std::time::Duration::from_millis(ttl_ms)),
             bundle_hash: bundle_hash(&bundle),
-            addresses: hub
-                .config()
-                .api
-                .advertised()
-                .map(Into::into)
-                .into_iter()
-                .collect(),
+            addresses: hub.config().api.advertised().into_iter().collect(),
             signer: hub.gateway().clone(),
         };
         let id = claims.spiffe_id();

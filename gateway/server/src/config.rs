@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
-    ApiVersion, ClusterName, GatewayName, RegionName, VirtualIpRanges, ZoneName, duration,
+    ApiVersion, ClusterName, GatewayName, HostPort, RegionName, VirtualIpRanges, ZoneName, duration,
 };
 use weft_proxy::capture::{Rules, Table};
 
@@ -62,10 +62,10 @@ pub struct GatewayConfig {
     pub key_file: Option<PathBuf>,
     /// The one UDP port between gateways.
     #[serde(default = "tunnel_default")]
-    pub tunnel: ListenAdvertise,
+    pub tunnel: ListenPublic,
     /// The gRPC API.
     #[serde(default = "api_default")]
-    pub api: ListenAdvertise,
+    pub api: ListenPublic,
     /// Where this cluster's sidecars bring connections for other clusters.
     #[serde(default = "relay_default")]
     pub relay: ListenAdvertise,
@@ -93,7 +93,29 @@ pub struct GatewayConfig {
     pub drain: Duration,
 }
 
-/// An address to listen on, and the one others use if it differs.
+/// An address to listen on, and what others reach it by, be they in other networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenPublic {
+    /// Listen here. `[::]` is every address of both families.
+    #[schemars(with = "String")]
+    pub bind: SocketAddr,
+    /// Others reach it here: an address, or a name that is resolved at each dial and may
+    /// have addresses of both families. Left out: the same as `bind`, unless that is unspecified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub advertise: Option<HostPort>,
+}
+
+impl ListenPublic {
+    /// What others use; none if nothing sensible is known.
+    pub fn advertised(&self) -> Option<HostPort> {
+        let bound = || (!self.bind.ip().is_unspecified()).then(|| self.bind.into());
+        self.advertise.clone().or_else(bound)
+    }
+}
+
+/// An address to listen on, and the one others in the cluster use if it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListenAdvertise {
@@ -214,6 +236,7 @@ impl Default for IdentityConfig {
 }
 
 const ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+const ANY_OF_BOTH: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn listen(ip: IpAddr, port: u16) -> ListenAdvertise {
@@ -222,11 +245,17 @@ fn listen(ip: IpAddr, port: u16) -> ListenAdvertise {
         advertise: None,
     }
 }
-fn tunnel_default() -> ListenAdvertise {
-    listen(ANY, 7443)
+fn public(port: u16) -> ListenPublic {
+    ListenPublic {
+        bind: SocketAddr::new(ANY_OF_BOTH, port),
+        advertise: None,
+    }
 }
-fn api_default() -> ListenAdvertise {
-    listen(ANY, 7444)
+fn tunnel_default() -> ListenPublic {
+    public(7443)
+}
+fn api_default() -> ListenPublic {
+    public(7444)
 }
 fn relay_default() -> ListenAdvertise {
     listen(ANY, 7445)

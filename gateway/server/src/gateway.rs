@@ -1,5 +1,6 @@
 //! The gateway: everything built, connected and kept up to date, in one place.
 
+mod announce;
 mod directory;
 mod error;
 mod follow;
@@ -151,6 +152,7 @@ impl Gateway {
         self.tasks.spawn(links::format(Arc::clone(hub)));
         self.tasks.spawn(follower.follow(Arc::clone(hub)));
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
+        self.tasks.spawn(announce::announce(Arc::clone(hub)));
     }
 
     fn run_console(&mut self, listener: TcpListener) -> Result<(), GatewayError> {

@@ -13,7 +13,6 @@ mod probe;
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,8 @@ use weft_identity::{
     SvidError, TokenError,
 };
 use weft_model::{
-    ClusterName, FederationDomain, GatewayName, NameError, NodeId, SignerEpoch, TrustDomain,
+    ClusterName, FederationDomain, GatewayName, HostPort, NameError, NodeId, SignerEpoch,
+    TrustDomain,
 };
 use weft_proto::identity as wire;
 
@@ -112,7 +112,7 @@ pub struct KnownPeer {
     /// Its name there.
     pub gateway: GatewayName,
     /// Where it is dialled (UDP); none if it cannot be.
-    pub tunnel: Option<SocketAddr>,
+    pub tunnel: Option<HostPort>,
     /// Its cluster's CA certificates.
     pub bundle: Bundle,
 }
@@ -225,7 +225,8 @@ impl Membership {
                     gateway: peer.gateway.to_string(),
                     tunnel: peer
                         .tunnel
-                        .map(|address| address.to_string())
+                        .as_ref()
+                        .map(ToString::to_string)
                         .unwrap_or_default(),
                     api: String::new(),
                     bundle: bundle(&peer.bundle),
@@ -344,11 +345,7 @@ fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer,
     let trust_domain = TrustDomain::of_cluster(&cluster, domain);
     let tunnel = match peer.tunnel.as_str() {
         "" => None,
-        address => Some(
-            address
-                .parse()
-                .map_err(|_| format!("{address:?} is no address"))?,
-        ),
+        address => Some(address.parse().map_err(|error| text(&error))?),
     };
     Ok(KnownPeer {
         node: NodeId(peer.node),

@@ -10,7 +10,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -50,6 +50,10 @@ fn group(
     let open = || {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, kind.nonblocking().cloexec(), Some(protocol))?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            // Whatever net.ipv6.bindv6only says: IPv4 arrives here too.
+            socket.set_only_v6(false)?;
+        }
         if protocol == Protocol::TCP {
             // Connections of an earlier process that still linger are no obstacle.
             socket.set_reuse_address(true)?;
@@ -68,6 +72,16 @@ fn group(
         sockets.push(next);
     }
     Ok(sockets)
+}
+
+/// `[::]`, which stands for every address of both families, as 0.0.0.0 where the
+/// kernel has no IPv6; other addresses as they are.
+pub(crate) fn any(address: SocketAddr) -> SocketAddr {
+    let both = address.is_ipv6() && address.ip().is_unspecified();
+    if both && Socket::new(Domain::IPV6, Type::DGRAM, None).is_err() {
+        return SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+    }
+    address
 }
 
 /// Raises a socket's buffers towards `bytes`: beyond the system's limit where

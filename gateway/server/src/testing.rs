@@ -77,7 +77,7 @@ impl World {
                 cluster: cluster.parse().unwrap(),
                 gateway: gateway_name(node).parse().unwrap(),
                 id: id.parse().unwrap(),
-                address: Some(address),
+                address: Some(address.into()),
             },
             tunnels,
             incoming,
@@ -102,6 +102,11 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn node(&self) -> NodeId {
         self.target.node
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.tunnels.local_addr().unwrap()
     }
 
     /// As a peer that cannot be dialled.

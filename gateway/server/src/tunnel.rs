@@ -41,7 +41,7 @@ mod tests;
 mod tls;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -397,7 +397,7 @@ fn open_endpoints(
         let runtime = Arc::new(TokioRuntime);
         let listen =
             Endpoint::new(config, Some(server.clone()), socket, runtime.clone()).map_err(failed)?;
-        let socket = std::net::UdpSocket::bind(SocketAddr::new(bind.ip(), 0)).map_err(failed)?;
+        let socket = dial_socket(bind.ip()).map_err(failed)?;
         sys::raise_buffers(&socket, tuning.socket_buffer);
         let dial =
             Endpoint::new(EndpointConfig::default(), None, socket, runtime).map_err(failed)?;
@@ -413,7 +413,7 @@ fn bind_group(
     workers: usize,
     buffer: usize,
 ) -> io::Result<Vec<std::net::UdpSocket>> {
-    let sockets = sys::udp_group(bind, workers)?;
+    let sockets = sys::udp_group(sys::any(bind), workers)?;
     for socket in &sockets {
         sys::raise_buffers(socket, buffer);
     }
@@ -421,6 +421,18 @@ fn bind_group(
         sys::steer(&sockets[0], workers as u32)?;
     }
     Ok(sockets)
+}
+
+/// A socket to dial from: of the address that is listened on, since a firewall may let
+/// no other out. Where that is any, it is any of both families, whichever was written:
+/// a gateway that can be reached by one can still dial those of the other.
+fn dial_socket(bind: IpAddr) -> io::Result<std::net::UdpSocket> {
+    let from = match bind.is_unspecified() {
+        true => sys::any((Ipv6Addr::UNSPECIFIED, 0).into()),
+        false => (bind, 0).into(),
+    };
+    let mut alone = sys::udp_group(from, 1)?;
+    alone.pop().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Streams that wait to be taken; peers wait beyond that.

@@ -45,6 +45,8 @@ pub enum Reason {
     UpstreamProtocol,
     /// The request's framing or target was malformed or ambiguous.
     BadRequest,
+    /// The client stopped sending the request's body.
+    RequestStalled,
     /// The request's head exceeds 100 fields or 60 KiB.
     HeadTooLarge,
     /// The request asks for something this proxy does not do.
@@ -62,7 +64,7 @@ struct Facts {
 
 impl Reason {
     /// All of them, for tables and documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoRoute,
         Self::NoSuchPort,
         Self::NoRule,
@@ -80,6 +82,7 @@ impl Reason {
         Self::UpstreamReset,
         Self::UpstreamProtocol,
         Self::BadRequest,
+        Self::RequestStalled,
         Self::HeadTooLarge,
         Self::NotSupported,
     ];
@@ -141,7 +144,7 @@ impl Reason {
             | Self::NotSupported => 4,
             Self::Timeout => 5,
             Self::Overload => 6,
-            Self::BadPreamble | Self::BadRequest | Self::HeadTooLarge => 7,
+            Self::BadPreamble | Self::BadRequest | Self::RequestStalled | Self::HeadTooLarge => 7,
             Self::Draining => 8,
         }
     }
@@ -183,6 +186,7 @@ impl Reason {
             Self::UpstreamReset => facts("upstream_reset", 503, 14, "UC", code::UPSTREAM_RESET),
             Self::UpstreamProtocol => facts("upstream_protocol", 502, 13, "UPE", code::UPSTREAM_PROTOCOL),
             Self::BadRequest => facts("bad_request", 400, 13, "DPE", code::BAD_REQUEST),
+            Self::RequestStalled => facts("request_stalled", 408, 4, "SI", code::REQUEST_STALLED),
             Self::HeadTooLarge => facts("head_too_large", 431, 8, "DPE", code::HEADERS_TOO_LARGE),
             Self::NotSupported => facts("not_supported", 501, 12, "DPE", code::NOT_SUPPORTED),
         }
@@ -209,7 +213,10 @@ mod tests {
     fn labels_and_codes_are_unique() {
         let labels: BTreeSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
         let codes: BTreeSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
-        assert_eq!((labels.len(), codes.len()), (19, 19));
+        assert_eq!(
+            (labels.len(), codes.len()),
+            (Reason::ALL.len(), Reason::ALL.len())
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! token is told from a wrong one.
 
 use data_encoding::BASE64URL_NOPAD;
-use weft_model::{NameError, SpiffeError};
+use weft_model::{HostPortError, NameError, SpiffeError};
 use zeroize::Zeroizing;
 
 use crate::bundle::sha256;
@@ -41,8 +41,8 @@ pub enum TokenError {
     #[error("malformed: {0}")]
     TrustDomain(#[from] SpiffeError),
     /// An address is not `host:port`.
-    #[error("{0:?} is not an address: write host:port")]
-    Address(String),
+    #[error("malformed: {0}")]
+    Address(#[from] HostPortError),
 }
 
 /// Writes fields one after the other.

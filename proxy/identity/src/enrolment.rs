@@ -8,13 +8,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use weft_model::{
-    GatewayName, Namespace, PublicKey, ServiceAccount, SpiffeId, TokenId, TrustDomain, WallTime,
+    GatewayName, HostPort, Namespace, PublicKey, ServiceAccount, SpiffeId, TokenId, TrustDomain,
+    WallTime,
 };
 use zeroize::Zeroizing;
 
 use crate::armor::{Reader, TokenError, Writer, disarm};
 use crate::signing::random;
-use crate::token::{ApiAddress, read_addresses, write_addresses};
+use crate::token::{read_addresses, write_addresses};
 use crate::{SigningKey, verify};
 
 const PREFIX: &str = "we1.";
@@ -33,7 +34,7 @@ pub struct EnrolmentClaims {
     /// [`crate::bundle_hash`] of the CA bundle that the gateways at `addresses` present.
     pub bundle_hash: [u8; 32],
     /// Gateways to ask, in order.
-    pub addresses: Vec<ApiAddress>,
+    pub addresses: Vec<HostPort>,
     /// The gateway that signed it.
     pub signer: GatewayName,
 }

@@ -47,5 +47,5 @@ pub use signing::{SigningKey, verify};
 pub use source::{BundleSource, SvidSource};
 pub use svid::Svid;
 pub use tls::{ClientAuth, client_config, server_config, server_name};
-pub use token::{ApiAddress, JoinToken, token_id};
+pub use token::{JoinToken, token_id};
 pub use verify::{Direction, PeerRule, PeerVerifier};

@@ -6,19 +6,22 @@ mod file;
 
 pub use capture::{Capture, CaptureDns, CaptureDnsSpec, CaptureError, CaptureSpec};
 pub use file::{
-    EnrolmentSource, InboundSpec, PortFile, ServiceFile, SidecarConfig, SidecarKind, SidecarSpec,
-    UpstreamSpec, WorkloadSpec,
+    EnrolmentSource, HttpSpec, InboundSpec, PortFile, ServiceFile, SidecarConfig, SidecarKind,
+    SidecarSpec, UpstreamSpec, WorkloadSpec,
 };
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use weft_model::{
     AppProtocol, HealthCheck, Hostname, Namespace, PortName, ServiceAccount, ServiceKey, Version,
     ZoneName,
 };
+
+use crate::http::Timeouts;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -47,6 +50,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Per-service local ports for protocols other than HTTP.
     pub upstreams: Vec<Upstream>,
+    /// How long HTTP waits.
+    pub http: Timeouts,
     /// What the workload serves.
     pub services: Vec<LocalService>,
     /// Transparent capture of what other users of the machine send; none: no listener for it.
@@ -133,6 +138,9 @@ pub enum ConfigError {
     /// A health check must have exactly one probe.
     #[error("spec.services: {0} has a check without exactly one of http, grpc and tcp")]
     Probe(ServiceKey),
+    /// A wait of no time fails always.
+    #[error("spec.http.{0}: must be longer than nothing")]
+    Timeout(&'static str),
     /// Two listeners on one address.
     #[error(
         "{0} is bound twice: outbound, inbound, admin, upstreams and capture need addresses of their own"
@@ -167,6 +175,7 @@ impl TryFrom<SidecarConfig> for Config {
             inbound,
             admin,
             upstreams,
+            http,
             services,
             capture,
         } = spec;
@@ -178,6 +187,7 @@ impl TryFrom<SidecarConfig> for Config {
         }
         let config = Self {
             advertised: advertised(&inbound)?,
+            http: timeouts(http)?,
             workers: workers.unwrap_or_else(cores),
             services: local_services(&namespace, services)?,
             upstreams: upstreams.into_iter().map(Upstream::from).collect(),
@@ -213,6 +223,27 @@ impl Config {
                 }
             })
     }
+}
+
+fn timeouts(spec: HttpSpec) -> Result<Timeouts, ConfigError> {
+    let HttpSpec {
+        head_timeout,
+        idle_timeout,
+        body_timeout,
+        answer_timeout,
+        send_timeout,
+    } = spec;
+    let check = |name, timeout: Duration| match timeout {
+        Duration::ZERO => Err(ConfigError::Timeout(name)),
+        timeout => Ok(timeout),
+    };
+    Ok(Timeouts {
+        head: check("headTimeout", head_timeout)?,
+        idle: check("idleTimeout", idle_timeout)?,
+        body: check("bodyTimeout", body_timeout)?,
+        answer: check("answerTimeout", answer_timeout)?,
+        send: check("sendTimeout", send_timeout)?,
+    })
 }
 
 fn cores() -> NonZeroUsize {

@@ -125,6 +125,7 @@ impl DataPlane {
                 sources: sources.clone(),
                 metrics: metrics.clone(),
                 endpoints: Arc::clone(&endpoints),
+                http: config.http,
                 listeners,
                 drain: drain.clone(),
                 cut: cut.clone(),

@@ -1,20 +1,38 @@
 //! HTTP parts that outbound and inbound share.
 
+mod activity;
 mod body;
 mod exec;
+mod forwarded;
+mod frames;
 mod framing;
+mod guard;
 mod headers;
 mod limits;
+mod pace;
 mod preface;
 mod refusal;
 mod serve;
 mod strict;
+mod timeouts;
+mod trace;
+mod tunnel;
+mod upgrade;
 
+pub(crate) use activity::{Activity, Exchange};
 pub(crate) use body::{Body, BodyEnd, grpc_status};
 pub(crate) use exec::LocalExec;
-pub(crate) use headers::{FORWARDED_CLIENT_CERT, Fields, REQUEST_ID, sanitize, strip_hop_by_hop};
-pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, server_h1, server_h2};
+pub(crate) use forwarded::{add_via, introduce, introduced, tell};
+pub(crate) use headers::{
+    FORWARDED_CLIENT_CERT, Fields, REQUEST_ID, sanitize, sanitize_response, strip_hop_by_hop,
+};
+pub(crate) use limits::{HEAD_TIMEOUT, client_h1, client_h2, fits, server_h1, server_h2};
+pub(crate) use pace::{Pace, Silent};
 pub(crate) use preface::{Rewound, Spoken, detect};
 pub(crate) use refusal::{is_grpc, refuse};
 pub(crate) use serve::{Answer, Handler, serve_h1, serve_h2};
-pub(crate) use strict::Strict;
+pub(crate) use strict::{Passage, Strict};
+pub use timeouts::Timeouts;
+pub(crate) use trace::continue_trace;
+pub(crate) use tunnel::Tunnel;
+pub(crate) use upgrade::{Form, METHOD, STATUS, Wish};

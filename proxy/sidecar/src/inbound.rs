@@ -3,6 +3,7 @@
 mod app;
 mod http;
 mod tcp;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -16,10 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use weft_decide::Reason;
 use weft_identity::{BundleSource, SvidSource, peer_id};
-use weft_model::{AppProtocol, ServiceKey, SpiffeId};
+use weft_model::{AppProtocol, ServiceKey, SpiffeId, SpiffePath};
 
 use crate::config::LocalService;
-use crate::http::HEAD_TIMEOUT;
+use crate::http::{HEAD_TIMEOUT, Timeouts};
 use crate::inner::{Identities, Protocol, Target};
 use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
@@ -65,12 +66,14 @@ struct Shared {
     apps: AppPool,
     recorder: Recorder,
     clock: crate::clock::Clock,
+    timeouts: Timeouts,
     drain: CancellationToken,
 }
 
 /// A peer, and what its connections have in common.
 struct Peer {
     id: SpiffeId,
+    is_gateway: bool,
     /// Ready to be sent to the app.
     forwarded_client_cert: ::http::HeaderValue,
 }
@@ -94,6 +97,25 @@ impl Inbound {
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
+        Self::with_timeouts(
+            endpoints,
+            svid,
+            bundles,
+            metrics,
+            Timeouts::default(),
+            drain,
+        )
+    }
+
+    /// The same with times other than the defaults.
+    pub fn with_timeouts(
+        endpoints: impl Into<LocalEndpoints>,
+        svid: SvidSource,
+        bundles: BundleSource,
+        metrics: Metrics,
+        timeouts: Timeouts,
+        drain: CancellationToken,
+    ) -> Self {
         let identities = Identities::new(svid, bundles);
         Self {
             shared: Rc::new(Shared {
@@ -103,6 +125,7 @@ impl Inbound {
                 apps: AppPool::default(),
                 recorder: Recorder::new(metrics),
                 clock: crate::clock::Clock::start(),
+                timeouts,
                 drain,
             }),
         }
@@ -143,6 +166,7 @@ impl Shared {
         Peer {
             forwarded_client_cert: ::http::HeaderValue::try_from(value)
                 .expect("SPIFFE ids are visible ASCII"),
+            is_gateway: matches!(id.path, SpiffePath::Gateway(_)),
             id,
         }
     }

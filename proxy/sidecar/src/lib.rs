@@ -38,6 +38,7 @@ mod worker;
 
 pub use config::{Config, SidecarConfig};
 pub use data_plane::{Addresses, DataPlane, Sources, StartError};
+pub use http::Timeouts;
 pub use inbound::{Inbound, LocalEndpoints};
 pub use inner::{Connector, NoRemote, RemoteTarget};
 pub use local::{LocalEndpoint, NoRandom};

@@ -28,6 +28,7 @@ use weft_model::{AppProtocol, EndpointId, ServiceKey};
 
 use crate::clock::Clock;
 use crate::config::Upstream;
+use crate::http::Timeouts;
 use crate::inner::{Connector, Dialer, Identities};
 use crate::metrics::{Metrics, Recorder};
 use crate::pool::Pool;
@@ -74,6 +75,7 @@ struct Shared {
     recorder: Recorder,
     clock: Clock,
     outliers: OutlierConfig,
+    timeouts: Timeouts,
     workers: u32,
     /// Copies of requests under way.
     mirrors: Gauge,
@@ -119,6 +121,11 @@ impl Outbound {
     /// An outbound side without connections yet. Spawns its housekeeping: call it
     /// inside the worker's `LocalSet`.
     pub fn new(parts: OutboundParts) -> Self {
+        Self::with_timeouts(parts, Timeouts::default())
+    }
+
+    /// The same with times other than the defaults.
+    pub fn with_timeouts(parts: OutboundParts, timeouts: Timeouts) -> Self {
         let clock = Clock::start();
         let identities = Rc::new(Identities::new(parts.svid, parts.bundles));
         let dialer = Rc::new(Dialer::new(Rc::clone(&identities), parts.connector));
@@ -132,6 +139,7 @@ impl Outbound {
                 recorder: Recorder::new(parts.metrics),
                 clock,
                 outliers: parts.outliers,
+                timeouts,
                 workers,
                 mirrors: Gauge::default(),
                 drain: parts.drain,
@@ -305,7 +313,7 @@ impl Shared {
 /// Whether a failed attempt says something about the endpoint itself.
 fn blame(reason: Reason) -> Outcome {
     match reason {
-        Reason::Overload => Outcome::Cancelled,
+        Reason::Overload | Reason::RequestStalled => Outcome::Cancelled,
         _ => Outcome::LocalOrigin,
     }
 }

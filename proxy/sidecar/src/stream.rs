@@ -1,5 +1,6 @@
 //! Byte streams that can end in two ways.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +15,11 @@ use tokio_rustls::{client, server};
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop a reset (TCP: RST).
     fn reset(&mut self);
+
+    /// The address at the other end, where the kind of stream knows one.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// A stream of some kind.
@@ -23,6 +29,10 @@ impl Stream for TcpStream {
     fn reset(&mut self) {
         // Fails only on a socket that is already closed: then there is nothing left to reset.
         let _ = socket2::SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer_addr().ok().map(|address| address.ip())
     }
 }
 

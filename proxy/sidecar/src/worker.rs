@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use weft_decide::OutlierConfig;
 
 use crate::data_plane::{Listeners, Sources};
+use crate::http::Timeouts;
 use crate::inbound::Inbound;
 use crate::local::LocalEndpoint;
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ pub(crate) struct WorkerParts {
     pub(crate) sources: Sources,
     pub(crate) metrics: Metrics,
     pub(crate) endpoints: Arc<[LocalEndpoint]>,
+    pub(crate) http: Timeouts,
     pub(crate) listeners: Listeners,
     /// Stop accepting, end what is idle, finish the rest.
     pub(crate) drain: CancellationToken,
@@ -58,11 +60,12 @@ async fn run(parts: WorkerParts) {
         sources,
         metrics,
         endpoints,
+        http: timeouts,
         listeners,
         drain,
         cut,
     } = parts;
-    let outbound = Outbound::new(OutboundParts {
+    let parts = OutboundParts {
         tables: sources.tables,
         svid: sources.svid.clone(),
         bundles: sources.bundles.clone(),
@@ -72,12 +75,14 @@ async fn run(parts: WorkerParts) {
         workers,
         seed,
         drain: drain.clone(),
-    });
-    let inbound = Inbound::new(
+    };
+    let outbound = Outbound::with_timeouts(parts, timeouts);
+    let inbound = Inbound::with_timeouts(
         endpoints,
         sources.svid,
         sources.bundles,
         metrics,
+        timeouts,
         drain.clone(),
     );
     let tasks = TaskTracker::new();

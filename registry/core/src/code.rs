@@ -217,8 +217,11 @@ codes! {
         "What came back is not what the port's appProtocol says.",
         "Correct appProtocol in the export or the sidecar's configuration, or the workload.";
     NOT_SUPPORTED = 4017, "the proxy does not do what the request asks for",
-        "Upgrades and a few methods are not carried yet; docs/status.md lists them.",
-        "Use a plain request, or CONNECT for other protocols.";
+        "The scheme is not http, or the app speaks HTTP/2, where upgrades are not carried.",
+        "Ask for http, or let the app speak HTTP/1.1; docs/status.md lists what is not carried.";
+    REQUEST_STALLED = 4030, "the client stopped sending the request",
+        "A part of the request's body did not come in time, though it was waited for.",
+        "Look at the client and the network between; spec.http.bodyTimeout says how long is waited.";
     NFT_MISSING = 4031, "the nft program is not there",
         "Capture is made of nftables rules, and nft brings them to the kernel.",
         "Install it: `apt install nftables`, or your system's package of that name.";

@@ -1,16 +1,15 @@
 //! What the log says: entries, the commands in them, and what came of each.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use crate::sha256;
 use crate::{
     ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    Generation, Index, Namespace, NodeId, Refusal, RegionName, RequestId, RoleBindingSpec,
-    RouteSpec, ServiceKey, ServiceName, SignerEpoch, TokenId, TrafficPolicySpec, UserName,
-    WallTime, WorkloadEntrySpec,
+    Generation, HostPort, Index, Namespace, NodeId, Refusal, RegionName, RequestId,
+    RoleBindingSpec, RouteSpec, ServiceKey, ServiceName, SignerEpoch, TokenId, TrafficPolicySpec,
+    UserName, WallTime, WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
@@ -96,9 +95,9 @@ pub struct GatewayRecord {
     /// Its name within its cluster.
     pub name: GatewayName,
     /// Where peers dial it (UDP); none if it only dials out.
-    pub tunnel: Option<SocketAddr>,
+    pub tunnel: Option<HostPort>,
     /// Where its API answers (TCP).
-    pub api: Option<SocketAddr>,
+    pub api: Option<HostPort>,
     /// The key it signs entries with.
     pub key: PublicKey,
     /// The highest format level it understands.

@@ -21,6 +21,7 @@ pub mod duration;
 mod endpoint;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+mod host_port;
 mod id;
 mod name;
 pub mod quota;
@@ -38,6 +39,7 @@ pub use command::{
     SignerRecord, TokenGrant,
 };
 pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
+pub use host_port::{HostPort, HostPortError};
 pub use id::{
     EndpointId, FormatLevel, Generation, Index, NodeId, RequestId, SignerEpoch, TokenId,
     VirtualIpIndex,

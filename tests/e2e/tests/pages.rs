@@ -18,6 +18,10 @@ const FIRST_TEN_MINUTES: &str = "docs/tutorials/first-ten-minutes.md";
 const POSTGRESQL: &str = "docs/how-to/postgresql.md";
 const FORWARD_DNS: &str = "docs/how-to/forward-dns.md";
 const TWO_HOSTS: &str = "docs/how-to/two-hosts.md";
+/// Tells what to configure and nothing to type; the tests in `networks` run it.
+const NETWORKS: &str = "docs/how-to/networks.md";
+/// Needs users, tables of the kernel and routes of its own: `capture` and `virtual_ips` make them.
+const CAPTURE: &str = "docs/how-to/capture.md";
 
 /// What no test runs, and why.
 const NOT_RUN: &[(&str, &str)] = &[
@@ -125,6 +129,8 @@ fn every_page_is_walked() -> Result<()> {
         POSTGRESQL,
         FORWARD_DNS,
         TWO_HOSTS,
+        NETWORKS,
+        CAPTURE,
     ]);
     for folder in ["docs/tutorials", "docs/how-to"] {
         for path in pages(Path::new(ROOT), folder)? {
@@ -145,6 +151,7 @@ fn what_is_not_run_is_known() -> Result<()> {
         POSTGRESQL,
         FORWARD_DNS,
         TWO_HOSTS,
+        NETWORKS,
     ] {
         for block in page(path)?.blocks {
             if let Task::Skip(why) = block.task {

@@ -70,7 +70,15 @@ impl Background {
     /// # Errors
     /// It did not end within a while, and was killed.
     pub fn wait(&mut self) -> Result<Option<i32>> {
-        Ok(end(&mut self.child, END_WAIT)
+        self.wait_within(END_WAIT)
+    }
+
+    /// [`wait`](Self::wait) with another deadline.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_within(&mut self, wait: Duration) -> Result<Option<i32>> {
+        Ok(end(&mut self.child, wait)
             .with_context(|| self.shown.clone())?
             .code())
     }

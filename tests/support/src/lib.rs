@@ -5,6 +5,7 @@
 //!   Dev::start          `weft dev`, and the admin commands against it
 //!   Ran, run            one program, to its end, within a deadline
 //!   Background          one program that goes on beside the test
+//!   Namespace, Wire     machines of a test's own, and wide-area links between them
 //!   Load                clients that go on asking, and who was failed
 //!   eventually          waits for a level, never for a time
 //!   Cases               many checks of one federation, all of them reported
@@ -22,12 +23,14 @@ mod dev;
 mod eventually;
 mod isolated;
 mod load;
+mod namespace;
 mod page;
 mod processes;
 mod run;
 mod shape;
 mod shell;
 mod walk;
+mod wire;
 
 pub use background::Background;
 pub use cases::Cases;
@@ -36,12 +39,14 @@ pub use dev::{Dev, Gateway, User, Workload};
 pub use eventually::eventually;
 pub use isolated::{isolated, use_resolver};
 pub use load::{Figures, Load, Target};
+pub use namespace::Namespace;
 pub use page::{Block, Leeway, Page, Step, Task};
 pub use processes::{all_processes, kill, signal, wait_until_gone};
 pub use run::{Ran, as_user, command, run, weft_binary};
 pub use shape::same_shape;
 pub use shell::{Said, Shell};
 pub use walk::{Walk, pages};
+pub use wire::Wire;
 
 use std::time::Duration;
 

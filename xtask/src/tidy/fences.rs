@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weft-wan",
         ],
     ),
-    ("weft-test-support", &[]),
+    ("weft-test-support", &["weft-wan"]),
     (
         "weft-sim",
         &[

@@ -2,13 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep};
 
 use super::config::{ConfigError, RelayConfig};
 use super::flows::FlowId;
@@ -16,6 +13,7 @@ use super::handle::{Answer, Command, ControlError, RelayHandle, RelayStats};
 use super::links::{LinkId, Links};
 use super::ports::{Port, Ports, Refusal, Way};
 use super::socket::{self, Packet};
+use crate::alarm::Alarm;
 use crate::moment::Moment;
 
 /// Commands waiting; they are rare.
@@ -24,8 +22,6 @@ const COMMANDS_MAX: usize = 16;
 const BATCH_PACKETS_MAX: usize = 64;
 /// No UDP datagram is larger.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
-/// For deadlines that the clock cannot express; the timer is then set again.
-const SLEEP_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A bound relay; [`run`](Relay::run) it.
 #[derive(Debug)]
@@ -33,10 +29,7 @@ pub struct Relay {
     ports: Ports,
     links: Links<Packet>,
     commands: mpsc::Receiver<Command>,
-    started: Instant,
-    timer: Pin<Box<Sleep>>,
-    /// What `timer` is set to.
-    armed: Option<Moment>,
+    alarm: Alarm,
     buffer: Box<[u8]>,
     stats: RelayStats,
 }
@@ -98,14 +91,11 @@ impl Relay {
             bound.map_err(|source| BindError::Listen { listen, source })?;
         }
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let started = Instant::now();
         let relay = Self {
             ports,
             links,
             commands,
-            started,
-            timer: Box::pin(tokio::time::sleep_until(started)),
-            armed: None,
+            alarm: Alarm::new(),
             buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
             stats: RelayStats::default(),
         };
@@ -145,35 +135,18 @@ impl Relay {
     }
 
     async fn next_event(&mut self) -> Event {
-        self.arm_timer();
+        let deadlines = [self.links.next_deadline(), self.ports.next_sweep()];
+        self.alarm.set(deadlines.into_iter().flatten().min());
         tokio::select! {
             biased;
             command = self.commands.recv() => command.map_or(Event::HandlesGone, Event::Asked),
-            () = self.timer.as_mut(), if self.armed.is_some() => {
-                self.armed = None;
-                Event::Due
-            }
+            () = self.alarm.ring() => Event::Due,
             (port, ready) = self.ports.readable() => Event::Readable(port, ready),
         }
     }
 
-    /// Touches the timer only when the deadline is another one: with a steady
-    /// delay that is once per packet sent, not once per event.
-    fn arm_timer(&mut self) {
-        let deadlines = [self.links.next_deadline(), self.ports.next_sweep()];
-        let next = deadlines.into_iter().flatten().min();
-        if let Some(at) = next.filter(|_| next != self.armed) {
-            let latest = Instant::now() + SLEEP_MAX;
-            let at = self.started.checked_add(at.since_start());
-            self.timer
-                .as_mut()
-                .reset(at.map_or(latest, |at| at.min(latest)));
-        }
-        self.armed = next;
-    }
-
     fn now(&self) -> Moment {
-        Moment::after(self.started.elapsed())
+        self.alarm.now()
     }
 
     fn send_due(&mut self) {

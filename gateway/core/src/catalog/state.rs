@@ -161,9 +161,14 @@ impl Catalog {
                 return Err(PutError::ServiceChanged(endpoint.id));
             }
         }
-        let superseded = self.superseded_by(session, &endpoint);
+        let (id, superseded) = (endpoint.id, self.superseded_by(session, &endpoint));
         let said = self.sessions.put(session, endpoint, now)?;
         self.say(said, now);
+        // A late word of a process that was itself superseded takes nobody's place.
+        let lives = self.sets.get(&self.cluster);
+        if lives.is_none_or(|own| own.endpoint(id).is_none()) {
+            return Ok(());
+        }
         for old in superseded {
             let service = old.service.clone();
             let said = self

@@ -125,7 +125,7 @@ fn cluster(
         Some(Path::Up) => "up",
         _ => "down",
     };
-    let api = nodes.iter().filter_map(|node| node.gateway.api);
+    let api = nodes.iter().filter_map(|node| node.gateway.api.as_ref());
     ClusterView {
         name: name.to_string(),
         region: member.spec.region.to_string(),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 use weft_identity::EnrolmentToken;
 use weft_model::{
-    Author, Command, Federation, GatewayRecord, Node, NodeId, PublicKey, SpiffeId, TokenId,
-    TokenState, code,
+    Author, Command, Federation, GatewayRecord, HostPort, Node, NodeId, PublicKey, SpiffeId,
+    TokenId, TokenState, code,
 };
 use weft_proto::identity::enrolment_server::Enrolment;
 use weft_proto::identity::{
@@ -176,10 +176,9 @@ fn redeemed<'a>(
 /// Every other gateway, with its cluster's bundle.
 fn peers(state: &Federation, own: NodeId) -> Vec<Peer> {
     let others = state.nodes().filter(|(id, _)| *id != own);
-    let address = |address: Option<std::net::SocketAddr>| {
-        address
-            .map(|address| address.to_string())
-            .unwrap_or_default()
+    let address = |address: &Option<HostPort>| {
+        let address = address.as_ref();
+        address.map(ToString::to_string).unwrap_or_default()
     };
     others
         .filter_map(|(id, node)| {
@@ -188,8 +187,8 @@ fn peers(state: &Federation, own: NodeId) -> Vec<Peer> {
                 node: id.0,
                 cluster: node.cluster.to_string(),
                 gateway: node.gateway.name.to_string(),
-                tunnel: address(node.gateway.tunnel),
-                api: address(node.gateway.api),
+                tunnel: address(&node.gateway.tunnel),
+                api: address(&node.gateway.api),
                 bundle: member
                     .bundle
                     .iter()

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, Router};
 
 use super::Caller;
+use crate::sys;
 
 /// A handshake may take this long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -48,9 +49,9 @@ pub struct ApiListener {
 }
 
 impl ApiListener {
-    /// Binds the port.
+    /// Binds the port; `[::]` takes both families.
     pub async fn bind(address: SocketAddr) -> Result<Self, ApiError> {
-        let bound = TcpListener::bind(address).await;
+        let bound = TcpListener::bind(sys::any(address)).await;
         let listener = bound.map_err(|source| ApiError::Bind { address, source })?;
         let address = listener.local_addr().unwrap_or(address);
         Ok(Self { listener, address })

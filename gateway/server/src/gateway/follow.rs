@@ -94,7 +94,7 @@ pub(super) fn first_peers(membership: &Membership) -> Vec<PeerTarget> {
         cluster: peer.cluster.clone(),
         gateway: peer.gateway.clone(),
         id: SpiffeId::gateway(peer.bundle.trust_domain().clone(), peer.gateway.clone()),
-        address: peer.tunnel,
+        address: peer.tunnel.clone(),
     };
     membership.peers.iter().map(target).collect()
 }
@@ -110,7 +110,7 @@ fn peers(state: &Federation, own: NodeId) -> Vec<PeerTarget> {
                 cluster: node.cluster.clone(),
                 gateway: node.gateway.name.clone(),
                 id: SpiffeId::gateway(member.trust_domain.clone(), node.gateway.name.clone()),
-                address: node.gateway.tunnel,
+                address: node.gateway.tunnel.clone(),
             })
         })
         .collect()

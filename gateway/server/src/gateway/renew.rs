@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tonic::Status;
+use tonic::transport::Channel;
 use weft_identity::{PeerRule, Svid, client_config, new_csr};
-use weft_model::code;
+use weft_model::{HostPort, code};
 use weft_proto::identity::RenewRequest;
 use weft_proto::identity::renewal_client::RenewalClient;
-use weft_proxy::rpc::{self, ALPN_GRPC};
+use weft_proxy::rpc::{self, ALPN_GRPC, DialError};
 
 use crate::api::refusal;
 use crate::hub::Hub;
@@ -82,8 +84,8 @@ async fn from_sibling(hub: &Hub, csr: Vec<u8>) -> Result<Vec<bytes::Bytes>, Stat
         code::NOT_ISSUER,
         "no other gateway of this cluster is known",
     );
-    for address in siblings.filter_map(|(_, node)| node.gateway.api) {
-        let channel = match rpc::dial(address, Arc::clone(&tls), STEP).await {
+    for host in siblings.filter_map(|(_, node)| node.gateway.api.as_ref()) {
+        let channel = match dial(host, &tls).await {
             Ok(channel) => channel,
             Err(error) => {
                 last = refusal(code::UNREACHABLE, error.to_string());
@@ -99,4 +101,18 @@ async fn from_sibling(hub: &Hub, csr: Vec<u8>) -> Result<Vec<bytes::Bytes>, Stat
         }
     }
     Err(last)
+}
+
+/// The first of the host's addresses that answers.
+async fn dial(host: &HostPort, tls: &Arc<ClientConfig>) -> Result<Channel, DialError> {
+    let mut addresses = rpc::resolve(host.as_str()).await?.into_iter();
+    let first = addresses.next().expect("resolve returns one at least");
+    let mut outcome = rpc::dial(first, Arc::clone(tls), STEP).await;
+    for address in addresses {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = rpc::dial(address, Arc::clone(tls), STEP).await;
+    }
+    outcome
 }

@@ -9,8 +9,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use weft_identity::{Authority, Bundle, JoinToken, Svid, client_config_pinned, new_csr};
 use weft_model::{
-    Author, ClusterRole, Command, Generation, NodeId, Redemption, RequestId, SignerEpoch, SpiffeId,
-    TrustDomain, WallTime,
+    Author, ClusterRole, Command, Generation, HostPort, NodeId, Redemption, RequestId, SignerEpoch,
+    SpiffeId, TrustDomain, WallTime,
 };
 use weft_proto::identity::enrolment_client::EnrolmentClient;
 use weft_proto::identity::{DescribeRequest, DescribeResponse, JoinRequest, JoinResponse};
@@ -60,7 +60,7 @@ pub enum JoinError {
     },
     /// UDP does not get through.
     #[error("no QUIC packet came back from {0}/udp")]
-    UdpBlocked(SocketAddr),
+    UdpBlocked(HostPort),
     /// The token is for another cluster or federation.
     #[error("the token is for {token}, {what} says {found}")]
     OtherTarget {
@@ -259,21 +259,24 @@ async fn check_udp(
         });
         return Ok(());
     }
-    let tunnel: SocketAddr = described
+    let tunnel: HostPort = described
         .tunnel
         .parse()
-        .map_err(|_| JoinError::Answer(format!("tunnel address {:?}", described.tunnel)))?;
-    match probe_udp(local, tunnel, STEP).await {
-        Ok(UdpProbe::Open) => {
-            let found = format!("{tunnel} answers, with 1200 bytes to a packet");
+        .map_err(|error| JoinError::Answer(format!("{error}")))?;
+    let resolved = rpc::resolve(tunnel.as_str()).await;
+    let resolved = resolved.map_err(|source| JoinError::Unreachable {
+        addresses: tunnel.to_string(),
+        source,
+    })?;
+    for address in resolved {
+        if let Ok(UdpProbe::Open) = probe_udp(local, address, STEP).await {
+            let found = format!("{address} answers, with 1200 bytes to a packet");
             seen(Stage { name: "udp", found });
-            Ok(())
-        }
-        Ok(UdpProbe::Silent) | Err(_) => {
-            tracing::debug!(%api, %tunnel, "the API answers, the tunnel port does not");
-            Err(JoinError::UdpBlocked(tunnel))
+            return Ok(());
         }
     }
+    tracing::debug!(%api, %tunnel, "the API answers, the tunnel port does not");
+    Err(JoinError::UdpBlocked(tunnel))
 }
 
 fn refused(status: Status) -> JoinError {

@@ -125,6 +125,9 @@ pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
+        // A local route is enough to bind an IPv4 address in it; of IPv6 the kernel wants
+        // the very address on an interface, though it delivers to the route all the same.
+        socket.set_freebind_v6(true)?;
     }
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;

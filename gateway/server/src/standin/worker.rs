@@ -127,7 +127,7 @@ impl Worker {
                 let inbound = self.inbound(&front);
                 self.tasks.spawn_local(async move {
                     let _load = load;
-                    cut.run_until_cancelled(inbound.serve(tcp)).await;
+                    cut.run_until_cancelled(Box::pin(inbound.serve(tcp))).await;
                 });
             }
         }

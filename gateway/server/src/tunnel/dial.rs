@@ -8,6 +8,8 @@
 //! meanwhile, the dials are dropped.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use quinn::Connection;
 use rand::Rng;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
-use weft_model::{NodeId, SpiffeId};
+use weft_model::{HostPort, NodeId, SpiffeId};
 
 use super::close::Close;
 use super::hello::{self, HelloError, Purpose};
@@ -31,6 +33,15 @@ pub enum DialError {
     /// No certificate of ours, or no bundle for the peer's trust domain.
     #[error("TLS cannot be set up for the peer")]
     Tls(#[from] TlsError),
+    /// The name cannot be resolved.
+    #[error("{host} cannot be resolved")]
+    Resolve {
+        /// What peers are told to dial.
+        host: HostPort,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
     /// The address cannot be dialled.
     #[error("the address cannot be dialled")]
     Connect(#[from] quinn::ConnectError),
@@ -176,9 +187,40 @@ impl Dialler {
             .unwrap_or(Err(DialError::Timeout))
     }
 
+    /// Dials all addresses of the peer, each some time after the one before, and takes
+    /// the first that answers (RFC 8305).
     async fn dial(&self, target: PeerTarget) -> Result<(Connection, Origin), DialError> {
+        let host = target.address.as_ref().ok_or(DialError::Timeout)?;
+        let resolve = |source| DialError::Resolve {
+            host: host.clone(),
+            source,
+        };
+        let addresses = tokio::net::lookup_host(host.as_str()).await;
+        let addresses = addresses.map_err(resolve)?.take(ADDRESSES_MAX);
+        let mut dials: FuturesUnordered<_> = (0..)
+            .zip(addresses)
+            .map(|(turn, address)| (turn, address, target.clone()))
+            .map(|(turn, address, target)| async move {
+                sleep(STAGGER * turn).await;
+                self.dial_address(target, address).await
+            })
+            .collect();
+        let mut outcome = Err(resolve(io::ErrorKind::NotFound.into()));
+        while let Some(next) = dials.next().await {
+            if next.is_ok() {
+                return next;
+            }
+            outcome = next;
+        }
+        outcome
+    }
+
+    async fn dial_address(
+        &self,
+        target: PeerTarget,
+        address: SocketAddr,
+    ) -> Result<(Connection, Origin), DialError> {
         let shared = &self.shared;
-        let address = target.address.ok_or(DialError::Timeout)?;
         let config = shared.tls.client(&target.id)?;
         let endpoint = &shared.endpoints[self.worker].dial;
         let connection = endpoint
@@ -248,6 +290,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long a dial may go unanswered before another one is started beside it: a
 /// healed path is noticed within this time, and the longest round trips fit in.
 const ABREAST: Duration = Duration::from_millis(1500);
+/// How long one address of a peer may go unanswered before the next is dialled beside
+/// it (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are dialled; a resolver may return any number.
+const ADDRESSES_MAX: usize = 6;
 /// Leaves room for a handshake and a hello over the longest path, with losses.
 const ATTEMPT: Duration = Duration::from_secs(6);
 /// As many as overlap when none is answered.

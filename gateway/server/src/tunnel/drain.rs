@@ -77,7 +77,10 @@ async fn close(shared: &Arc<Shared>) {
 
 /// Closes a superseded link once nobody uses it: the peer says when its streams
 /// have ended, and knows from then on not to open more. At most after `patience`.
-pub(super) async fn retire(link: &Arc<Link>, patience: Duration) {
+///
+/// It stays if its successor has ended meanwhile, as one of two simultaneous dials
+/// does: the peer gives its own up when ours has come through first.
+pub(super) async fn retire(shared: &Shared, link: &Arc<Link>, patience: Duration) {
     let unused = async {
         if let Ok(stream) = link.open(&call::header(RETIRE)).await {
             // A peer that cannot answer has lost the connection.
@@ -89,7 +92,11 @@ pub(super) async fn retire(link: &Arc<Link>, patience: Duration) {
         _ = timeout(patience, unused) => {}
         _ = link.connection.closed() => {}
     }
-    Close::Superseded.apply(&link.connection);
+    let links = shared.links.load();
+    let mut superseded = links.superseded(shared.node);
+    if superseded.any(|other| other.sequence == link.sequence) {
+        Close::Superseded.apply(&link.connection);
+    }
 }
 
 /// A call that is not for the users of the tunnels.

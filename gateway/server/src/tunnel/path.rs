@@ -1,9 +1,10 @@
 //! What this gateway observes of its paths to the others. It stays local.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::task::AbortOnDropHandle;
 use weft_model::{ClusterName, GatewayName, NodeId};
 
 use super::drain;
@@ -89,8 +90,8 @@ struct Observer {
     ended: BTreeMap<NodeId, Packets>,
     /// Of links at the last look, by sequence.
     last: BTreeMap<u64, (NodeId, Packets)>,
-    /// Links that are being closed, by sequence.
-    retiring: BTreeSet<u64>,
+    /// Tasks that close links, by the link's sequence.
+    retiring: BTreeMap<u64, AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -101,20 +102,18 @@ struct Packets {
 
 impl Observer {
     /// Has each superseded link closed by a task of its own once its streams have ended.
-    fn retire(&mut self, shared: &Shared, links: &Snapshot) {
-        self.retiring
-            .retain(|sequence| links.iter().any(|link| link.sequence == *sequence));
+    fn retire(&mut self, shared: &Arc<Shared>, links: &Snapshot) {
+        self.retiring.retain(|_, task| !task.is_finished());
         for link in links.superseded(shared.node) {
-            if !self.retiring.insert(link.sequence) {
-                continue;
-            }
-            let link = Arc::clone(link);
-            tokio::spawn(async move {
-                let patience = match link.origin.purpose {
-                    Purpose::Control => CONTROL_PATIENCE,
-                    Purpose::Data => DATA_PATIENCE,
-                };
-                drain::retire(&link, patience).await;
+            self.retiring.entry(link.sequence).or_insert_with(|| {
+                let (shared, link) = (Arc::clone(shared), Arc::clone(link));
+                AbortOnDropHandle::new(tokio::spawn(async move {
+                    let patience = match link.origin.purpose {
+                        Purpose::Control => CONTROL_PATIENCE,
+                        Purpose::Data => DATA_PATIENCE,
+                    };
+                    drain::retire(&shared, &link, patience).await;
+                }))
             });
         }
     }

@@ -1,9 +1,8 @@
 //! Whom this gateway should have tunnels with.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
-use weft_model::{ClusterName, GatewayName, NodeId, SpiffeId};
+use weft_model::{ClusterName, GatewayName, HostPort, NodeId, SpiffeId};
 
 /// One gateway of the federation, as the state has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct PeerTarget {
     /// The identity that its certificate must show.
     pub id: SpiffeId,
     /// Where it can be dialled; none if it cannot be, then it dials us.
-    pub address: Option<SocketAddr>,
+    pub address: Option<HostPort>,
 }
 
 /// All of them, at one moment. Never contains this gateway itself.

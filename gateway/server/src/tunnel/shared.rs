@@ -1,5 +1,6 @@
 //! What all tasks of the tunnels share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -91,7 +92,7 @@ impl Shared {
         self.links.insert(Arc::clone(&link));
         self.metrics.connected.inc();
         tracing::info!(
-            peer = %link.origin.id, node = node.0, address = %link.connection.remote_address(),
+            peer = %link.origin.id, node = node.0, address = %canonical(link.connection.remote_address()),
             purpose = ?link.origin.purpose, dialled = ?link.origin.dialled, worker,
             "tunnel connection up"
         );
@@ -111,6 +112,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// An IPv4 address that a socket of both families has seen, as itself.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// A number that differs from that of this gateway's earlier processes.

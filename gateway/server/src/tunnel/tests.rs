@@ -32,7 +32,7 @@ async fn dial(
     hello: &Hello,
 ) -> Result<(Connection, Hello), HelloError> {
     let config = tls.client(&to.target.id).unwrap();
-    let address = to.target.address.unwrap();
+    let address = to.address();
     let endpoint = &from.tunnels.shared.endpoints[0].dial;
     let connecting = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
     let connection = connecting.await?;

@@ -4,15 +4,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weft_model::duration;
 use weft_model::{
     ApiVersion, AppProtocol, HealthCheck, Hostname, Namespace, PortName, ServiceAccount,
     ServiceKey, ServiceName, Version, ZoneName,
 };
 
 use super::CaptureSpec;
+use crate::http::Timeouts;
 
 /// `kind: SidecarConfig`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +71,9 @@ pub struct SidecarSpec {
     /// Local ports, each for one service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamSpec>,
+    /// How long HTTP waits.
+    #[serde(default)]
+    pub http: HttpSpec,
     /// What the workload serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceFile>,
@@ -128,6 +134,55 @@ impl Default for InboundSpec {
         Self {
             bind: default_inbound(),
             advertised: None,
+        }
+    }
+}
+
+/// Longest times of HTTP connections, of apps and of peers alike. gRPC calls,
+/// upgraded connections and tunnels may be quiet as long as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HttpSpec {
+    /// For a request's head, from its first byte. Shorter frees connections of slow
+    /// clients sooner. Default 10s.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub head_timeout: Duration,
+    /// For the next request on a connection. Longer: fewer connections are made anew,
+    /// more are open. Default 10m.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
+    /// For the next piece of a request's body. Default 60s.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub body_timeout: Duration,
+    /// From the end of a request to the beginning of its answer. Shorter: a silent app
+    /// is given up sooner, long work fails. Default 5m.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub answer_timeout: Duration,
+    /// For a client to take the next piece of an answer. Default 60s.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub send_timeout: Duration,
+}
+
+impl Default for HttpSpec {
+    fn default() -> Self {
+        let Timeouts {
+            head,
+            idle,
+            body,
+            answer,
+            send,
+        } = Timeouts::default();
+        Self {
+            head_timeout: head,
+            idle_timeout: idle,
+            body_timeout: body,
+            answer_timeout: answer,
+            send_timeout: send,
         }
     }
 }

@@ -37,6 +37,18 @@ fn a_file_becomes_a_config_with_defaults() {
     assert_eq!(config.services[0].key.to_string(), "shop/checkout");
     assert_eq!(config.services[0].ports[0].app_port.get(), 8080);
     assert_eq!(config.services[0].weight, 100);
+    assert_eq!(config.http, Timeouts::default());
+}
+
+#[test]
+fn times_are_written_as_durations_and_never_nothing() {
+    let set = |value: &'static str| {
+        read(move |spec| spec["http"] = json!({ "bodyTimeout": value })).map(|c| c.http)
+    };
+    let http = set("90s").unwrap();
+    assert_eq!(http.body, Duration::from_secs(90));
+    assert_eq!(http.answer, Timeouts::default().answer);
+    assert_eq!(set("0s"), Err(ConfigError::Timeout("bodyTimeout")));
 }
 
 #[test]

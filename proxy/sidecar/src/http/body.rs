@@ -1,13 +1,16 @@
 //! Bodies on their way through: never gathered, watched for their end.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::activity::Exchange;
+use super::pace::{Pace, Pacer};
 use super::sanitize;
 
 /// How a body ended.
@@ -21,6 +24,15 @@ pub(crate) enum BodyEnd {
     Dropped,
 }
 
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the body's source failed")]
+    Source(#[source] hyper::Error),
+    #[error("the client stopped sending the body")]
+    Stalled,
+}
+
 /// Told once how a body ended.
 pub(crate) type Watch = Box<dyn FnOnce(BodyEnd)>;
 
@@ -28,6 +40,8 @@ pub(crate) type Watch = Box<dyn FnOnce(BodyEnd)>;
 pub(crate) struct Body {
     source: Source,
     watch: Option<Watch>,
+    pacer: Option<Pacer>,
+    exchange: Option<Exchange>,
 }
 
 enum Source {
@@ -42,17 +56,24 @@ impl Body {
 
     pub(crate) fn ours(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self {
-            source: Source::Ours((!bytes.is_empty()).then_some(bytes)),
-            watch: None,
-        }
+        Self::from(Source::Ours((!bytes.is_empty()).then_some(bytes)))
     }
 
     pub(crate) fn forwarded(incoming: Incoming) -> Self {
-        Self {
-            source: Source::Forwarded(incoming),
-            watch: None,
-        }
+        Self::from(Source::Forwarded(incoming))
+    }
+
+    /// Fails if the next piece takes longer than `max` once it is wanted.
+    pub(crate) fn paced(mut self, pace: Pace, max: Option<Duration>) -> Self {
+        self.pacer = Some(Pacer::new(pace, max));
+        self
+    }
+
+    /// Tells `exchange` how the client takes it; the exchange ends with it.
+    pub(super) fn during(mut self, exchange: Exchange) -> Self {
+        exchange.offer();
+        self.exchange = Some(exchange);
+        self
     }
 
     /// Calls `watch` when the body ends, whichever way.
@@ -67,6 +88,29 @@ impl Body {
         }
     }
 
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = match &mut self.source {
+            Source::Forwarded(incoming) => {
+                http_body::Body::poll_frame(Pin::new(incoming), cx).map_err(BodyError::Source)
+            }
+            Source::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        };
+        match (&mut self.pacer, &polled) {
+            (Some(pacer), Poll::Pending) => {
+                ready!(pacer.poll_stalled(cx));
+                Poll::Ready(Some(Err(BodyError::Stalled)))
+            }
+            (Some(pacer), Poll::Ready(_)) => {
+                pacer.moved();
+                polled
+            }
+            (None, _) => polled,
+        }
+    }
+
     fn is_at_end(&self) -> bool {
         match &self.source {
             Source::Forwarded(incoming) => http_body::Body::is_end_stream(incoming),
@@ -77,16 +121,19 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = match &mut self.source {
-            Source::Forwarded(incoming) => Pin::new(incoming).poll_frame(cx),
-            Source::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-        };
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(exchange) = &self.exchange {
+            exchange.taken();
+        }
+        let polled = self.poll_source(cx);
+        if let (Some(exchange), Poll::Ready(_)) = (&self.exchange, &polled) {
+            exchange.offer();
+        }
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
@@ -132,6 +179,17 @@ impl Body {
                 }
                 frame
             }
+        }
+    }
+}
+
+impl From<Source> for Body {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            watch: None,
+            pacer: None,
+            exchange: None,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Headers that must not pass: those of one hop, and those that claim an identity.
 
+use super::upgrade::lists;
 use http::HeaderValue;
 use http::header::{
     CONNECTION, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use weft_decide::HeaderView;
 
@@ -24,7 +25,8 @@ impl HeaderView for Fields<'_> {
 }
 
 /// Removes the fields that RFC 9110 §7.6.1 gives to one connection, and those
-/// that `Connection` names. `TE: trailers` stays: gRPC needs it.
+/// that `Connection` names. `TE: trailers` stays: gRPC needs it; so does `Trailer`,
+/// without which trailers do not cross an HTTP/1.1 hop.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -33,10 +35,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let trailers = headers
-        .get_all(TE)
-        .iter()
-        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let trailers = lists(headers, &TE, "trailers");
     // Hop-by-hop status is no way to have end-to-end framing removed.
     for name in named
         .iter()
@@ -49,7 +48,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION,
         TE,
-        TRAILER,
         TRANSFER_ENCODING,
         UPGRADE,
         // Answered here: hyper says 100 once the body is wanted.
@@ -72,6 +70,22 @@ pub(crate) fn sanitize(headers: &mut HeaderMap) {
     let spoofed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| claims_identity(name.as_str()))
+        .cloned()
+        .collect();
+    for name in spoofed {
+        headers.remove(name);
+    }
+}
+
+/// Removes from an app's answer what only weft may say.
+pub(crate) fn sanitize_response(headers: &mut HeaderMap) {
+    let spoofed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            ["weft-", "x-weft-"]
+                .iter()
+                .any(|own| name.as_str().starts_with(own))
+        })
         .cloned()
         .collect();
     for name in spoofed {

@@ -21,13 +21,14 @@ pub(crate) enum Spoken {
 }
 
 /// Reads as many bytes as it takes to tell; the stream returned yields them again.
-/// Waits for the first byte as long as it takes, for the rest at most `rest_max`.
+/// Waits for the first byte at most `first_max`, for the rest at most `rest_max`.
 pub(crate) async fn detect<S: Stream>(
     mut inner: S,
+    first_max: Duration,
     rest_max: Duration,
 ) -> io::Result<(Spoken, Rewound<S>)> {
     let mut seen = [0; PREFACE.len()];
-    let mut len = inner.read(&mut seen).await?;
+    let mut len = timeout(first_max, inner.read(&mut seen)).await??;
     let rest = async {
         while len > 0 && len < PREFACE.len() && seen[..len] == PREFACE[..len] {
             match inner.read(&mut seen[len..]).await? {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -12,14 +13,25 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, Rewound, server_h1, server_h2};
+use super::activity::{Activity, Overdue};
+use super::guard::Guard;
+use super::{Body, Rewound, Timeouts, server_h1, server_h2};
 use crate::stream::Stream;
 
 /// What a [`Handler`] returns.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
 /// Answers the requests of one connection. Never fails: refusals are answers.
-pub(crate) struct Handler<F>(pub(crate) F);
+pub(crate) struct Handler<F> {
+    activity: Activity,
+    answer: F,
+}
+
+impl<F: Fn(Request<Incoming>) -> Answer> Handler<F> {
+    pub(crate) fn new(activity: Activity, answer: F) -> Self {
+        Self { activity, answer }
+    }
+}
 
 impl<F: Fn(Request<Incoming>) -> Answer> Service<Request<Incoming>> for Handler<F> {
     type Response = Response<Body>;
@@ -27,26 +39,42 @@ impl<F: Fn(Request<Incoming>) -> Answer> Service<Request<Incoming>> for Handler<
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        (self.0)(request)
+        let exchange = self.activity.begin();
+        let answer = (self.answer)(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| body.during(exchange))) })
     }
 }
+
+/// Time for a last answer to leave, once a connection shall end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1.1. Returns the stream if an answer turned it into a tunnel.
 pub(crate) async fn serve_h1<S, F>(
     stream: S,
     handler: Handler<F>,
+    timeouts: &Timeouts,
     drain: &CancellationToken,
 ) -> Option<Rewound<S>>
 where
     S: Stream + 'static,
     F: Fn(Request<Incoming>) -> Answer + Unpin + 'static,
 {
+    let activity = handler.activity.clone();
     let mut connection = server_h1().serve_connection(TokioIo::new(stream), handler);
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         () = drain.cancelled() => {
             Pin::new(&mut connection).graceful_shutdown();
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        }
+        overdue = activity.overdue(timeouts) => {
+            tracing::debug!(?overdue, "client's connection ends");
+            if overdue == Overdue::Stalled {
+                return None;
+            }
+            Pin::new(&mut connection).graceful_shutdown();
+            let last = poll_fn(|cx| connection.poll_without_shutdown(cx));
+            activity.end(LAST_WORDS, last).await?
         }
     };
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
@@ -63,17 +91,34 @@ where
 }
 
 /// Serves HTTP/2 with prior knowledge, or as ALPN chose it.
-pub(crate) async fn serve_h2<S, F>(stream: S, handler: Handler<F>, drain: &CancellationToken)
-where
+pub(crate) async fn serve_h2<S, F>(
+    stream: S,
+    handler: Handler<F>,
+    timeouts: &Timeouts,
+    drain: &CancellationToken,
+) where
     S: Stream + 'static,
     F: Fn(Request<Incoming>) -> Answer + 'static,
 {
-    let mut connection = pin!(server_h2().serve_connection(TokioIo::new(stream), handler));
+    let activity = handler.activity.clone();
+    let stream = TokioIo::new(Guard::new(stream, timeouts.head));
+    let mut connection = pin!(server_h2().serve_connection(stream, handler));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        overdue = activity.overdue(timeouts) => {
+            tracing::debug!(?overdue, "client's connection ends");
+            if overdue == Overdue::Stalled {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            match activity.end(LAST_WORDS, connection).await {
+                Some(ended) => ended,
+                None => return,
+            }
         }
     };
     if let Err(error) = ended {

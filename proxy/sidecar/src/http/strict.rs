@@ -1,8 +1,10 @@
 //! A client's stream as hyper may see it: unambiguous, and with heads in time.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,8 +23,20 @@ use crate::stream::Stream;
 pub(crate) struct Strict<S> {
     inner: S,
     state: State,
+    passage: Passage,
     head_max: Duration,
     head_deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Opened once the connection carries another protocol: what follows is no HTTP
+/// and passes unread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Passage(Rc<Cell<bool>>);
+
+impl Passage {
+    pub(crate) fn open(&self) {
+        self.0.set(true);
+    }
 }
 
 enum State {
@@ -40,6 +54,7 @@ impl<S> Strict<S> {
         Self {
             inner,
             state: State::Following(Framing::new()),
+            passage: Passage::default(),
             head_max,
             head_deadline: None,
         }
@@ -47,11 +62,20 @@ impl<S> Strict<S> {
 }
 
 impl<S> Strict<S> {
+    /// The switch of this stream.
+    pub(crate) fn passage(&self) -> Passage {
+        self.passage.clone()
+    }
+
     /// Judges what was just read into `into` after its first `before` bytes.
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
         let State::Following(framing) = &mut self.state else {
             return;
         };
+        if self.passage.0.get() {
+            self.head_deadline = None;
+            return;
+        }
         if let Err(ambiguity) = framing.scan(&into.filled()[before..]) {
             tracing::debug!(%ambiguity, "request refused");
             into.set_filled(before);
@@ -67,8 +91,8 @@ impl<S> Strict<S> {
 
     fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.head_deadline {
-            Some(deadline) => deadline.as_mut().poll(cx),
-            None => Poll::Pending,
+            Some(deadline) if !self.passage.0.get() => deadline.as_mut().poll(cx),
+            _ => Poll::Pending,
         }
     }
 }

@@ -80,6 +80,27 @@ impl AppPool {
         Ok((response, borrowed))
     }
 
+    /// One exchange on a connection of its own, which may become something else.
+    pub(super) async fn send_upgrade(
+        &self,
+        app: SocketAddr,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Reason> {
+        let stream = connect(app).await?;
+        let (mut send, driver) = client_h1()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| Reason::ConnectFailed)?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = driver.with_upgrades().await {
+                tracing::debug!(%app, %error, "connection to the app ended");
+            }
+        });
+        send.send_request(request)
+            .await
+            .map_err(|error| failure(&error))
+    }
+
     /// One HTTP/2 exchange on the connection that all share.
     pub(super) async fn send_h2(
         &self,

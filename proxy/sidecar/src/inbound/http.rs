@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use http::header::{HOST, HeaderValue};
-use http::{Request, Response, Uri, Version};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tokio_rustls::server::TlsStream;
 use weft_decide::Reason;
@@ -11,8 +11,8 @@ use weft_model::AppProtocol;
 
 use super::{Destination, Inbound, Peer, Shared};
 use crate::http::{
-    Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, is_grpc, refuse, sanitize, serve_h2,
-    strip_hop_by_hop,
+    Activity, Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, continue_trace, fits,
+    introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2, strip_hop_by_hop, tell,
 };
 use crate::inner::Target;
 use crate::stream::Stream;
@@ -20,18 +20,29 @@ use crate::stream::Stream;
 impl Inbound {
     pub(super) async fn serve_http<S: Stream + 'static>(&self, tls: TlsStream<S>, peer: Rc<Peer>) {
         let shared = Rc::clone(&self.shared);
-        let handler = Handler(move |request: Request<Incoming>| -> Answer {
+        let activity = Activity::new();
+        let streams = activity.clone();
+        let handler = Handler::new(activity, move |request: Request<Incoming>| -> Answer {
             let (shared, peer) = (Rc::clone(&shared), Rc::clone(&peer));
-            Box::pin(async move { Ok(shared.respond(request, &peer).await) })
+            let streams = streams.clone();
+            Box::pin(async move { Ok(shared.respond(request, &peer, &streams).await) })
         });
-        serve_h2(tls, handler, &self.shared.drain).await;
+        serve_h2(tls, handler, &self.shared.timeouts, &self.shared.drain).await;
     }
 }
 
 impl Shared {
-    async fn respond(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    async fn respond(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+        streams: &Activity,
+    ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let start = self.clock.now();
+        if !fits(request.headers()) {
+            return refuse(Reason::HeadTooLarge, "this endpoint", grpc);
+        }
         let destination = Target::take_from(request.headers_mut())
             .map_err(|_| Reason::BadRequest)
             .and_then(|target| self.find(&target));
@@ -40,7 +51,14 @@ impl Shared {
             Err(reason) => return refuse(reason, "this endpoint", grpc),
         };
         let mut labels = self.labels(peer, &destination, "http");
-        let answer = self.forward(request, peer, &destination).await;
+        let answer = match Wish::of(&request) {
+            Some(wish) => {
+                let exchange = streams.begin();
+                self.upgrade(request, &wish, peer, &destination, exchange)
+                    .await
+            }
+            None => self.forward(request, peer, &destination).await,
+        };
         let response = answer.unwrap_or_else(|reason| {
             labels.flags = reason.response_flag();
             refuse(reason, "the app", grpc)
@@ -56,12 +74,11 @@ impl Shared {
         peer: &Peer,
         to: &Destination,
     ) -> Result<Response<Body>, Reason> {
+        if *request.method() == Method::CONNECT {
+            return Err(Reason::NotSupported);
+        }
         let (mut head, incoming) = request.into_parts();
-        strip_hop_by_hop(&mut head.headers);
-        sanitize(&mut head.headers);
-        head.extensions.clear();
-        head.headers
-            .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+        self.clean(&mut head, peer);
         let body = Body::forwarded(incoming);
         match to.protocol {
             AppProtocol::Http2 | AppProtocol::Grpc => {
@@ -69,7 +86,8 @@ impl Shared {
                     .apps
                     .send_h2(to.app, Request::from_parts(head, body))
                     .await?;
-                let (head, incoming) = response.into_parts();
+                let (mut head, incoming) = response.into_parts();
+                sanitize_response(&mut head.headers);
                 Ok(Response::from_parts(head, Body::forwarded(incoming)))
             }
             AppProtocol::Http | AppProtocol::Tcp => {
@@ -79,6 +97,18 @@ impl Shared {
         }
     }
 
+    /// Leaves on a request's head what the app may believe.
+    pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) {
+        let client = introduced(&mut head.headers, peer.is_gateway);
+        strip_hop_by_hop(&mut head.headers);
+        sanitize(&mut head.headers);
+        continue_trace(&mut head.headers, rand::random());
+        tell(&mut head.headers, client, head.uri.authority());
+        head.extensions.clear();
+        head.headers
+            .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+    }
+
     async fn exchange_h1(
         &self,
         to: &Destination,
@@ -86,7 +116,17 @@ impl Shared {
     ) -> Result<Response<Body>, Reason> {
         let (response, borrowed) = self.apps.send_h1(to.app, request).await?;
         let (mut head, incoming) = response.into_parts();
+        if head.status.is_informational() {
+            // 101, which nobody asked for.
+            return Err(Reason::UpstreamProtocol);
+        }
+        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
+        {
+            // Two readers may end it at two places (RFC 9112 §6.1).
+            return Err(Reason::UpstreamProtocol);
+        }
         strip_hop_by_hop(&mut head.headers);
+        sanitize_response(&mut head.headers);
         let body = Body::forwarded(incoming).watched(Box::new(move |end| {
             if matches!(end, BodyEnd::Complete { .. }) {
                 borrowed.give_back();
@@ -98,7 +138,7 @@ impl Shared {
 
 /// As an HTTP/1.1 server expects it: the host in `Host`, the path in the target,
 /// crumbs of `Cookie` joined (RFC 9113 §8.2.3).
-fn origin_form(head: &mut http::request::Parts) -> Result<(), Reason> {
+pub(super) fn origin_form(head: &mut http::request::Parts) -> Result<(), Reason> {
     let authority = head.uri.authority().ok_or(Reason::BadRequest)?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::BadRequest)?;
     head.headers.insert(HOST, host);

@@ -1,16 +1,19 @@
 //! Requests from the app: routed and balanced one by one.
 
+mod hops;
 mod mirror;
 mod request;
 mod rule;
+mod upgrade;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -23,14 +26,15 @@ use super::limits::Permit;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared, blame};
 use crate::http::{
-    Answer, Body, BodyEnd, Fields, HEAD_TIMEOUT, Handler, Spoken, Strict, detect, grpc_status,
-    is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
+    Activity, Answer, Body, BodyEnd, Fields, Handler, Passage, Spoken, Strict, Wish, add_via,
+    detect, fits, grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
 };
 use crate::inner::Target;
 use crate::pool::Lease;
 use crate::stream::Stream;
 use request::{Outgoing, authority, is_without_host};
 use rule::{Again, Ruling};
+use upgrade::Changed;
 
 /// The service a connection is for, where its address already says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,38 +55,31 @@ impl Outbound {
     /// knowledge, until it ends. Requests go where `hint` says, or else where
     /// their host says; `CONNECT` opens a tunnel.
     pub async fn serve_http(&self, client: impl Stream + 'static, hint: Option<Hint>) {
+        let peer = client.peer();
+        let (shared, timeouts) = (&self.shared, &self.shared.timeouts);
         let (spoken, client) = tokio::select! {
-            detected = detect(client, HEAD_TIMEOUT) => match detected {
+            detected = detect(client, timeouts.idle, timeouts.head) => match detected {
                 Ok(detected) => detected,
                 Err(error) => return tracing::debug!(%error, "client left before a request"),
             },
-            () = self.shared.patience_over() => return,
-        };
-        let tunnel = Rc::new(RefCell::new(None));
-        let handler = {
-            let shared = Rc::clone(&self.shared);
-            let tunnel = Rc::clone(&tunnel);
-            Handler(move |request: Request<Incoming>| -> Answer {
-                let shared = Rc::clone(&shared);
-                let (hint, tunnel) = (hint.clone(), Rc::clone(&tunnel));
-                Box::pin(async move { Ok(shared.respond(request, hint, &tunnel).await) })
-            })
+            () = shared.patience_over() => return,
         };
         match spoken {
-            Spoken::Http2 => serve_h2(client, handler, &self.shared.drain).await,
+            Spoken::Http2 => {
+                let handler = self.handler(Client::new(hint, peer, Passage::default()));
+                serve_h2(client, handler, timeouts, &shared.drain).await;
+            }
             Spoken::Http1 => {
-                let Some(mut client) = serve_h1(
-                    Strict::new(client, HEAD_TIMEOUT),
-                    handler,
-                    &self.shared.drain,
-                )
-                .await
-                else {
+                let client = Strict::new(client, timeouts.head);
+                let context = Client::new(hint, peer, client.passage());
+                let handler = self.handler(Rc::clone(&context));
+                let served = serve_h1(client, handler, timeouts, &shared.drain).await;
+                let Some(mut client) = served else {
                     return;
                 };
-                let opened = tunnel.borrow_mut().take();
-                match opened {
-                    Some(opened) => self.shared.carry(client, opened).await,
+                let tunnel = context.tunnel.borrow_mut().take();
+                match tunnel {
+                    Some(tunnel) => shared.carry_any(client, tunnel).await,
                     None => {
                         let _ = client.shutdown().await;
                     }
@@ -90,28 +87,85 @@ impl Outbound {
             }
         }
     }
+
+    /// What answers one connection's requests.
+    fn handler(
+        &self,
+        client: Rc<Client>,
+    ) -> Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static> {
+        let shared = Rc::clone(&self.shared);
+        let activity = client.activity.clone();
+        Handler::new(activity, move |request: Request<Incoming>| -> Answer {
+            let (shared, client) = (Rc::clone(&shared), Rc::clone(&client));
+            Box::pin(async move { Ok(shared.respond(request, &client).await) })
+        })
+    }
+}
+
+/// What the requests of one connection have in common.
+struct Client {
+    hint: Option<Hint>,
+    peer: Option<IpAddr>,
+    activity: Activity,
+    passage: Passage,
+    /// What an HTTP/1.1 connection becomes once HTTP is over.
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+impl Client {
+    fn new(hint: Option<Hint>, peer: Option<IpAddr>, passage: Passage) -> Rc<Self> {
+        Rc::new(Self {
+            hint,
+            peer,
+            activity: Activity::new(),
+            passage,
+            tunnel: RefCell::default(),
+        })
+    }
+}
+
+/// What an answer made of a connection or stream.
+enum Tunnel {
+    /// CONNECT: an opaque connection to an app.
+    Opened(Box<Opened>),
+    /// An upgrade that the app granted.
+    Changed(Changed),
 }
 
 impl Shared {
     async fn respond(
         self: &Rc<Self>,
-        request: Request<Incoming>,
-        hint: Option<Hint>,
-        tunnel: &RefCell<Option<Opened>>,
+        mut request: Request<Incoming>,
+        client: &Client,
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let about = request::about(&request);
         let (version, mut service) = (request.version(), None);
-        let connect = request.method() == Method::CONNECT;
+        let wish = Wish::of(&request);
+        let connect = request.method() == Method::CONNECT && wish.is_none();
+        let stream = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
+            .then(|| hyper::upgrade::on(&mut request));
+        let mut tunnel = None;
         let answer = if connect {
-            self.connect_tunnel(&request, tunnel).await
+            self.connect_tunnel(&request, &mut tunnel).await
         } else {
-            self.forward(request, hint, &mut service).await
+            self.forward(request, client, wish, &mut service, &mut tunnel)
+                .await
         };
+        match (tunnel, stream) {
+            (Some(tunnel), Some(stream)) => {
+                self.carry_stream(stream, tunnel, client.activity.begin());
+            }
+            (Some(tunnel), None) => {
+                client.passage.open();
+                client.tunnel.replace(Some(tunnel));
+            }
+            (None, _) => {}
+        }
         answer.unwrap_or_else(|reason| {
             self.refused(service.as_ref(), "http", reason);
             let mut refusal = refuse(reason, &about, grpc);
-            if connect && version < http::Version::HTTP_2 {
+            if connect && version < Version::HTTP_2 {
                 // Its client may have sent bytes for the tunnel: they are no request.
                 let close = HeaderValue::from_static("close");
                 refusal.headers_mut().insert(CONNECTION, close);
@@ -124,11 +178,8 @@ impl Shared {
     async fn connect_tunnel(
         self: &Rc<Self>,
         request: &Request<Incoming>,
-        tunnel: &RefCell<Option<Opened>>,
+        tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
-        if request.version() == http::Version::HTTP_2 {
-            return Err(Reason::NotSupported);
-        }
         let authority = request.uri().authority().ok_or(Reason::BadRequest)?;
         let chosen = self.choose(&RequestHead {
             method: "CONNECT",
@@ -138,49 +189,65 @@ impl Shared {
             headers: &Fields(request.headers()),
         })?;
         let opened = self.open(chosen).await?;
-        tunnel.replace(Some(opened));
+        tunnel.replace(Tunnel::Opened(Box::new(opened)));
         Ok(Response::new(Body::empty()))
     }
 
     async fn forward(
         self: &Rc<Self>,
-        request: Request<Incoming>,
-        hint: Option<Hint>,
+        mut request: Request<Incoming>,
+        client: &Client,
+        wish: Option<Wish>,
         service: &mut Option<ServiceKey>,
+        tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
-        let authority = match (authority(&request), &hint) {
+        if !fits(request.headers()) {
+            return Err(Reason::HeadTooLarge);
+        }
+        let authority = match (authority(&request), &client.hint) {
             // HTTP/1.0 asks for no Host, and the address says which service is meant.
             (Err(Reason::BadRequest), Some(hint)) if is_without_host(&request) => {
                 format!("{}.{}", hint.service.name, hint.service.namespace)
             }
             (authority, _) => authority?,
         };
-        let plan = self.plan(&request, &authority, hint, service)?;
-        let websocket = request
-            .headers()
-            .get(UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        if websocket {
-            return Err(Reason::NotSupported);
+        let plan = self.plan(&request, &authority, client.hint.as_ref(), service)?;
+        if let Some(answer) = hops::count(&mut request)? {
+            return Ok(answer);
         }
         let ruling = plan.ruling.as_ref();
         if let Some(redirect) = ruling.and_then(|r| r.redirect(request.uri(), &authority)) {
             return redirect;
         }
         let chosen = plan.backend?;
-        let outgoing = Outgoing::new(request, &authority, ruling, &mut self.rng.borrow_mut())?;
+        let mut outgoing = Outgoing::new(
+            request,
+            &authority,
+            ruling,
+            wish.as_ref(),
+            &self.timeouts,
+            &mut self.rng.borrow_mut(),
+        )?;
+        outgoing.introduce(client.peer);
         for mirror in plan.mirrors {
             if let Some(copy) = outgoing.copy() {
                 self.mirror(mirror, copy);
             }
         }
-        let answer = self.send(chosen, outgoing, ruling);
-        let mut answer = match ruling.and_then(Ruling::request_timeout) {
-            Some(limit) => timeout(limit, answer)
-                .await
-                .map_err(|_| Reason::Timeout)??,
-            None => answer.await?,
-        };
+        let limit = ruling.and_then(Ruling::request_timeout);
+        let mut answer = match wish {
+            None => within(limit, self.send(chosen, outgoing, ruling)).await,
+            Some(wish) => {
+                let sent = within(limit, self.send_wish(chosen, outgoing, &wish)).await;
+                sent.map(|sent| {
+                    sent.map(|(response, changed)| {
+                        *tunnel = changed.map(Tunnel::Changed);
+                        response
+                    })
+                })
+            }
+        }
+        .ok_or(Reason::Timeout)??;
         if let Some(ruling) = ruling {
             ruling.change_response(answer.headers_mut());
         }
@@ -192,7 +259,7 @@ impl Shared {
         &self,
         request: &Request<Incoming>,
         authority: &str,
-        hint: Option<Hint>,
+        hint: Option<&Hint>,
         service: &mut Option<ServiceKey>,
     ) -> Result<Plan, Reason> {
         let head = RequestHead {
@@ -206,7 +273,7 @@ impl Shared {
         let route = match hint {
             Some(hint) => {
                 *service = Some(hint.service.clone());
-                find_service(&table, &hint.service, hint.port, hint.scope, &head)?
+                find_service(&table, &hint.service, hint.port, hint.scope.clone(), &head)?
             }
             None => find(&table, &head)?,
         };
@@ -263,7 +330,7 @@ impl Shared {
             let mut send = lease.send;
             let request = outgoing.take(&self.target(&chosen, &flight));
             let limit = ruling.and_then(Ruling::attempt_timeout);
-            let sent = within(limit, send.try_send_request(request)).await;
+            let sent = within(limit, outgoing.answer(send.try_send_request(request))).await;
             let may_repeat = outgoing.can_repeat() && repeats < repeats_max;
             let (reason, is_wanted) = match sent {
                 Some(Ok(response)) => {
@@ -278,10 +345,12 @@ impl Shared {
                     self.repeat(&mut outgoing, again, &mut repeats).await;
                     continue;
                 }
-                Some(Err(error)) => (outgoing.take_back(error), true),
                 // What an endpoint does not answer in time it may be doing still: only a rule
                 // that names 504 asks again.
-                None => (Reason::Timeout, again.is_some_and(|again| again.wants(504))),
+                None | Some(Err(Reason::Timeout)) => {
+                    (Reason::Timeout, again.is_some_and(|again| again.wants(504)))
+                }
+                Some(Err(reason)) => (reason, true),
             };
             attempts.cut(&flight, reason);
             flight.end(blame(reason));
@@ -333,6 +402,7 @@ impl Shared {
         let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
         strip_hop_by_hop(&mut head.headers);
+        add_via(&mut head.headers, head.version);
         let by_head = outcome(head.status, grpc_status(&head.headers));
         let status = head.status;
         let body = Body::forwarded(incoming).watched(Box::new(move |end| {

@@ -75,3 +75,18 @@ pub(crate) async fn raw(proxy: SocketAddr, bytes: &[u8]) -> String {
         .unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+/// Reads a head, to its empty line.
+pub(crate) async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within("a head", stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// The first field of a head with that name.
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let named = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
+    head.lines().find_map(named)
+}

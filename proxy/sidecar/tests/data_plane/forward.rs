@@ -100,15 +100,29 @@ async fn claims_of_identity_do_not_reach_the_app() {
     assert_eq!(
         saw,
         [
+            "forwarded",
             "host",
             "method",
             "path",
             "traceparent",
+            "via",
             "x-forwarded-client-cert",
+            "x-forwarded-host",
+            "x-forwarded-proto",
             "x-request-id",
             "x-user"
         ]
     );
+    let forwarded = format!("proto=http;host=\"{HOST}\"");
+    assert_eq!(header(&response, "x-saw-forwarded"), forwarded);
+    assert_eq!(header(&response, "x-saw-x-forwarded-host"), HOST);
+    // The trace goes on, under another parent.
+    let parent = header(&response, "x-saw-traceparent");
+    assert!(
+        parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"),
+        "{parent}"
+    );
+    assert!(!parent.contains("b7ad6b7169203331"), "{parent}");
     assert!(!header(&response, "x-saw-x-forwarded-client-cert").contains("evil"));
     assert_eq!(header(&response, "x-saw-x-request-id"), "mine");
 }

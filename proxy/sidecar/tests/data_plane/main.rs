@@ -6,16 +6,21 @@
     reason = "a test that cannot go on may panic anywhere in this crate"
 )]
 
+mod abuse;
 mod admin;
 mod app;
 mod client;
+mod conformance;
 mod drain;
 mod forward;
+mod frames;
 mod framing;
 mod grpc;
 mod identity;
 mod relay;
 mod resilience;
 mod routes;
+mod slow;
 mod tcp;
+mod upgrade;
 mod world;

@@ -75,7 +75,12 @@ impl World {
 
     /// A client's sidecar, whose upstream port leads to `shop/checkout`.
     pub(crate) fn client(&self) -> Side {
-        self.start(&self.eu, "web", json!([]))
+        self.client_waiting(json!({}))
+    }
+
+    /// The same with times of its own for HTTP.
+    pub(crate) fn client_waiting(&self, http: serde_json::Value) -> Side {
+        self.start_waiting(&self.eu, "web", json!([]), http)
     }
 
     /// The sidecar of a `shop/checkout` at `app` that speaks `protocol`.
@@ -94,6 +99,16 @@ impl World {
     }
 
     fn start(&self, authority: &Authority, account: &str, services: serde_json::Value) -> Side {
+        self.start_waiting(authority, account, services, json!({}))
+    }
+
+    fn start_waiting(
+        &self,
+        authority: &Authority,
+        account: &str,
+        services: serde_json::Value,
+        http: serde_json::Value,
+    ) -> Side {
         let file = json!({
             "apiVersion": "weft.dev/v1",
             "kind": "SidecarConfig",
@@ -107,6 +122,7 @@ impl World {
                 "admin": "127.0.0.1:0",
                 "upstreams": [{ "service": "shop/checkout", "port": PORT, "bind": "127.0.0.1:0" }],
                 "services": services,
+                "http": http,
             },
         });
         let config =

@@ -1,12 +1,11 @@
 //! What is said of a member cluster.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GatewayName, Namespace, RegionName};
+use crate::{GatewayName, HostPort, Namespace, RegionName};
 
 /// Whether a cluster's gateways may vote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,11 +53,11 @@ pub struct GatewayAddress {
     /// Its tunnel address (UDP); none if it can only dial out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
-    pub tunnel: Option<SocketAddr>,
+    pub tunnel: Option<HostPort>,
     /// Its API address (TCP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
-    pub api: Option<SocketAddr>,
+    pub api: Option<HostPort>,
 }
 
 /// What an administrator says of a member cluster.

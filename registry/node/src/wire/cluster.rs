@@ -7,8 +7,8 @@ use weft_model::{
 use weft_proto::log;
 
 use super::field::{
-    WireError, address, choice, ders, id_bytes, key_bytes, name, names, optional, present,
-    public_key, read_ders, text, texts, token, unspecified,
+    WireError, choice, ders, id_bytes, key_bytes, name, names, optional, present, public_key,
+    read_ders, text, texts, token, unspecified,
 };
 
 pub(super) fn write_role(role: ClusterRole) -> i32 {
@@ -74,8 +74,8 @@ pub(super) fn write_gateway(gateway: &GatewayRecord) -> log::Gateway {
     } = gateway;
     log::Gateway {
         name: name.to_string(),
-        tunnel: text(*tunnel),
-        api: text(*api),
+        tunnel: text(tunnel.as_ref()),
+        api: text(api.as_ref()),
         key: key_bytes(key),
         format: format.0,
     }
@@ -84,8 +84,8 @@ pub(super) fn write_gateway(gateway: &GatewayRecord) -> log::Gateway {
 pub(super) fn read_gateway(gateway: &log::Gateway) -> Result<GatewayRecord, WireError> {
     Ok(GatewayRecord {
         name: name("gateway.name", &gateway.name)?,
-        tunnel: address("gateway.tunnel", &gateway.tunnel)?,
-        api: address("gateway.api", &gateway.api)?,
+        tunnel: optional("gateway.tunnel", &gateway.tunnel)?,
+        api: optional("gateway.api", &gateway.api)?,
         key: public_key("gateway.key", &gateway.key)?,
         format: FormatLevel(gateway.format),
     })

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
@@ -78,10 +77,6 @@ where
     T::Err: Display,
 {
     texts.iter().map(|text| name(field, text)).collect()
-}
-
-pub(super) fn address(field: &'static str, text: &str) -> Result<Option<SocketAddr>, WireError> {
-    optional(field, text)
 }
 
 pub(super) fn text(value: Option<impl Display>) -> String {

@@ -45,7 +45,7 @@ impl Victim {
         bundles: &BundleSource,
     ) -> bool {
         let config = tls(svid, bundles).client(&VICTIM.parse().unwrap()).unwrap();
-        let address = self.gateway.target.address.unwrap();
+        let address = self.gateway.address();
         let dialled = async {
             let connecting = from.connect_with(config, address, SERVER_NAME).unwrap();
             let connection = connecting.await?;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::links;
 use crate::testing::{Gateway, World, eventually, pair, within};
-use crate::tunnel::PathState;
 use crate::tunnel::link::Dialled;
+use crate::tunnel::{PathState, PeerTarget};
 
 #[tokio::test]
 async fn either_side_may_dial() {
@@ -152,4 +152,63 @@ async fn draining_tells_the_peers_and_lets_streams_end() {
     drop((stream, relayed));
     within("the drain's end", drained).await.unwrap();
     eventually("a sees b down", || a.state(&b) == Some(PathState::Down)).await;
+}
+
+/// As after simultaneous dials, of which the peer gave up the one that was to stay.
+#[tokio::test]
+async fn a_connection_whose_successor_has_ended_is_kept() {
+    let world = World::new();
+    let (a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
+    a.tunnels.set_peers(vec![b.target.clone()]);
+    b.tunnels.set_peers(vec![a.undialled()]);
+    a.until_up(&b, 1).await;
+    for link in a.tunnels.shared.links.load_full().iter() {
+        crate::tunnel::drain::retire(&a.tunnels.shared, link, Duration::from_millis(1)).await;
+        assert!(link.is_alive());
+    }
+}
+
+/// The name may have an IPv6 address too, at which nobody listens.
+#[tokio::test]
+async fn a_peer_is_dialled_by_name() {
+    let world = World::new();
+    let (a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
+    let name = format!("localhost:{}", b.address().port());
+    a.tunnels.set_peers(vec![PeerTarget {
+        address: Some(name.parse().unwrap()),
+        ..b.target.clone()
+    }]);
+    b.tunnels.set_peers(vec![a.undialled()]);
+    a.until_up(&b, 1).await;
+}
+
+/// In both directions between a gateway of one family and one of both.
+#[tokio::test]
+async fn a_gateway_on_any_address_meets_both_families() {
+    let world = World::new();
+    let both = world.gateway_at(1, "a", 2, "[::]:0".parse().unwrap());
+    for (node, cluster, bind, here) in [
+        (2, "b", "127.0.0.1:0", "127.0.0.1"),
+        (3, "c", "[::1]:0", "[::1]"),
+    ] {
+        let one = world.gateway_at(node, cluster, 1, bind.parse().unwrap());
+        let port = both.address().port();
+        both.tunnels.set_peers(vec![one.target.clone()]);
+        one.tunnels.set_peers(vec![PeerTarget {
+            address: Some(format!("{here}:{port}").parse().unwrap()),
+            ..both.target.clone()
+        }]);
+        both.until_up(&one, 3).await;
+        one.until_up(&both, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_on_any_ipv4_address_dials_ipv6() {
+    let world = World::new();
+    let a = world.gateway_at(1, "a", 1, "0.0.0.0:0".parse().unwrap());
+    let b = world.gateway_at(2, "b", 1, "[::1]:0".parse().unwrap());
+    a.tunnels.set_peers(vec![b.target.clone()]);
+    b.tunnels.set_peers(vec![a.undialled()]);
+    a.until_up(&b, 1).await;
 }

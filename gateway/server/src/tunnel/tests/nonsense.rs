@@ -110,7 +110,7 @@ async fn streams_that_make_no_sense_are_refused_alone() {
 async fn connect(from: &Gateway, to: &Gateway) -> Connection {
     let config = tls(from).client(&to.target.id).unwrap();
     let endpoint = &from.tunnels.shared.endpoints[0].dial;
-    let address = to.target.address.unwrap();
+    let address = to.address();
     let connecting = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
     within("the handshake", connecting).await.unwrap()
 }

@@ -15,7 +15,7 @@ use crate::tunnel::{PathState, PeerTarget};
 async fn a_restarted_peer_is_met_again() {
     let world = World::new();
     let (a, b) = pair(&world, 1).await;
-    let address = b.target.address.unwrap();
+    let address = b.address();
     b.tunnels.drain(Instant::now()).await;
     eventually("a sees b down", || a.state(&b) == Some(PathState::Down)).await;
     drop(b);
@@ -34,9 +34,9 @@ async fn a_restarted_peer_is_met_again() {
 async fn a_crashed_peer_that_returns_ends_its_dead_connections() {
     let world = World::new();
     let (a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
-    let path = Path::to(b.target.address.unwrap()).await;
+    let path = Path::to(b.address()).await;
     a.tunnels.set_peers(vec![PeerTarget {
-        address: Some(path.address),
+        address: Some(path.address.into()),
         ..b.target.clone()
     }]);
     b.tunnels.set_peers(vec![a.undialled()]);
@@ -58,9 +58,9 @@ async fn a_crashed_peer_that_returns_ends_its_dead_connections() {
 async fn a_healed_path_is_used_again_without_waiting_for_timeouts() {
     let world = World::new();
     let (a, b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 1));
-    let path = Path::to(b.target.address.unwrap()).await;
+    let path = Path::to(b.address()).await;
     a.tunnels.set_peers(vec![PeerTarget {
-        address: Some(path.address),
+        address: Some(path.address.into()),
         ..b.target.clone()
     }]);
     b.tunnels.set_peers(vec![a.undialled()]);
@@ -90,9 +90,9 @@ async fn a_healed_path_is_used_again_without_waiting_for_timeouts() {
 async fn tunnels_survive_a_new_address_of_the_dialler() {
     let world = World::new();
     let (a, mut b) = (world.gateway(1, "a", 1), world.gateway(2, "b", 2));
-    let path = Path::to(b.target.address.unwrap()).await;
+    let path = Path::to(b.address()).await;
     a.tunnels.set_peers(vec![PeerTarget {
-        address: Some(path.address),
+        address: Some(path.address.into()),
         ..b.target.clone()
     }]);
     b.tunnels.set_peers(vec![a.undialled()]);

@@ -1,20 +1,28 @@
 //! A request on its way out: cleaned once, sent perhaps more than once.
 
 use std::error::Error;
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::ext::Protocol;
 use weft_decide::{Reason, Rng};
 
 use super::rule::Ruling;
-use crate::http::{Body, REQUEST_ID, sanitize, strip_hop_by_hop};
+use crate::http::{
+    Body, METHOD, Pace, REQUEST_ID, Silent, Timeouts, Wish, add_via, continue_trace, introduce,
+    is_grpc, sanitize, strip_hop_by_hop,
+};
 use crate::inner::Target;
 
 /// The host a request is for: an absolute target wins over `Host` (RFC 9112
-/// §3.2.2); without either, or with several, it is refused.
+/// §3.2.2); without either, with several, or with a user's name in it (RFC 9110
+/// §4.2.4), it is refused.
 pub(super) fn authority(request: &Request<Incoming>) -> Result<String, Reason> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -26,12 +34,16 @@ pub(super) fn authority(request: &Request<Incoming>) -> Result<String, Reason> {
     {
         return Err(Reason::NotSupported);
     }
-    if let Some(authority) = request.uri().authority() {
-        return Ok(authority.as_str().to_owned());
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => host
+            .and_then(|host| host.to_str().ok())
+            .ok_or(Reason::BadRequest)?,
+    };
+    if authority.contains('@') {
+        return Err(Reason::BadRequest);
     }
-    host.and_then(|host| host.to_str().ok())
-        .map(str::to_owned)
-        .ok_or(Reason::BadRequest)
+    Ok(authority.to_owned())
 }
 
 /// Whether the request is HTTP/1.0 and names no host, as it may (RFC 9112 §3.2).
@@ -57,6 +69,9 @@ pub(super) fn about(request: &Request<Incoming>) -> String {
 pub(super) struct Outgoing {
     request: Option<Request<Body>>,
     spare: Option<Request<()>>,
+    pace: Pace,
+    /// None: the call says itself how long it lasts.
+    answer_max: Option<Duration>,
 }
 
 impl Outgoing {
@@ -65,15 +80,23 @@ impl Outgoing {
         request: Request<Incoming>,
         authority: &str,
         ruling: Option<&Ruling>,
+        wish: Option<&Wish>,
+        timeouts: &Timeouts,
         rng: &mut Rng,
     ) -> Result<Self, Reason> {
         let (mut head, incoming) = request.into_parts();
         head.uri = target(&head.uri, authority)?;
+        let received = head.version;
         head.version = Version::HTTP_2;
         head.headers.remove(HOST);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
+        continue_trace(&mut head.headers, rng.next_u64());
+        add_via(&mut head.headers, received);
         head.extensions.clear();
+        if let Some(wish) = wish {
+            ask(&mut head, wish)?;
+        }
         if !head.headers.contains_key(REQUEST_ID) {
             head.headers.insert(REQUEST_ID, request_id(rng));
         }
@@ -83,15 +106,30 @@ impl Outgoing {
         }
         let bodiless = http_body::Body::is_end_stream(&incoming);
         let spare = bodiless.then(|| Request::from_parts(head.clone(), ()));
+        let bound = |max| (!is_grpc(&head.headers)).then_some(max);
+        let (body_max, answer_max) = (bound(timeouts.body), bound(timeouts.answer));
+        let pace = Pace::new();
+        let body = Body::forwarded(incoming).paced(pace.clone(), body_max);
         Ok(Self {
-            request: Some(Request::from_parts(head, Body::forwarded(incoming))),
+            request: Some(Request::from_parts(head, body)),
             spare,
+            pace,
+            answer_max,
         })
     }
 
     /// A copy to send elsewhere; none of a request that has a body.
     pub(super) fn copy(&self) -> Option<Request<()>> {
         self.spare.clone()
+    }
+
+    /// Tells the destination whose request it is.
+    pub(super) fn introduce(&mut self, client: Option<IpAddr>) {
+        let whole = self.request.as_mut().map(Request::headers_mut);
+        let spare = self.spare.as_mut().map(Request::headers_mut);
+        for headers in whole.into_iter().chain(spare) {
+            introduce(headers, client);
+        }
     }
 
     /// The request, addressed to one endpoint.
@@ -104,13 +142,30 @@ impl Outgoing {
         request
     }
 
-    /// Keeps the request if the connection gave it back unsent. Says why it failed.
-    pub(super) fn take_back(&mut self, mut error: TrySendError<Request<Body>>) -> Reason {
+    /// Waits for the answer to what was taken. Keeps the request if the connection
+    /// gave it back unsent. Says why it failed.
+    pub(super) async fn answer<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, TrySendError<Request<Body>>>>,
+    ) -> Result<T, Reason> {
+        let answer = match self.answer_max {
+            Some(max) => match self.pace.patiently(max, answer).await {
+                Ok(answer) => answer,
+                Err(Silent) => return Err(Reason::Timeout),
+            },
+            None => answer.await,
+        };
+        answer.map_err(|error| self.take_back(error))
+    }
+
+    fn take_back(&mut self, mut error: TrySendError<Request<Body>>) -> Reason {
         self.request = error.take_message();
         let error = error.into_error();
         tracing::debug!(%error, source = error.source(), "request failed");
         if self.request.is_some() {
             Reason::ConnectFailed
+        } else if self.pace.is_stalled() {
+            Reason::RequestStalled
         } else if error.is_timeout() {
             Reason::Timeout
         } else {
@@ -134,6 +189,20 @@ impl Outgoing {
         let spare = self.spare.clone();
         self.request = spare.map(|spare| spare.map(|()| Body::empty()));
     }
+}
+
+/// Makes the request an extended CONNECT.
+fn ask(head: &mut http::request::Parts, wish: &Wish) -> Result<(), Reason> {
+    head.headers.remove(SEC_WEBSOCKET_KEY);
+    // Bytes of the tunnel are no content.
+    head.headers.remove(CONTENT_LENGTH);
+    let method = std::mem::replace(&mut head.method, Method::CONNECT);
+    if !matches!(method, Method::GET | Method::CONNECT) {
+        let method = HeaderValue::from_str(method.as_str()).map_err(|_| Reason::BadRequest)?;
+        head.headers.insert(METHOD, method);
+    }
+    head.extensions.insert(Protocol::from(&*wish.protocol));
+    Ok(())
 }
 
 /// RFC 9110 §9.2.2, without TRACE, which no proxy should repeat.

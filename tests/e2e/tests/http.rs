@@ -1,0 +1,228 @@
+//! HTTP by clients and servers that nobody here wrote: curl, nghttp, h2load,
+//! grpcio, websockets. Servers have no sidecar, so stand-ins speak on both sides;
+//! the sidecars of the sample services do where curl uses one as its proxy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use weft_test_support::{
+    Background, Cases, Dev, SOON, command, eventually, isolated, run, use_resolver,
+};
+
+const SERVERS: &str = "
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: greeter }
+spec:
+  ports: [{ name: grpc, port: 50051, appProtocol: grpc }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: greeter-1 }
+spec:
+  service: greeter
+  address: 127.2.9.1
+  ports: { grpc: 50051 }
+  checks: [{ tcp: { port: 50051 }, interval: 1s }]
+---
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: chat }
+spec:
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: chat-1 }
+spec:
+  service: chat
+  address: 127.2.9.1
+  ports: { http: 8765 }
+  checks: [{ tcp: { port: 8765 }, interval: 1s }]
+---
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: echo }
+spec:
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: echo-1 }
+spec:
+  service: echo
+  address: 127.2.9.1
+  ports: { http: 8080 }
+  checks: [{ tcp: { port: 8080 }, interval: 1s }]
+";
+
+const GREETER: &str = "greeter.shop.svc.clusterset.local:50051";
+const CHAT: &str = "chat.shop.svc.clusterset.local";
+const ECHO: &str = "echo.shop.svc.clusterset.local";
+const CHECKOUT: &str = "checkout.shop.svc.clusterset.local";
+
+#[test]
+fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
+    let name = "http_is_spoken_as_real_clients_and_servers_speak_it";
+    isolated(name, || {
+        Dev::with(&["--dns-port", "53"], |dev| {
+            // Nothing but the federation's DNS, as us-east-1 sees it; the servers are in eu-west-1.
+            use_resolver("127.1.0.1")?;
+            let _greeter = python("grpc_server.py", "127.2.9.1:50051", dev.scratch())?;
+            let _chat = python("websocket_server.py", "127.2.9.1:8765", dev.scratch())?;
+            let _echo = python("echo_server.py", "127.2.9.1:8080", dev.scratch())?;
+            dev.apply("eu-west-1", SERVERS)?;
+            let mut cases = Cases::default();
+            cases.run("grpcio makes every kind of call across regions", || {
+                grpc(dev)
+            });
+            cases.run(
+                "websockets open, echo, ping and close across regions",
+                websockets,
+            );
+            cases.run("curl's ways to use a proxy", || proxied(dev));
+            cases.run("curl's ways to send and to ask", || curl(dev));
+            cases.run("nghttp gets an answer in HTTP/2", nghttp);
+            cases.run("h2load and its streams all succeed", || h2load(dev));
+            cases.verdict()
+        })
+    })
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/http")
+        .join(name)
+}
+
+/// Debian's interpreter: only it sees Debian's modules.
+fn python(name: &str, address: &str, scratch: &Path) -> Result<Background> {
+    let mut server = Command::new("/usr/bin/python3");
+    server.arg(script(name)).arg(address);
+    Background::start(&mut server, &scratch.join(format!("{name}.log")))
+}
+
+fn says_ok(command: &mut Command) -> Result<()> {
+    let said = run(command)?.ok()?;
+    ensure!(said == "ok", "{said}");
+    Ok(())
+}
+
+fn grpc(dev: &Dev) -> Result<()> {
+    let web = dev.workload("us-east-1", "shop/web")?;
+    eventually("the calls succeed", SOON, || {
+        let mut client = Command::new("/usr/bin/python3");
+        client
+            .arg(script("grpc_client.py"))
+            .arg(GREETER)
+            .arg(&web.outbound);
+        says_ok(client.env("GRPC_DNS_RESOLVER", "native"))
+    })
+}
+
+fn websockets() -> Result<()> {
+    eventually("the sockets open", SOON, || {
+        let mut client = Command::new("/usr/bin/python3");
+        says_ok(client.arg(script("websocket_client.py")).arg(CHAT))
+    })
+}
+
+fn asked(args: &[&str]) -> Result<String> {
+    let curl = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail-with-body",
+        "--max-time",
+        "20",
+    ];
+    run(command(curl).args(args))?.ok()
+}
+
+fn proxied(dev: &Dev) -> Result<()> {
+    let web = dev.workload("us-east-1", "shop/web")?;
+    let proxy = format!("http://{}", web.outbound);
+    let url = format!("http://{CHECKOUT}/");
+    for way in [
+        &["--proxy", &proxy][..],
+        &["--proxytunnel", "--proxy", &proxy],
+    ] {
+        let body = asked(&[way, &[&url]].concat())?;
+        ensure!(body.contains(r#""service":"checkout""#), "{way:?}: {body}");
+    }
+    let mut by_environment = command(["curl", "--silent", "--fail", "--max-time", "20", &url]);
+    let body = run(by_environment.env("http_proxy", &proxy))?.ok()?;
+    ensure!(
+        body.contains(r#""service":"checkout""#),
+        "http_proxy: {body}"
+    );
+    Ok(())
+}
+
+fn curl(dev: &Dev) -> Result<()> {
+    let url = format!("http://{ECHO}/");
+    eventually("the echo answers", SOON, || asked(&[&url]))?;
+    let large = dev.scratch().join("large");
+    fs::write(&large, vec![b'x'; 1 << 20])?;
+    let large = format!("@{}", large.display());
+    let post = ["--data-binary", &large];
+    for (way, expect) in [
+        (&["--http1.0"][..], "GET 0"),
+        (&["--http1.1"], "GET 0"),
+        (&["--http2-prior-knowledge"], "GET 0"),
+        // An upgrade to HTTP/2, which is answered in HTTP/1.1.
+        (&["--http2"], "GET 0"),
+        (&post, "POST 1048576"),
+        (
+            &[&post[..], &["--http2-prior-knowledge"]].concat(),
+            "POST 1048576",
+        ),
+        (
+            &[&post[..], &["--header", "expect: 100-continue"]].concat(),
+            "POST 1048576",
+        ),
+        (
+            &[&post[..], &["--header", "transfer-encoding: chunked"]].concat(),
+            "POST 1048576",
+        ),
+        (&[&post[..], &["--request", "PUT"]].concat(), "PUT 1048576"),
+    ] {
+        let said = asked(&[way, &[&url]].concat())?;
+        ensure!(said == expect, "{way:?}: {said}");
+    }
+    let head = asked(&["--head", &url])?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Ok(())
+}
+
+fn nghttp() -> Result<()> {
+    let url = format!("http://{CHECKOUT}/");
+    let said = run(&mut command(["nghttp", "--verbose", "--timeout=20", &url]))?.ok()?;
+    ensure!(said.contains(":status: 200"), "{said}");
+    ensure!(said.contains(r#""service":"checkout""#), "{said}");
+    Ok(())
+}
+
+fn h2load(dev: &Dev) -> Result<()> {
+    let web = dev.workload("us-east-1", "shop/web")?;
+    let connect = format!("--connect-to={}", web.outbound);
+    let url = format!("http://{CHECKOUT}/");
+    let load = [
+        "h2load",
+        "--requests=2000",
+        "--clients=4",
+        "--max-concurrent-streams=20",
+    ];
+    let said = run(command(load).arg(connect).arg(url))?.ok()?;
+    ensure!(
+        said.contains("2000 succeeded, 0 failed, 0 errored"),
+        "{said}"
+    );
+    ensure!(said.contains("2000 2xx"), "{said}");
+    Ok(())
+}
