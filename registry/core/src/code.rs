@@ -219,6 +219,12 @@ codes! {
     NOT_SUPPORTED = 4017, "the proxy does not do what the request asks for",
         "The scheme is not http, or the app speaks HTTP/2, where upgrades are not carried.",
         "Ask for http, or let the app speak HTTP/1.1; docs/status.md lists what is not carried.";
+    NO_RULE = 4020, "no rule matches the request",
+        "Routes are for the service, and none of their rules matches: such a request is answered 404.",
+        "`weft route explain` shows each rule and what the request lacks; add a rule without matches for the rest.";
+    NO_BACKEND = 4021, "the rule that matches has no such backend",
+        "It names a service or port that is not known here, or all its weights are 0.",
+        "Compare the route's backendRefs with `weft service list`.";
     REQUEST_STALLED = 4030, "the client stopped sending the request",
         "A part of the request's body did not come in time, though it was waited for.",
         "Look at the client and the network between; spec.http.bodyTimeout says how long is waited.";
@@ -231,13 +237,6 @@ codes! {
     NFT_REFUSED = 4033, "the kernel refused the capture rules",
         "It lacks NAT in nftables for family inet (Linux 5.2, modules nft_redir and nf_conntrack), or nft is too old.",
         "What nft said is shown; `modprobe nft_redir`, or `weft capture on --dry-run` and nft by hand, say more.";
-
-    NO_RULE = 4020, "no rule matches the request",
-        "Routes are for the service, and none of their rules matches: such a request is answered 404.",
-        "`weft route explain` shows each rule and what the request lacks; add a rule without matches for the rest.";
-    NO_BACKEND = 4021, "the rule that matches has no such backend",
-        "It names a service or port that is not known here, or all its weights are 0.",
-        "Compare the route's backendRefs with `weft service list`.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet",
         "This version does not split traffic between versions.",
