@@ -415,7 +415,7 @@ fn machine_readable(dev: &Dev) -> Result<()> {
     for command in [
         &["version", "-o", "json"][..],
         &["explain", "WEFT-6001", "-o", "json"],
-        &["raft", "leader", "-o", "json"],
+        &["raft", "members", "-o", "json"],
     ] {
         dev.weft(command)?.json()?;
     }

@@ -234,15 +234,16 @@ mod tests {
     }
 
     async fn ask(servers: Vec<SocketAddr>) -> Vec<u8> {
-        let free = StdSocket::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let dns = CaptureDns {
-            servers,
-            port: NonZeroU16::new(free.port()).unwrap(),
+        // A port that UDP has free may be taken for TCP: then the next.
+        let listen = || {
+            let free = StdSocket::bind("127.0.0.1:0").ok()?.local_addr().ok()?;
+            let dns = CaptureDns {
+                servers: servers.clone(),
+                port: NonZeroU16::new(free.port())?,
+            };
+            Some((free, Forwarder::listen(&dns, vec![free]).ok()?))
         };
-        let _forwarder = Forwarder::listen(&dns, vec![free]).unwrap();
+        let (free, _forwarder) = (0..16).find_map(|_| listen()).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.send_to(QUERY, free).await.unwrap();
         let mut answer = vec![0; 512];
