@@ -18,7 +18,7 @@ use weft_gateway::admin::view::StatusView;
 use weft_identity::SigningKey;
 use weft_model::{
     Author, ClusterName, ClusterRole, Code, Command, Generation, Kind, Namespace, NodeId,
-    RegionName, RequestId, ServiceAccount, TokenGrant, code,
+    RegionName, RequestId, ServiceAccount, ServiceKey, TokenGrant, code,
 };
 use weft_proto::api::admin_client::AdminClient;
 use weft_proto::api::{
@@ -227,6 +227,11 @@ impl Client {
                     Kind::Route => Command::DeleteRoute(namespace, name),
                     _ => Command::DeleteTrafficPolicy(namespace, name),
                 })
+            }
+            Kind::Release => {
+                let namespace = namespace.clone().ok_or_else(|| no_namespace(kind))?;
+                let key = ServiceKey::new(namespace, name.parse().map_err(invalid)?);
+                Some(Command::DeleteRelease(key))
             }
             Kind::ServiceExport | Kind::WorkloadEntry => None,
         };

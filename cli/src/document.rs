@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use weft_model::{
-    Cluster, Kind, Metadata, RoleBinding, Route, ServiceExport, TrafficPolicy, WorkloadEntry, code,
+    Cluster, Kind, Metadata, Release, RoleBinding, Route, ServiceExport, TrafficPolicy,
+    WorkloadEntry, code,
 };
 
 use crate::problem::Problem;
@@ -27,6 +28,8 @@ pub(crate) enum Document {
     Route(Route),
     /// How callers treat a service's endpoints.
     TrafficPolicy(TrafficPolicy),
+    /// How a service's traffic moves from one version to another.
+    Release(Release),
 }
 
 impl Document {
@@ -39,6 +42,7 @@ impl Document {
             Self::RoleBinding(_) => Kind::RoleBinding,
             Self::Route(_) => Kind::Route,
             Self::TrafficPolicy(_) => Kind::TrafficPolicy,
+            Self::Release(_) => Kind::Release,
         }
     }
 
@@ -51,6 +55,7 @@ impl Document {
             Self::RoleBinding(it) => &it.metadata,
             Self::Route(it) => &it.metadata,
             Self::TrafficPolicy(it) => &it.metadata,
+            Self::Release(it) => &it.metadata,
         }
     }
 
@@ -64,6 +69,7 @@ impl Document {
             Self::RoleBinding(it) => it.spec.check(),
             Self::Route(it) => it.spec.check(),
             Self::TrafficPolicy(it) => it.spec.check(),
+            Self::Release(it) => it.spec.check(),
         }
     }
 }
@@ -183,17 +189,18 @@ fn resource(name: &str, text: &str) -> Result<Document, Problem> {
                 format!("{name}: there is no kind {:?}", header.kind),
             )
             .next(
-                "Use Cluster, ServiceExport, WorkloadEntry, RoleBinding, Route or TrafficPolicy.",
+                "Use Cluster, ServiceExport, WorkloadEntry, RoleBinding, Route, TrafficPolicy or Release.",
             ));
         }
     };
     Ok(match kind {
-        Kind::Cluster => Document::Cluster(parse(name, text)?),
-        Kind::ServiceExport => Document::ServiceExport(parse(name, text)?),
-        Kind::WorkloadEntry => Document::WorkloadEntry(parse(name, text)?),
-        Kind::RoleBinding => Document::RoleBinding(parse(name, text)?),
-        Kind::Route => Document::Route(parse(name, text)?),
-        Kind::TrafficPolicy => Document::TrafficPolicy(parse(name, text)?),
+        Kind::Cluster => Document::Cluster(parse_as(kind, name, text)?),
+        Kind::ServiceExport => Document::ServiceExport(parse_as(kind, name, text)?),
+        Kind::WorkloadEntry => Document::WorkloadEntry(parse_as(kind, name, text)?),
+        Kind::RoleBinding => Document::RoleBinding(parse_as(kind, name, text)?),
+        Kind::Route => Document::Route(parse_as(kind, name, text)?),
+        Kind::TrafficPolicy => Document::TrafficPolicy(parse_as(kind, name, text)?),
+        Kind::Release => Document::Release(parse_as(kind, name, text)?),
     })
 }
 
@@ -211,17 +218,27 @@ fn check_version(name: &str, header: &Header) -> Result<(), Problem> {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str(text).map_err(|error| explain(name, &error))
+    serde_saphyr::from_str(text).map_err(|error| explain(name, None, &error))
+}
+
+fn parse_as<T: DeserializeOwned>(kind: Kind, name: &str, text: &str) -> Result<T, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| explain(name, Some(kind), &error))
 }
 
 /// Turns the parser's error into what, where and a suggestion.
-fn explain(name: &str, error: &serde_saphyr::Error) -> Problem {
+fn explain(name: &str, kind: Option<Kind>, error: &serde_saphyr::Error) -> Problem {
     use serde_saphyr::Error;
     let place = error
         .location()
         .map(|at| format!("{name}:{}:{}", at.line(), at.column()))
         .unwrap_or_else(|| name.to_owned());
     let (code, what, near) = match error.without_snippet() {
+        Error::SerdeUnknownField { field, .. }
+            if kind.is_some_and(|kind| kind.has_later(field)) =>
+        {
+            let what = format!("field `{field}` is not enforced yet");
+            (code::NOT_ENFORCED, what, None)
+        }
         Error::SerdeUnknownField {
             field, expected, ..
         } => (
@@ -336,10 +353,36 @@ spec:
 
     #[test]
     fn kinds_not_enforced_are_refused_by_name() {
-        let release = "apiVersion: weft.dev/v1\nkind: Release\nmetadata: {name: x}\nspec: {}\n";
-        assert_eq!(problem(release).code, code::NOT_ENFORCED);
-        let unknown = release.replace("Release", "Relaese");
+        let limit =
+            "apiVersion: weft.dev/v1\nkind: ConcurrencyLimit\nmetadata: {name: x}\nspec: {}\n";
+        assert_eq!(problem(limit).code, code::NOT_ENFORCED);
+        let unknown = limit.replace("Limit", "Limt");
         assert_eq!(problem(&unknown).code, code::UNKNOWN_KIND);
+    }
+
+    #[test]
+    fn fields_not_enforced_are_refused_by_name() {
+        let release = "\
+apiVersion: weft.dev/v1
+kind: Release
+metadata: {name: v2, namespace: shop}
+spec:
+  service: checkout
+  stable: v1
+  canary: v2
+  waves:
+    - {name: all, regions: ['*'], steps: [{setWeight: 5}, {pause: {}}]}
+";
+        resource("x.yaml", release).expect("sound");
+        let timed = release.replace("{pause: {}}", "{pause: {duration: 10m}}");
+        let judged = format!("{release}  analysis: {{}}\n");
+        for (text, field) in [(timed, "duration"), (judged, "analysis")] {
+            let problem = problem(&text);
+            assert_eq!(problem.code, code::NOT_ENFORCED, "{problem}");
+            assert!(problem.what.contains(field), "{problem}");
+        }
+        let misspelt = problem(&release.replace("canary:", "canery:"));
+        assert_eq!(misspelt.code, code::UNKNOWN_FIELD);
     }
 
     #[test]

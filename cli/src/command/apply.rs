@@ -4,7 +4,7 @@
 //! which signs it; what the federation owns is signed here, with the operator's key.
 
 use serde_json::Value;
-use weft_model::{ClusterName, Command, Kind, Namespace, code};
+use weft_model::{ClusterName, Command, Kind, Namespace, ServiceKey, code};
 
 use super::Outcome;
 use super::get::parse_kind;
@@ -141,6 +141,11 @@ impl Delete {
         for (kind, namespace, name) in targets {
             let index = client.delete(kind, namespace, &name).await?;
             output::narrate(&format!("{kind} {name} deleted at index {index}"));
+            if kind == Kind::Release {
+                output::narrate(
+                    "each version gets traffic by the weight of its endpoints, unless a later release is in effect",
+                );
+            }
         }
         Ok(Exit::Done)
     }
@@ -220,6 +225,11 @@ pub(crate) fn command_of(
             policy.metadata.name.clone(),
             Box::new(policy.spec.clone()),
         )),
+        Document::Release(release) => {
+            let namespace = namespace_of(document, namespace)?;
+            let key = ServiceKey::new(namespace, release.metadata.name.clone());
+            Some(Command::PutRelease(key, Box::new(release.spec.clone())))
+        }
         Document::ServiceExport(_) | Document::WorkloadEntry(_) => None,
     })
 }

@@ -12,7 +12,7 @@ use crate::problem::{Exit, Problem};
 /// Print resources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// The kind: clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies.
+    /// The kind: clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies, releases.
     kind: String,
     /// A name; all of the kind if left out.
     name: Option<String>,
@@ -92,10 +92,11 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
         "rolebinding" | "rolebindings" | "rb" => Kind::RoleBinding,
         "route" | "routes" | "rt" => Kind::Route,
         "trafficpolicy" | "trafficpolicies" | "policy" | "policies" | "tp" => Kind::TrafficPolicy,
+        "release" | "releases" | "rel" => Kind::Release,
         _ => {
             return Err(
                 Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
-                    .next("Use clusters, serviceexports, workloadentries, rolebindings, routes or trafficpolicies."),
+                    .next("Use clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies or releases."),
             );
         }
     })

@@ -1,7 +1,9 @@
 //! `weft schema`: JSON schemas from the very types that are parsed.
 
 use schemars::schema_for;
-use weft_model::{Cluster, RoleBinding, Route, ServiceExport, TrafficPolicy, WorkloadEntry};
+use weft_model::{
+    Cluster, Release, RoleBinding, Route, ServiceExport, TrafficPolicy, WorkloadEntry,
+};
 
 use super::Outcome;
 use crate::output;
@@ -25,6 +27,7 @@ enum SchemaKind {
     RoleBinding,
     Route,
     TrafficPolicy,
+    Release,
     GatewayConfig,
     SidecarConfig,
 }
@@ -38,6 +41,7 @@ impl SchemaKind {
             Self::RoleBinding => schema_for!(RoleBinding),
             Self::Route => schema_for!(Route),
             Self::TrafficPolicy => schema_for!(TrafficPolicy),
+            Self::Release => schema_for!(Release),
             Self::GatewayConfig => schema_for!(weft_gateway::config::GatewayConfigFile),
             Self::SidecarConfig => schema_for!(weft_proxy::SidecarConfig),
         }

@@ -10,9 +10,9 @@ use tonic::Status;
 use weft_decide::{Place, ServiceTable};
 use weft_identity::{Authority, Bundle, BundleSource, SigningKey, Svid, SvidSource};
 use weft_model::{
-    Author, ClusterName, Command, Entry, Federation, FederationDomain, GatewayName, Generation,
-    Index, NodeId, Refusal, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName, WallTime,
-    code,
+    Author, ClusterName, Code, Command, Entry, Federation, FederationDomain, GatewayName,
+    Generation, Index, NodeId, Refusal, ReleaseRefusal, RequestId, SignerEpoch, SpiffeId,
+    TrustDomain, UserName, WallTime, code,
 };
 use weft_plan::Outlook;
 use weft_plan::catalog::CatalogView;
@@ -428,9 +428,22 @@ fn refused_status(refused: &Refusal) -> Status {
         Refusal::Token(weft_model::token::EXPIRED) => code::TOKEN_EXPIRED,
         Refusal::Token(weft_model::token::REVOKED) => code::TOKEN_REVOKED,
         Refusal::Invalid { .. } => code::INVALID_RESOURCE,
+        Refusal::Release { why, .. } => release_code(why),
         _ => code::REFUSED,
     };
     refusal(code, refused.to_string())
+}
+
+fn release_code(why: &ReleaseRefusal) -> Code {
+    match why {
+        ReleaseRefusal::Unknown => code::RELEASE_UNKNOWN,
+        ReleaseRefusal::OtherUnderWay { .. } => code::RELEASE_OTHER,
+        ReleaseRefusal::Moved { .. } | ReleaseRefusal::OtherRun { .. } => code::RELEASE_MOVED,
+        ReleaseRefusal::Phase { .. } => code::RELEASE_PHASE,
+        ReleaseRefusal::Fixed => code::RELEASE_FIXED,
+        ReleaseRefusal::Superseded { .. } => code::RELEASE_SUPERSEDED,
+        ReleaseRefusal::NoWave(_) | ReleaseRefusal::NoStage { .. } => code::RELEASE_PLACE,
+    }
 }
 
 impl crate::control::Questions for Hub {

@@ -238,9 +238,30 @@ codes! {
         "It lacks NAT in nftables for family inet (Linux 5.2, modules nft_redir and nf_conntrack), or nft is too old.",
         "What nft said is shown; `modprobe nft_redir`, or `weft capture on --dry-run` and nft by hand, say more.";
 
-    RELEASES_LATER = 5001, "releases are not enforced yet",
-        "This version does not split traffic between versions.",
-        "docs/status.md says what is enforced.";
+    RELEASES_LATER = 5001, "releases are not enforced yet (retired)",
+        "Versions before releases said so; this one enforces them and never says it.",
+        "Upgrade what still says it.";
+    RELEASE_UNKNOWN = 5002, "there is no such release",
+        "The registry, as this gateway has applied it, holds no release of that name.",
+        "`weft get releases` lists them; mind the namespace (-n).";
+    RELEASE_OTHER = 5003, "another release of the service is under way",
+        "A service has one release at a time, so that each change of its traffic has one cause.",
+        "Complete or abort the one that the message names, then start this one.";
+    RELEASE_MOVED = 5004, "the release has moved on",
+        "It is not at the stage, or not the run, that the command was made for: somebody moved it first.",
+        "Look at it again, then decide.";
+    RELEASE_PHASE = 5005, "the release's phase does not allow this",
+        "Only what is under way is promoted, paused or resumed, and only what has ended is deleted.",
+        "`weft describe release NAME` shows its phase and what was done with it.";
+    RELEASE_FIXED = 5006, "the release is under way, and its spec is fixed",
+        "What operators have approved step by step does not change under them.",
+        "Abort it and apply the new spec, or give the new one another name.";
+    RELEASE_SUPERSEDED = 5007, "a later release of the service counts",
+        "Another release of the same service was started after this one, which is history since.",
+        "Move the later one; this one can only be deleted.";
+    RELEASE_PLACE = 5008, "the release has no such wave or stage",
+        "The name or number is none of its spec's.",
+        "`weft describe release NAME` shows its waves and steps.";
 
     NO_LEADER = 6001, "the registry has no leader",
         "A majority of its voters cannot reach each other. Reads, DNS and traffic go on.",

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::sha256;
 use crate::{
-    ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    Generation, HostPort, Index, Namespace, NodeId, Refusal, RegionName, RequestId,
-    RoleBindingSpec, RouteSpec, ServiceKey, ServiceName, SignerEpoch, TokenId, TrafficPolicySpec,
-    UserName, WallTime, WorkloadEntrySpec,
+    Advance, ClampId, ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain,
+    FormatLevel, GatewayName, Generation, HostPort, Index, Namespace, NodeId, Refusal, RegionName,
+    ReleaseEnd, ReleaseSpec, RequestId, RoleBindingSpec, RouteSpec, ServiceKey, ServiceName,
+    SignerEpoch, TokenId, TrafficPolicySpec, UserName, WallTime, WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
@@ -186,6 +186,18 @@ pub enum Command {
     PutTrafficPolicy(Namespace, ServiceName, Box<TrafficPolicySpec>),
     /// An operator takes it back.
     DeleteTrafficPolicy(Namespace, ServiceName),
+    /// An operator starts a release.
+    PutRelease(ServiceKey, Box<ReleaseSpec>),
+    /// An operator promotes it.
+    AdvanceRelease(ServiceKey, Advance),
+    /// An operator keeps it from being promoted.
+    PauseRelease(ServiceKey),
+    /// An operator lets it be promoted again, and lifts these clamps.
+    ResumeRelease(ServiceKey, Vec<ClampId>),
+    /// An operator takes the canary's traffic away.
+    EndRelease(ServiceKey, ReleaseEnd),
+    /// An operator removes one that has ended.
+    DeleteRelease(ServiceKey),
     /// The leader saw no renewal of a cluster's lease for its whole length.
     LapseLease(ClusterName),
     /// The leader saw it renewed again.
@@ -213,6 +225,8 @@ pub enum Key {
     Route(ServiceKey),
     /// A traffic policy.
     TrafficPolicy(ServiceKey),
+    /// A release.
+    Release(ServiceKey),
     /// A token.
     Token(TokenId),
     /// An operator's signing key.
@@ -243,6 +257,12 @@ impl Command {
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)
             | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
+            Self::PutRelease(..)
+            | Self::AdvanceRelease(..)
+            | Self::PauseRelease(_)
+            | Self::ResumeRelease(..)
+            | Self::EndRelease(..)
+            | Self::DeleteRelease(_) => FormatLevel::RELEASES,
             _ => FormatLevel::FIRST,
         }
     }
@@ -270,6 +290,12 @@ impl Command {
             Self::DeleteRoute(..) => "delete route",
             Self::PutTrafficPolicy(..) => "put traffic policy",
             Self::DeleteTrafficPolicy(..) => "delete traffic policy",
+            Self::PutRelease(..) => "put release",
+            Self::AdvanceRelease(..) => "advance release",
+            Self::PauseRelease(_) => "pause release",
+            Self::ResumeRelease(..) => "resume release",
+            Self::EndRelease(..) => "end release",
+            Self::DeleteRelease(_) => "delete release",
             Self::LapseLease(_) => "lapse lease",
             Self::ReturnLease(_) => "return lease",
             Self::RaiseFormat(_) => "raise format",

@@ -9,8 +9,8 @@ use std::num::NonZeroU16;
 use crate::{
     AppProtocol, Author, ClusterName, ClusterRole, ClusterSpec, Command, DnsSpec, Entry,
     ExportSpec, ExportTo, Federation, FormatLevel, Founding, GatewayRecord, Generation, Index,
-    NodeId, OnStale, PublicKey, Redemption, RelayConsent, RequestId, RouteSpec, ServiceKey,
-    ServicePort, ServiceType, SignerEpoch, TokenGrant, TokenId, TrafficPolicySpec,
+    NodeId, OnStale, PublicKey, Redemption, RelayConsent, ReleaseSpec, RequestId, RouteSpec,
+    ServiceKey, ServicePort, ServiceType, SignerEpoch, TokenGrant, TokenId, TrafficPolicySpec,
     TransportProtocol, VirtualIpRanges, WallTime, spec_from_json,
 };
 
@@ -140,6 +140,21 @@ pub fn traffic_policy(service: &str) -> TrafficPolicySpec {
     spec_from_json(text.as_bytes()).expect("the fixture reads")
 }
 
+/// A release of `service` to the beta testers of eu-west, then to everybody's.
+pub fn release(service: &str) -> ReleaseSpec {
+    let text = format!(
+        r#"{{"service": "{service}", "stable": "v1", "canary": "v2",
+            "audience": {{"match": [{{"headers": [{{"name": "x-beta", "value": "1"}}]}}],
+                "stickiness": {{"by": "Header", "name": "x-user-id"}}}},
+            "waves": [
+                {{"name": "west-europe", "regions": ["eu-west"],
+                  "steps": [{{"setWeight": 5}}, {{"pause": {{}}}}, {{"setWeight": 50}}, {{"setWeight": 100}}]}},
+                {{"name": "world", "regions": ["*"], "steps": [{{"setWeight": 25}}, {{"setWeight": 100}}]}}
+            ]}}"#
+    );
+    spec_from_json(text.as_bytes()).expect("the fixture reads")
+}
+
 /// A log and the state it makes, for tests that write on.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
@@ -188,6 +203,18 @@ impl Log {
         };
         let token = Author::Token(redemption.token);
         self.accept(token, Command::RedeemToken(Box::new(redemption)));
+    }
+
+    /// Lets every gateway understand a format level, and puts it into force.
+    pub fn raise(&mut self, level: FormatLevel) {
+        let nodes: Vec<_> = self.state.nodes().map(|(id, _)| id.0).collect();
+        for node in nodes {
+            let record = self.state.node(NodeId(node)).expect("it was just listed");
+            let mut record = record.gateway.clone();
+            record.format = level;
+            self.accept(self.gateway(node), Command::PutGateway(record));
+        }
+        self.accept(self.gateway(1), Command::RaiseFormat(level));
     }
 
     /// Lets the cluster of gateway `node` offer a service.

@@ -38,6 +38,9 @@ number!(
     /// Which of a signer's keys: counted from 1, each replacing the one before.
     SignerEpoch(u32));
 number!(
+    /// A stage of a release: each `setWeight` is one, counted from 1 over all waves.
+    Stage(u16));
+number!(
     /// A service's place in every cluster's virtual-IP range.
     VirtualIpIndex(u32));
 
@@ -46,6 +49,18 @@ impl FormatLevel {
     pub const FIRST: Self = Self(1);
     /// The level that brought routes and traffic policies.
     pub const ROUTES: Self = Self(2);
+    /// The level that brought releases.
+    pub const RELEASES: Self = Self(3);
+}
+
+impl Stage {
+    /// The stage that a release has when it starts.
+    pub const FIRST: Self = Self(1);
+
+    /// The one after it.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl Generation {
@@ -93,6 +108,9 @@ opaque!(
 opaque!(
     /// A proposal: random, so that a retried one is applied once.
     RequestId);
+opaque!(
+    /// A clamp: random.
+    ClampId);
 opaque!(
     /// A join token: the first 16 bytes of the SHA-256 of its public key.
     TokenId);

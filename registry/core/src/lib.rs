@@ -26,12 +26,14 @@ mod id;
 mod name;
 pub mod quota;
 mod refusal;
+pub mod release;
 mod resource;
 mod service;
 mod sha256;
 mod spiffe;
 mod state;
 mod time;
+mod weight;
 
 pub use code::Code;
 pub use command::{
@@ -41,24 +43,29 @@ pub use command::{
 pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{
-    EndpointId, FormatLevel, Generation, Index, NodeId, RequestId, SignerEpoch, TokenId,
-    VirtualIpIndex,
+    ClampId, EndpointId, FormatLevel, Generation, Index, NodeId, RequestId, SignerEpoch, Stage,
+    TokenId, VirtualIpIndex,
 };
 pub use name::{
     ClusterName, FederationDomain, GatewayName, Hostname, NameError, Namespace, PortName,
-    RegionName, ServiceAccount, ServiceName, UserName, Version, ZoneName,
+    RegionName, ServiceAccount, ServiceName, UserName, Version, WaveName, ZoneName,
 };
 pub use refusal::{Refusal, token};
+pub use release::{
+    Advance, Clamp, ReleaseAction, ReleaseChange, ReleaseEnd, ReleasePhase, ReleaseRecord,
+    ReleaseRefusal,
+};
 pub use resource::{
-    ApiVersion, BackendRef, Cluster, ClusterRole, ClusterSpec, ConnectionPool, DnsSpec, ExactMatch,
-    ExportSpec, ExportTo, GatewayAddress, GrpcProbe, HeaderMatch, HeaderModifier, HeaderValue,
-    HealthCheck, HttpPool, HttpProbe, Kind, KindName, LoadBalancer, Metadata, OnStale,
-    OutlierDetection, ParentRef, PathMatch, PathMatchType, PathModifier, Probe, QueryParamMatch,
-    RefKind, RelayConsent, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role,
-    RoleBinding, RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
-    RouteTimeouts, ServiceExport, ServingIdentity, Spec, TargetRef, TcpPool, TcpProbe,
-    TrafficPolicy, TrafficPolicySpec, UrlRewrite, VirtualIpRanges, WorkloadEntry,
-    WorkloadEntrySpec, spec_from_json, spec_to_json,
+    ApiVersion, Audience, BackendRef, Cluster, ClusterRole, ClusterSpec, ConnectionPool, DnsSpec,
+    ExactMatch, ExportSpec, ExportTo, GatewayAddress, GrpcProbe, HeaderMatch, HeaderModifier,
+    HeaderValue, HealthCheck, HttpPool, HttpProbe, Kind, KindName, LoadBalancer, Metadata,
+    OnPartition, OnStale, OutlierDetection, ParentRef, PathMatch, PathMatchType, PathModifier,
+    PauseStep, Places, Probe, QueryParamMatch, RefKind, RelayConsent, Release, ReleaseSpec,
+    ReleaseStep, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role, RoleBinding,
+    RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
+    RouteTimeouts, ServiceExport, ServingIdentity, Spec, Stickiness, StickyBy, StickyMissing,
+    TargetRef, TcpPool, TcpProbe, TrafficPolicy, TrafficPolicySpec, UrlRewrite, VirtualIpRanges,
+    Wave, WorkloadEntry, WorkloadEntrySpec, spec_from_json, spec_to_json,
 };
 pub use service::{
     AppProtocol, Conflict, Exporter, Service, ServiceKey, ServicePort, ServiceType,
@@ -70,3 +77,4 @@ pub use state::{
     Quarantine, RouteRecord, TokenState, WorkloadRecord,
 };
 pub use time::WallTime;
+pub use weight::{BasisPoints, Percent};

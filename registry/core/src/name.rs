@@ -197,6 +197,9 @@ name!(
     /// The value of an endpoint's version label: `v2`.
     Version, check_word);
 name!(
+    /// A wave's name within its release.
+    WaveName, check_label);
+name!(
     /// An operator's name.
     UserName, check_word);
 name!(

@@ -32,6 +32,12 @@ pub const SIGNERS_MAX: usize = 4_096;
 pub const ROUTES_MAX: usize = 5_000;
 /// Traffic policies: a service has at most one.
 pub const POLICIES_MAX: usize = 5_000;
+/// Releases, ended ones too: a fifth of a large cluster's services, with their history.
+pub const RELEASES_MAX: usize = 1_000;
+/// What is remembered of one release: more than anybody does by hand in a day.
+pub const HISTORY_MAX: usize = 64;
+/// Clamps that one run of a release remembers as lifted: one for each cluster there may be.
+pub const LIFTED_MAX: usize = CLUSTERS_MAX;
 /// Role bindings.
 pub const BINDINGS_MAX: usize = 1_024;
 /// The longest life of a token: a working day and a night for whoever carries it over.

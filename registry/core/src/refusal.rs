@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{ClusterName, FormatLevel, Generation, Kind, Namespace};
+use crate::{ClusterName, FormatLevel, Generation, Kind, Namespace, ReleaseRefusal, ServiceKey};
 
 /// Why an entry changed nothing. Every replica comes to the same one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -70,6 +70,14 @@ pub enum Refusal {
         needs: FormatLevel,
         /// The level in force.
         has: FormatLevel,
+    },
+    /// A release does not do what is asked.
+    #[error("release {key} {why}")]
+    Release {
+        /// The release.
+        key: ServiceKey,
+        /// Why not.
+        why: ReleaseRefusal,
     },
     /// The last administrator cannot be removed.
     #[error("this would leave the federation without an administrator")]

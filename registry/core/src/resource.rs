@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod json;
 mod policy;
+mod release;
 mod role;
 mod route;
 mod workload;
@@ -26,6 +27,10 @@ pub use json::{Spec, spec_from_json, spec_to_json};
 pub use policy::{
     ConnectionPool, HttpPool, LoadBalancer, OutlierDetection, RetryBudgetSpec, TargetRef, TcpPool,
     TrafficPolicySpec,
+};
+pub use release::{
+    Audience, OnPartition, PauseStep, Places, ReleaseSpec, ReleaseStep, Stickiness, StickyBy,
+    StickyMissing, Wave,
 };
 pub use role::{Role, RoleBindingSpec};
 pub use route::{
@@ -63,6 +68,8 @@ pub enum Kind {
     Route,
     /// How callers treat a service's endpoints.
     TrafficPolicy,
+    /// How a service's traffic moves from one version to another.
+    Release,
 }
 
 impl fmt::Display for Kind {
@@ -74,6 +81,7 @@ impl fmt::Display for Kind {
             Self::RoleBinding => "RoleBinding",
             Self::Route => "Route",
             Self::TrafficPolicy => "TrafficPolicy",
+            Self::Release => "Release",
         })
     }
 }
@@ -90,20 +98,16 @@ pub enum KindName {
 }
 
 impl KindName {
-    const ENFORCED: [(&str, Kind); 6] = [
+    const ENFORCED: [(&str, Kind); 7] = [
         ("Cluster", Kind::Cluster),
         ("ServiceExport", Kind::ServiceExport),
         ("WorkloadEntry", Kind::WorkloadEntry),
         ("RoleBinding", Kind::RoleBinding),
         ("Route", Kind::Route),
         ("TrafficPolicy", Kind::TrafficPolicy),
+        ("Release", Kind::Release),
     ];
-    const NOT_YET: [&str; 4] = [
-        "Release",
-        "AccessPolicy",
-        "RedundancyPolicy",
-        "ConcurrencyLimit",
-    ];
+    const NOT_YET: [&str; 3] = ["AccessPolicy", "RedundancyPolicy", "ConcurrencyLimit"];
 
     /// Reads a kind as it stands in a resource, to the letter.
     pub fn parse(word: &str) -> Self {
@@ -118,6 +122,13 @@ impl KindName {
     pub fn all() -> impl Iterator<Item = &'static str> {
         let enforced = Self::ENFORCED.into_iter().map(|(name, _)| name);
         enforced.chain(Self::NOT_YET)
+    }
+}
+
+impl Kind {
+    /// Whether this is a field that resources of the kind will have, and weft does not enforce yet.
+    pub fn has_later(self, field: &str) -> bool {
+        self == Self::Release && ReleaseSpec::NOT_YET.contains(&field)
     }
 }
 
@@ -162,5 +173,7 @@ pub type WorkloadEntry = Resource<WorkloadEntrySpec>;
 pub type RoleBinding = Resource<RoleBindingSpec>;
 /// How requests to a service are answered.
 pub type Route = Resource<RouteSpec>;
+/// How a service's traffic moves from one version to another.
+pub type Release = Resource<ReleaseSpec>;
 /// How callers treat a service's endpoints.
 pub type TrafficPolicy = Resource<TrafficPolicySpec>;

@@ -13,6 +13,7 @@ mod leases;
 mod membership;
 mod merge;
 mod parts;
+mod releases;
 mod requests;
 mod roles;
 mod routes;
@@ -27,9 +28,10 @@ use serde::Serialize;
 
 use crate::{
     Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, Role, RoleBindingSpec,
-    RouteSpec, Service, ServiceKey, ServiceName, SignerEpoch, SignerRecord, TokenGrant, TokenId,
-    TrafficPolicySpec, TrustDomain, UserName, VirtualIpRanges, WallTime, WorkloadEntrySpec,
+    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, ReleaseRecord, Role,
+    RoleBindingSpec, RouteSpec, Service, ServiceKey, ServiceName, SignerEpoch, SignerRecord,
+    TokenGrant, TokenId, TrafficPolicySpec, TrustDomain, UserName, VirtualIpRanges, WallTime,
+    WorkloadEntrySpec,
 };
 
 /// A member cluster.
@@ -142,6 +144,7 @@ pub struct Federation {
     pub(crate) entries: Table<(ClusterName, Namespace, ServiceName), Arc<WorkloadRecord>>,
     pub(crate) routes: Table<ServiceKey, Arc<RouteRecord>>,
     pub(crate) policies: Table<ServiceKey, Arc<PolicyRecord>>,
+    pub(crate) releases: Table<ServiceKey, Arc<ReleaseRecord>>,
     pub(crate) services: Table<ServiceKey, Arc<Service>>,
     /// Indexes of services that are gone, until they may mean another one.
     pub(crate) quarantine: Table<ServiceKey, Quarantine>,

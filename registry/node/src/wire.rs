@@ -11,6 +11,7 @@ mod export;
 mod field;
 mod outcome;
 pub(crate) mod raft;
+mod release;
 mod route;
 mod state;
 mod workload;
@@ -21,7 +22,7 @@ pub use field::WireError;
 pub(crate) use state::{decode_image, encode_image};
 
 /// The highest format level this program reads and writes.
-pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::ROUTES;
+pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::RELEASES;
 
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;

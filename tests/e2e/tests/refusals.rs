@@ -62,11 +62,25 @@ fn misspelt(dev: &Dev) -> Result<()> {
 }
 
 fn not_enforced(dev: &Dev) -> Result<()> {
-    let release = "apiVersion: weft.dev/v1\nkind: Release\nmetadata: { name: x }\nspec: {}\n";
-    let path = file(dev, "release.yaml", release)?;
-    dev.weft(["apply", "-f", &path])?
-        .exits(2)?
-        .says("WEFT-1005")?;
+    let limit =
+        "apiVersion: weft.dev/v1\nkind: ConcurrencyLimit\nmetadata: { name: x }\nspec: {}\n";
+    let judged = "\
+apiVersion: weft.dev/v1
+kind: Release
+metadata: { namespace: shop, name: v2 }
+spec:
+  service: checkout
+  stable: v1
+  canary: v2
+  waves: [{ name: all, regions: ['*'], steps: [{ setWeight: 5 }] }]
+  analysis: { minRequests: 500 }
+";
+    for (called, text) in [("limit.yaml", limit), ("release.yaml", judged)] {
+        let path = file(dev, called, text)?;
+        dev.weft(["apply", "-f", &path])?
+            .exits(2)?
+            .says("WEFT-1005")?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
-    ApiVersion, Endpoint, Health, Index, Kind, KindName, ServiceKey, TokenState, UserName, code,
+    ApiVersion, Endpoint, Health, Index, Kind, KindName, ReleaseRecord, ServiceKey, TokenState,
+    UserName, code,
 };
 use weft_proto::api::{GetRequest, WatchEvent};
 use weft_registry::WatchError;
@@ -81,11 +82,33 @@ pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, S
                 resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, json!({}))
             })
             .collect(),
+        Kind::Release => state
+            .releases()
+            .filter(|(key, _)| wanted(Some(key.namespace.as_str()), key.name.as_str(), None))
+            .map(|(key, record)| {
+                resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, release(record))
+            })
+            .collect(),
         Kind::RoleBinding => state
             .role_bindings()
             .filter(|(name, _)| wanted(None, name.as_str(), None))
             .map(|(name, spec)| resource(kind, None, name.as_str(), spec, json!({})))
             .collect(),
+    })
+}
+
+/// What became of a release.
+fn release(record: &ReleaseRecord) -> Value {
+    json!({
+        "phase": record.phase,
+        "stage": record.stage,
+        "stages": record.spec.last_stage(),
+        "created": record.created,
+        "generation": record.generation,
+        "cut": record.cut,
+        "lifted": record.lifted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "superseded": record.superseded,
+        "history": record.history,
     })
 }
 

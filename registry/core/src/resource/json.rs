@@ -3,13 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{RouteSpec, TrafficPolicySpec};
+use super::{ReleaseSpec, RouteSpec, TrafficPolicySpec};
 
 /// A spec that travels as JSON.
 pub trait Spec: Serialize + DeserializeOwned {}
 
 impl Spec for RouteSpec {}
 impl Spec for TrafficPolicySpec {}
+impl Spec for ReleaseSpec {}
 
 /// Writes a spec. Equal specs give equal bytes.
 pub fn spec_to_json(spec: &impl Spec) -> Vec<u8> {

@@ -7,6 +7,8 @@ mod check;
 mod filter;
 mod matching;
 
+pub(super) use check::check_name;
+
 pub use filter::{
     HeaderModifier, HeaderValue, PathModifier, RequestMirror, RequestRedirect, RouteFilter,
     UrlRewrite,

@@ -97,6 +97,12 @@ impl Federation {
             Command::DeleteTrafficPolicy(namespace, name) => {
                 self.delete_policy(cause, (namespace, name))
             }
+            Command::PutRelease(key, spec) => self.put_release(cause, key, spec),
+            Command::AdvanceRelease(key, advance) => self.advance_release(cause, key, *advance),
+            Command::PauseRelease(key) => self.pause_release(cause, key),
+            Command::ResumeRelease(key, lifts) => self.resume_release(cause, key, lifts),
+            Command::EndRelease(key, end) => self.end_release(cause, key, end),
+            Command::DeleteRelease(key) => self.delete_release(cause, key),
             Command::LapseLease(cluster) => self.lapse_lease(cause, cluster),
             Command::ReturnLease(cluster) => self.return_lease(cause, cluster),
             Command::RaiseFormat(level) => self.raise_format(cause, *level),

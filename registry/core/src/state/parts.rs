@@ -1,7 +1,7 @@
 //! The whole state as plain rows, for those who write it down or send it, and
 //! its digest, for those who compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     ClusterName, FederationDomain, FormatLevel, Generation, Index, Namespace, NodeId, Outcome,
-    RequestId, RoleBindingSpec, ServiceKey, ServiceName, SignerRecord, TokenGrant, TokenId,
-    UserName, VirtualIpIndex, WallTime,
+    ReleaseRecord, RequestId, RoleBindingSpec, ServiceKey, ServiceName, SignerRecord, Stage,
+    TokenGrant, TokenId, UserName, VirtualIpIndex, WallTime,
 };
 
 /// Everything the state holds, owned, in key order.
@@ -43,6 +43,8 @@ pub struct FederationParts {
     pub routes: Vec<(ServiceKey, RouteRecord)>,
     /// By namespace and name.
     pub policies: Vec<(ServiceKey, PolicyRecord)>,
+    /// By namespace and name.
+    pub releases: Vec<(ServiceKey, ReleaseRecord)>,
     /// Each service's virtual-IP index, and where in the log it last changed.
     pub services: Vec<(ServiceKey, (VirtualIpIndex, Index))>,
     pub quarantine: Vec<(ServiceKey, Quarantine)>,
@@ -78,6 +80,9 @@ pub enum PartsError {
         /// The next id to be given out.
         next: NodeId,
     },
+    /// A release stands at no stage of its own, or beside another one in effect.
+    #[error("release {0} stands at no stage of its own, or beside another one in effect")]
+    Release(ServiceKey),
     /// The exports of a service and its index do not go together.
     #[error("service {0} has exports but no index, an index but no exports, or shares its index")]
     Service(ServiceKey),
@@ -103,6 +108,7 @@ impl Federation {
             entries: shared_rows(&self.entries),
             routes: shared_rows(&self.routes),
             policies: shared_rows(&self.policies),
+            releases: shared_rows(&self.releases),
             services: self
                 .services()
                 .map(|service| (service.key.clone(), (service.index, service.changed)))
@@ -135,6 +141,7 @@ impl Federation {
             entries: shared_table("workload entries", parts.entries)?,
             routes: shared_table("routes", parts.routes)?,
             policies: shared_table("traffic policies", parts.policies)?,
+            releases: shared_table("releases", parts.releases)?,
             services: Arc::default(),
             quarantine: table("quarantined indexes", parts.quarantine)?,
             tombstones: table("removed clusters", parts.tombstones)?,
@@ -143,6 +150,7 @@ impl Federation {
             requests: Requests::from_chunks(parts.requests),
         };
         state.check_owners()?;
+        state.check_releases()?;
         state.services = state.services_at(table("services", parts.services)?)?;
         Ok(state)
     }
@@ -179,6 +187,18 @@ impl Federation {
         }
         for (cluster, namespace, name) in self.entries.keys() {
             member(cluster, format!("workload entry {namespace}/{name}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_releases(&self) -> Result<(), PartsError> {
+        let mut services = BTreeSet::new();
+        for (key, record) in &*self.releases {
+            let stands = (Stage::FIRST..=record.spec.last_stage()).contains(&record.stage);
+            let service = record.spec.key(&key.namespace);
+            if !stands || (record.is_in_effect() && !services.insert(service)) {
+                return Err(PartsError::Release(key.clone()));
+            }
         }
         Ok(())
     }

@@ -43,6 +43,16 @@ fn check_state(state: &Federation) {
             service.index
         );
     }
+    let mut under_way = BTreeSet::new();
+    for (key, release) in state.releases() {
+        let service = release.spec.key(&key.namespace);
+        assert!(
+            !release.phase.is_under_way() || under_way.insert(service),
+            "two releases under way"
+        );
+        assert!(!release.phase.is_under_way() || release.is_in_effect());
+        assert!(release.history.len() <= quota::HISTORY_MAX);
+    }
     let able = |user: &UserName| state.signer(user).is_some();
     let admins = state.role_bindings().filter(|(_, b)| b.role == Role::Admin);
     assert!(
@@ -136,8 +146,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_log_keeps_the_invariants_and_replays_to_itself(steps in vec(steps(), 1..100)) {
+    fn any_log_keeps_the_invariants_and_replays_to_itself(
+        steps in vec(steps(), 1..100),
+        risen in any::<bool>(),
+    ) {
         let mut log = start();
+        if risen {
+            log.raise(FormatLevel::RELEASES);
+        }
         let (mut index, mut indexes) = (log.entries.len() as u64, Vec::new());
         indexes.extend(1..=index);
         let (mut accepted, mut judged) = (log.entries.clone(), log.entries.clone());

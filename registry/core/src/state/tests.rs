@@ -2,6 +2,7 @@
 
 mod authority;
 mod membership;
+mod releases;
 mod routes;
 mod services;
 mod values;

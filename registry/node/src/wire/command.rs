@@ -1,10 +1,10 @@
 //! Commands: one arm each way per kind.
 
-use weft_model::{Command, FormatLevel, NodeId};
+use weft_model::{Command, FormatLevel, NodeId, ServiceKey};
 use weft_proto::log::{self, command::Command as Wire};
 
 use super::field::{WireError, ders, id_bytes, name, present, read_ders, token};
-use super::{cluster, export, route, workload};
+use super::{cluster, export, release, route, workload};
 
 pub(super) fn write(command: &Command) -> log::Command {
     let wire = match command {
@@ -59,6 +59,18 @@ pub(super) fn write(command: &Command) -> log::Command {
         Command::DeleteTrafficPolicy(namespace, name) => {
             Wire::DeleteTrafficPolicy(route::write_key(namespace, name))
         }
+        Command::PutRelease(key, spec) => {
+            Wire::PutRelease(route::write_put(&key.namespace, &key.name, &**spec))
+        }
+        Command::AdvanceRelease(key, advance) => {
+            Wire::AdvanceRelease(release::write_advance(key, *advance))
+        }
+        Command::PauseRelease(key) => Wire::PauseRelease(export::write_service_key(key)),
+        Command::ResumeRelease(key, lifts) => {
+            Wire::ResumeRelease(release::write_resume(key, lifts))
+        }
+        Command::EndRelease(key, end) => Wire::EndRelease(release::write_end(key, end)),
+        Command::DeleteRelease(key) => Wire::DeleteRelease(export::write_service_key(key)),
         Command::LapseLease(cluster) => Wire::LapseLease(cluster.to_string()),
         Command::ReturnLease(cluster) => Wire::ReturnLease(cluster.to_string()),
         Command::RaiseFormat(level) => Wire::RaiseFormat(level.0),
@@ -125,6 +137,24 @@ pub(super) fn read(command: Option<&log::Command>) -> Result<Command, WireError>
             let key = export::read_service_key(Some(key))?;
             Command::DeleteTrafficPolicy(key.namespace, key.name)
         }
+        Wire::PutRelease(put) => {
+            let (namespace, name, spec) = route::read_put(put)?;
+            Command::PutRelease(ServiceKey::new(namespace, name), spec)
+        }
+        Wire::AdvanceRelease(wire) => {
+            let (key, advance) = release::read_advance(wire)?;
+            Command::AdvanceRelease(key, advance)
+        }
+        Wire::PauseRelease(key) => Command::PauseRelease(export::read_service_key(Some(key))?),
+        Wire::ResumeRelease(wire) => {
+            let (key, lifts) = release::read_resume(wire)?;
+            Command::ResumeRelease(key, lifts)
+        }
+        Wire::EndRelease(wire) => {
+            let (key, end) = release::read_end(wire)?;
+            Command::EndRelease(key, end)
+        }
+        Wire::DeleteRelease(key) => Command::DeleteRelease(export::read_service_key(Some(key))?),
         Wire::LapseLease(cluster) => Command::LapseLease(name("cluster", cluster)?),
         Wire::ReturnLease(cluster) => Command::ReturnLease(name("cluster", cluster)?),
         Wire::RaiseFormat(level) => Command::RaiseFormat(FormatLevel(*level)),

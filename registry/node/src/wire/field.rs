@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weft_model::{PublicKey, RequestId, TokenId};
+use weft_model::{ClampId, PublicKey, RequestId, Stage, TokenId};
 
 /// Why foreign bytes were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +116,16 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestId, WireError> {
 
 pub(super) fn token(field: &'static str, bytes: &[u8]) -> Result<TokenId, WireError> {
     array(field, bytes).map(TokenId)
+}
+
+pub(super) fn stage(field: &'static str, number: u32) -> Result<Stage, WireError> {
+    let number = u16::try_from(number);
+    let number = number.map_err(|_| invalid(field, "above 65535"))?;
+    Ok(Stage(number))
+}
+
+pub(super) fn clamp(field: &'static str, bytes: &[u8]) -> Result<ClampId, WireError> {
+    array(field, bytes).map(ClampId)
 }
 
 fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {

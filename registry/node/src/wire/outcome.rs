@@ -4,6 +4,7 @@ use weft_model::{FormatLevel, Generation, Index, Kind, Outcome, Refusal, Request
 use weft_proto::log::{self, refusal, refusal::Reason, request_outcome::Outcome as Wire};
 
 use super::field::{WireError, choice, id_bytes, name, present, request, unspecified};
+use super::release;
 
 pub(super) fn write_chunk(chunk: &[(RequestId, Outcome)]) -> log::Requests {
     let row = |(request, outcome): &(RequestId, Outcome)| log::RequestOutcome {
@@ -65,6 +66,7 @@ pub(crate) fn write_refusal(refusal: &Refusal) -> log::Refusal {
             needs: needs.0,
             has: has.0,
         }),
+        Refusal::Release { key, why } => Reason::Release(release::write_refusal(key, why)),
         Refusal::LastAdmin => Reason::LastAdmin(UNIT),
     };
     log::Refusal {
@@ -101,6 +103,10 @@ pub(crate) fn read_refusal(wire: &log::Refusal) -> Result<Refusal, WireError> {
             needs: FormatLevel(wire.needs),
             has: FormatLevel(wire.has),
         },
+        Reason::Release(wire) => {
+            let (key, why) = release::read_refusal(wire)?;
+            Refusal::Release { key, why }
+        }
         Reason::LastAdmin(_) => Refusal::LastAdmin,
     })
 }
@@ -113,6 +119,7 @@ fn write_kind(kind: Kind) -> i32 {
         Kind::RoleBinding => log::Kind::RoleBinding,
         Kind::Route => log::Kind::Route,
         Kind::TrafficPolicy => log::Kind::TrafficPolicy,
+        Kind::Release => log::Kind::Release,
     };
     kind.into()
 }
@@ -126,5 +133,6 @@ fn read_kind(number: i32) -> Result<Kind, WireError> {
         log::Kind::RoleBinding => Ok(Kind::RoleBinding),
         log::Kind::Route => Ok(Kind::Route),
         log::Kind::TrafficPolicy => Ok(Kind::TrafficPolicy),
+        log::Kind::Release => Ok(Kind::Release),
     }
 }

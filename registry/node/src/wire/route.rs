@@ -67,6 +67,6 @@ pub(super) fn read_policy(wire: &log::SpecPut) -> Result<PolicyRow, WireError> {
     Ok((read_service_key(wire.key.as_ref())?, record))
 }
 
-fn read_spec<S: Spec>(json: &[u8]) -> Result<S, WireError> {
+pub(super) fn read_spec<S: Spec>(json: &[u8]) -> Result<S, WireError> {
     spec_from_json(json).map_err(|why| invalid("spec_json", why))
 }

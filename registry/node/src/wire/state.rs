@@ -12,7 +12,7 @@ use weft_proto::log;
 use super::field::{
     WireError, ders, id_bytes, invalid, malformed, name, optional, present, read_ders, text, token,
 };
-use super::{cluster, export, outcome, route, workload};
+use super::{cluster, export, outcome, release, route, workload};
 use crate::image::{Image, Quarantined, Unreadable};
 
 /// Encodes what a snapshot carries beside its position and configuration.
@@ -74,6 +74,7 @@ fn write(parts: FederationParts) -> log::Federation {
         entries,
         routes,
         policies,
+        releases,
         services,
         quarantine,
         tombstones,
@@ -107,6 +108,7 @@ fn write(parts: FederationParts) -> log::Federation {
         entries: entries.iter().map(write_workload).collect(),
         routes: routes.iter().map(route::write_route).collect(),
         policies: policies.iter().map(route::write_policy).collect(),
+        releases: releases.iter().map(release::write_row).collect(),
         services: services
             .iter()
             .map(|(key, (index, changed))| log::ServiceIndex {
@@ -172,6 +174,7 @@ fn read(wire: &log::Federation) -> Result<FederationParts, WireError> {
         entries: all(&wire.entries, read_workload)?,
         routes: all(&wire.routes, route::read_route)?,
         policies: all(&wire.policies, route::read_policy)?,
+        releases: all(&wire.releases, release::read_row)?,
         services: all(&wire.services, |wire| {
             let key = export::read_service_key(wire.key.as_ref())?;
             Ok((key, (VirtualIpIndex(wire.index), Index(wire.changed))))

@@ -6,6 +6,7 @@ use ::raft::eraftpb::{ConfState, Snapshot};
 use bytes::Bytes;
 use proptest::prelude::*;
 use weft_model::fixture::{self, Log, name};
+use weft_model::release::asked;
 use weft_model::*;
 
 use super::*;
@@ -114,6 +115,21 @@ fn commands() -> Vec<Command> {
             Box::new(fixture::traffic_policy("checkout")),
         ),
         Command::DeleteTrafficPolicy(name("shop"), name("checkout")),
+        Command::PutRelease(name("shop/v2"), Box::new(fixture::release("checkout"))),
+        Command::AdvanceRelease(
+            name("shop/v2"),
+            Advance {
+                run: Index(70),
+                from: Stage(1),
+                to: Stage(300),
+            },
+        ),
+        Command::PauseRelease(name("shop/v2")),
+        Command::ResumeRelease(name("shop/v2"), vec![ClampId([4; 16]), ClampId([5; 16])]),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::Abort),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::AbortWave(name("world"))),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::RollBack),
+        Command::DeleteRelease(name("shop/v2")),
         Command::LapseLease(cluster.clone()),
         Command::ReturnLease(cluster),
         Command::RaiseFormat(FormatLevel(2)),
@@ -208,6 +224,7 @@ fn a_snapshot_comes_back_as_it_went() {
     // A refusal is remembered too.
     let refused = log.write(log.gateway(1), Command::RemoveCluster(name("eu-west-1")));
     assert!(refused.outcome.is_err());
+    release_of_everything(&mut log);
     let mut image = Image {
         index: Index(12),
         term: 3,
@@ -234,6 +251,66 @@ fn a_snapshot_comes_back_as_it_went() {
         (back.index, back.term, back.conf),
         (image.index, image.term, image.conf)
     );
+}
+
+/// A release with something in every field, and each kind of change in its history.
+fn release_of_everything(log: &mut Log) {
+    log.raise(FormatLevel::RELEASES);
+    let put = |key: &str| Command::PutRelease(name(key), Box::new(fixture::release("checkout")));
+    log.accept(log.admin(), put("shop/v2"));
+    let run = log.state.release(&name("shop/v2")).unwrap().created;
+    let advance = |from, to| {
+        let (from, to) = (Stage(from), Stage(to));
+        Command::AdvanceRelease(name("shop/v2"), Advance { run, from, to })
+    };
+    for command in [
+        advance(1, 2),
+        Command::PauseRelease(name("shop/v2")),
+        Command::ResumeRelease(name("shop/v2"), vec![ClampId([7; 16])]),
+        advance(2, 6),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::AbortWave(name("world"))),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::RollBack),
+        put("shop/v3"),
+        Command::EndRelease(name("shop/v3"), ReleaseEnd::Abort),
+    ] {
+        log.accept(log.admin(), command);
+    }
+    let refused = log.write(log.admin(), Command::PauseRelease(name("shop/v2")));
+    assert!(refused.outcome.is_err());
+}
+
+#[test]
+fn refusals_of_releases_come_back_as_they_went() {
+    let key: ServiceKey = name("shop/v2");
+    for why in [
+        ReleaseRefusal::Unknown,
+        ReleaseRefusal::OtherUnderWay {
+            service: name("shop/checkout"),
+            other: name("shop/v3"),
+        },
+        ReleaseRefusal::Moved {
+            at: Stage(2),
+            from: Stage(1),
+        },
+        ReleaseRefusal::OtherRun { created: Index(9) },
+        ReleaseRefusal::Phase {
+            phase: ReleasePhase::RolledBack,
+            what: asked::PAUSED,
+        },
+        ReleaseRefusal::Fixed,
+        ReleaseRefusal::Superseded { since: Index(4) },
+        ReleaseRefusal::NoWave(name("mars")),
+        ReleaseRefusal::NoStage {
+            from: Stage(1),
+            to: Stage(9),
+            last: Stage(5),
+        },
+    ] {
+        let key = key.clone();
+        let refusal = Refusal::Release { key, why };
+        let back = outcome::read_refusal(&outcome::write_refusal(&refusal));
+        assert_eq!(back, Ok(refusal));
+    }
 }
 
 #[test]
@@ -277,7 +354,7 @@ proptest! {
     }
 
     #[test]
-    fn a_broken_entry_never_panics(which in 0_usize..20, at in 0_usize..600, bit in 0_u8..8) {
+    fn a_broken_entry_never_panics(which in 0_usize..40, at in 0_usize..600, bit in 0_u8..8) {
         let commands = commands();
         let mut bytes = encoded(&commands[which % commands.len()]).to_vec();
         let at = at % bytes.len();

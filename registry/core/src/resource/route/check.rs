@@ -117,7 +117,7 @@ impl RouteRule {
 }
 
 impl RouteMatch {
-    fn check(&self) -> Result<(), String> {
+    pub(in crate::resource) fn check(&self) -> Result<(), String> {
         at_most("headers of a match", self.headers.len(), CONDITIONS_MAX)?;
         at_most(
             "queryParams of a match",
@@ -271,7 +271,7 @@ fn check_host(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(in crate::resource) fn check_name(name: &str) -> Result<(), String> {
     if name.len() > 256 || !is_token(name) {
         return Err(format!("{name:?} is no name of a header field"));
     }

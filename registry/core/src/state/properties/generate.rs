@@ -176,6 +176,37 @@ fn routes() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn releases() -> impl Strategy<Value = Command> {
+    let key = || select(&["shop/r", "shop/s"][..]).prop_map(name::<ServiceKey>);
+    let wave = || select(&["west-europe", "world", "none"][..]).prop_map(name::<WaveName>);
+    let advance = (0u64..60, 0u16..7, 0u16..8).prop_map(|(run, from, to)| Advance {
+        run: Index(run),
+        from: Stage(from),
+        to: Stage(to),
+    });
+    let end = prop_oneof![
+        wave().prop_map(ReleaseEnd::AbortWave),
+        Just(ReleaseEnd::Abort),
+        Just(ReleaseEnd::RollBack),
+    ];
+    let put = (key(), select(&["a", "b"][..]), any::<bool>()).prop_map(|(key, service, turned)| {
+        let mut spec = fixture::release(service);
+        if turned {
+            spec.waves.reverse();
+        }
+        Command::PutRelease(key, Box::new(spec))
+    });
+    prop_oneof![
+        4 => put,
+        2 => (key(), advance).prop_map(|(key, advance)| Command::AdvanceRelease(key, advance)),
+        1 => key().prop_map(Command::PauseRelease),
+        1 => (key(), vec(any::<[u8; 16]>().prop_map(ClampId), 0..3))
+            .prop_map(|(key, lifts)| Command::ResumeRelease(key, lifts)),
+        2 => (key(), end).prop_map(|(key, end)| Command::EndRelease(key, end)),
+        1 => key().prop_map(Command::DeleteRelease),
+    ]
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let put = (clusters(), keys(), exports())
         .prop_map(|(cluster, key, spec)| Command::PutExport(cluster, key, Box::new(spec)));
@@ -193,11 +224,12 @@ fn commands() -> impl Strategy<Value = Command> {
         3 => entries(),
         3 => operators(),
         2 => routes(),
+        3 => releases(),
         2 => gateways().prop_map(Command::PutGateway),
         1 => (0u64..7).prop_map(|id| Command::RemoveGateway(NodeId(id))),
         1 => clusters().prop_map(Command::LapseLease),
         1 => clusters().prop_map(Command::ReturnLease),
-        1 => (0u32..4).prop_map(|level| Command::RaiseFormat(FormatLevel(level))),
+        1 => (0u32..5).prop_map(|level| Command::RaiseFormat(FormatLevel(level))),
     ]
 }
 

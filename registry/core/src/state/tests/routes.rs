@@ -14,12 +14,7 @@ fn put_policy(called: &str, target: &str) -> Command {
 /// Three clusters whose gateways all understand routes, with the level in force.
 fn risen() -> Log {
     let mut log = three();
-    for node in 1..=3 {
-        let mut record = gateway(node);
-        record.format = FormatLevel::ROUTES;
-        log.accept(log.gateway(node.into()), Command::PutGateway(record));
-    }
-    log.accept(log.gateway(1), Command::RaiseFormat(FormatLevel::ROUTES));
+    log.raise(FormatLevel::ROUTES);
     log
 }
 
