@@ -117,6 +117,8 @@ pub(crate) enum Command {
     Diff(command::apply::Diff),
     /// Delete resources.
     Delete(command::apply::Delete),
+    /// What the log says of late: who did what, to which record, and when.
+    Events(command::events::Events),
     /// Wait until a resource exists, is gone, or has ready endpoints.
     Wait(command::wait::Wait),
     /// Found, join, leave and administer clusters.

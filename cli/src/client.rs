@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use weft_gateway::admin::view::StatusView;
 use weft_identity::SigningKey;
 use weft_model::{
@@ -23,7 +23,8 @@ use weft_model::{
 use weft_proto::api::admin_client::AdminClient;
 use weft_proto::api::{
     AskRequest, DeleteRequest, Document as ApiDocument, GetRequest, IssueWorkloadTokenRequest,
-    PutRequest, StatusRequest, SubmitRequest, SubmitResponse, TransferLeaderRequest,
+    PutRequest, StatusRequest, SubmitRequest, SubmitResponse, TransferLeaderRequest, WatchEvent,
+    WatchRequest,
 };
 use weft_registry::{Draft, Proposal};
 
@@ -141,6 +142,14 @@ impl Client {
             .map_err(|status| problem(&status))?
             .into_inner();
         self.read(document)
+    }
+
+    /// The log's entries after an index, as the gateway applies them.
+    pub(crate) async fn watch(&mut self, after: u64) -> Result<Streaming<WatchEvent>, Problem> {
+        // Without a time limit: what comes next comes when it comes.
+        let request = Request::new(WatchRequest { from_index: after });
+        let answer = self.admin.watch(request).await;
+        Ok(answer.map_err(|status| problem(&status))?.into_inner())
     }
 
     /// The resources of a kind, or the one of a name.

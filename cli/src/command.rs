@@ -8,6 +8,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod dev;
 pub(crate) mod dns;
+pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod get;
@@ -49,6 +50,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Apply(command) => block_on(command.run(&global)),
         Command::Diff(command) => block_on(command.run(&global)),
         Command::Delete(command) => block_on(command.run(&global)),
+        Command::Events(command) => block_on(command.run(&global)),
         Command::Wait(command) => block_on(command.run(&global)),
         Command::Cluster(command) => block_on(command.run(&global)),
         Command::Raft(command) => block_on(command.run(&global)),

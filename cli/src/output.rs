@@ -50,6 +50,11 @@ pub(crate) fn value(format: Format, value: &impl Serialize) {
     data(&text);
 }
 
+/// Prints a value as one line of JSON, for readers that take a line at a time.
+pub(crate) fn json_line(value: &impl Serialize) {
+    data(&serde_json::to_string(value).unwrap_or_else(|error| error.to_string()));
+}
+
 /// Prints a table without lines: a header in capitals, columns apart by three spaces.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();

@@ -5,6 +5,7 @@
 //! signed here, naming the operator who ordered them.
 
 mod authorise;
+mod events;
 mod explain;
 mod read;
 mod status;
@@ -119,6 +120,7 @@ impl Admin for AdminService {
             "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
             "order" => self.document(&read::order(&self.hub, &user)),
+            "events" => self.document(&events::recent(&self.hub, &arguments)?),
             "tokens" => self.document(&read::tokens(&self.hub)),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
@@ -139,7 +141,7 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         authorise::needs(&self.hub, &request, Role::Viewer)?;
         let from = Index(request.get_ref().from_index);
-        Ok(Response::new(read::watch(&self.hub, from)))
+        Ok(Response::new(events::watch(&self.hub, from)))
     }
 
     async fn issue_workload_token(

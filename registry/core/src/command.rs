@@ -1,5 +1,7 @@
 //! What the log says: entries, the commands in them, and what came of each.
 
+mod target;
+
 use std::fmt;
 
 use serde::Serialize;

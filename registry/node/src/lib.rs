@@ -23,9 +23,9 @@ pub mod wire;
 
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
-    AppliedHere, CallError, Changes, Counters, DiskStatus, Failure, METHOD_PROPOSE,
-    METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig, Start, StartError, Status,
+    AppliedHere, CallError, Counters, DiskStatus, Failure, Judged, METHOD_PROPOSE, METHOD_TRANSFER,
+    ProposeError, ReadError, Recent, Registry, RegistryConfig, Start, StartError, Status,
     TransferError, Transport, Watch, WatchError, found,
 };
 pub use proposal::{Draft, Proposal};
-pub use replica::{Answer, Record};
+pub use replica::{Answer, Origin, Record};

@@ -29,7 +29,7 @@ pub use open::found;
 pub(crate) use open::tests::founding as founding_for_tests;
 pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
-pub use watch::{Changes, Watch, WatchError};
+pub use watch::{Judged, Recent, Watch, WatchError};
 
 use crate::disk::{Folder, Room, StoreId};
 use crate::proposal::Proposal;
@@ -124,7 +124,13 @@ impl Registry {
         }
     }
 
-    /// The changes after `from`, in order and without a gap.
+    /// The log's recent entries that changed something or were refused: since the last snapshot
+    /// that this node started from, and no more than [`RegistryConfig::watch_changes`].
+    pub fn recent(&self) -> Recent {
+        self.shared.ring.recent()
+    }
+
+    /// The entries after `from` that changed something or were refused, in order and without a gap.
     pub fn watch(&self, from: Index) -> Watch {
         Watch::new(self.shared.clone(), from)
     }

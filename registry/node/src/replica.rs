@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 
 use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use weft_model::{Event, Index, Outcome, RequestId};
+use weft_model::{
+    Author, Entry as LogEntry, Event, Index, Key, Outcome, RequestId, UserName, WallTime,
+};
 
 use crate::image::{Image, Quarantined};
 use crate::wire;
@@ -32,6 +34,35 @@ pub enum Answer {
     Quarantined(String),
 }
 
+/// Where an entry comes from and what it asks for, as it says itself.
+///
+/// Who signed it is proved unless it was refused for its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Who wrote it.
+    pub author: Author,
+    /// The operator on whose order a gateway wrote it.
+    pub by_order_of: Option<UserName>,
+    /// The leader's clock when it proposed the entry.
+    pub time: WallTime,
+    /// The command, in two words.
+    pub command: &'static str,
+    /// The record that the command is about.
+    pub target: Option<Key>,
+}
+
+impl Origin {
+    fn of(entry: &LogEntry) -> Self {
+        Self {
+            author: entry.author.clone(),
+            by_order_of: entry.by_order_of.clone(),
+            time: entry.time,
+            command: entry.command.name(),
+            target: entry.command.target(),
+        }
+    }
+}
+
 /// One committed record, applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -41,6 +72,8 @@ pub struct Record {
     pub checksum: u32,
     /// Whose proposal it was; none for the consensus's own records.
     pub request: Option<RequestId>,
+    /// Where it comes from; none for the consensus's own records and unreadable ones.
+    pub origin: Option<Origin>,
     /// What came of it; none for the consensus's own records.
     pub answer: Option<Answer>,
     /// What changed.
@@ -139,6 +172,7 @@ impl Replica {
         match wire::decode(entry.data.clone()) {
             Ok(decoded) => {
                 record.request = Some(decoded.entry.request);
+                record.origin = Some(Origin::of(&decoded.entry));
                 let (answer, events) = self.apply_decoded(index, decoded, repeats);
                 record.answer = Some(answer);
                 record.events = events;
@@ -161,6 +195,7 @@ impl Replica {
             index: Index(entry.index),
             checksum: checksum(entry),
             request: None,
+            origin: None,
             answer: None,
             events: Vec::new(),
         }

@@ -10,7 +10,7 @@ use support::{DEADLINE, Switch, applied, leader, start, three, until, write};
 use tempfile::tempdir;
 use tokio::time::timeout;
 use weft_model::fixture::name;
-use weft_model::{Event, Generation, Index, Key, NodeId, Refusal};
+use weft_model::{Author, Event, Generation, Index, Key, NodeId, Refusal, SignerEpoch, WallTime};
 use weft_registry::{ProposeError, Registry, Start, WatchError};
 
 async fn propose(registry: &Registry, number: u8, generation: u64) -> Index {
@@ -144,9 +144,14 @@ async fn a_watch_resumes_by_index_without_a_gap_or_says_that_it_cannot() {
         seen.push(resumed.next().await.unwrap());
     }
     assert!(seen.is_sorted_by(|a, b| a.index < b.index));
-    for (generation, changes) in (1..).zip(&seen) {
+    for (generation, entry) in (1..).zip(&seen) {
         let key = Key::Export(name(&format!("shop/s{generation}")), support::cluster(1));
-        assert!(changes.events.contains(&Event::Put(key)), "{changes:?}");
+        let changed = entry.result.as_ref().unwrap();
+        assert!(changed.contains(&Event::Put(key.clone())), "{entry:?}");
+        let origin = &entry.origin;
+        assert_eq!(origin.author, Author::Gateway(NodeId(1), SignerEpoch(1)));
+        assert_eq!(origin.target, Some(key));
+        assert_ne!(origin.time, WallTime(0));
     }
     let mut late = node.watch(Index(0));
     assert!(matches!(

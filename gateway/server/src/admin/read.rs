@@ -1,16 +1,13 @@
-//! Reads: records, services, endpoints, tokens, sidecars, and changes as they come.
+//! Reads: records, services, endpoints, tokens, sidecars.
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
-    ApiVersion, Endpoint, Health, Index, Kind, KindName, ReleaseRecord, ServiceKey, TokenState,
-    UserName, code,
+    ApiVersion, Endpoint, Health, Kind, KindName, ReleaseRecord, ServiceKey, TokenState, UserName,
+    code,
 };
-use weft_proto::api::{GetRequest, WatchEvent};
-use weft_registry::WatchError;
+use weft_proto::api::GetRequest;
 
-use super::Events;
 use super::status::{freshness, services as service_views, traffic};
 use super::view::{EndpointView, ListView, ProxyView, ServiceView};
 use crate::api::refusal;
@@ -276,51 +273,4 @@ pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
         endpoints: u32::try_from(endpoints).unwrap_or(u32::MAX),
     };
     list(hub, sessions.map(view).collect())
-}
-
-/// Changes from `from` on, as they are applied here.
-pub(super) fn watch(hub: &Hub, from: Index) -> Events {
-    let mut watch = hub.registry().watch(from);
-    let stream = async_stream(move |sender| async move {
-        loop {
-            let event = match watch.next().await {
-                Ok(changes) => {
-                    let events: Vec<String> = changes
-                        .events
-                        .iter()
-                        .map(|event| format!("{event:?}"))
-                        .collect();
-                    let json =
-                        serde_json::to_vec(&json!({ "index": changes.index, "events": events }));
-                    Ok(WatchEvent {
-                        index: changes.index.0,
-                        json: Bytes::from(json.unwrap_or_default()),
-                    })
-                }
-                Err(WatchError::Compacted { first }) => Err(refusal(
-                    code::COMPACTED,
-                    format!("changes are kept from after {first} on"),
-                )),
-                Err(WatchError::Stopped) => return,
-            };
-            let ended = event.is_err();
-            if sender.send(event).await.is_err() || ended {
-                return;
-            }
-        }
-    });
-    Box::pin(stream)
-}
-
-/// A stream fed by a task that ends when nobody reads.
-fn async_stream<F, Fut>(
-    feed: F,
-) -> tokio_stream::wrappers::ReceiverStream<Result<WatchEvent, Status>>
-where
-    F: FnOnce(tokio::sync::mpsc::Sender<Result<WatchEvent, Status>>) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    tokio::spawn(feed(sender));
-    tokio_stream::wrappers::ReceiverStream::new(receiver)
 }

@@ -224,3 +224,63 @@ pub struct ProxyView {
     /// Endpoints it registered.
     pub endpoints: u32,
 }
+
+/// `weft events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventsView {
+    /// `weft.dev/v1`.
+    pub api_version: String,
+    /// How fresh.
+    pub freshness: Freshness,
+    /// The gateway that answered keeps what the log says after this index.
+    pub kept_after: u64,
+    /// Oldest first.
+    pub items: Vec<EventView>,
+}
+
+/// One entry of the log that changed something or was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// Its position.
+    pub index: u64,
+    /// The leader's clock when it took the entry, milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Who signed it: `operator ana`, `gateway eu-west-1/gw-1`.
+    pub author: String,
+    /// The operator on whose order a gateway signed it.
+    pub by_order_of: Option<String>,
+    /// What it asks for: `put export`.
+    pub command: String,
+    /// The record that it is about.
+    pub record: Option<RecordView>,
+    /// Everything that changed, derived records too.
+    pub changes: Vec<ChangeView>,
+    /// Why nothing changed.
+    pub refused: Option<String>,
+    /// Whether the author is proved; not so if the signature is why it was refused.
+    pub proven: bool,
+}
+
+/// One record's change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeView {
+    /// `put`, `deleted`, `lease lapsed`, `lease returned` or `format level 2`.
+    pub change: String,
+    /// The record; none for the federation as a whole.
+    pub record: Option<RecordView>,
+}
+
+/// A record by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordView {
+    /// In lower case: `serviceexport`, `gateway`.
+    pub kind: String,
+    /// `namespace/name`, or the name of what is in no namespace.
+    pub name: String,
+    /// Whose it is, for what one cluster owns.
+    pub cluster: Option<String>,
+}

@@ -39,7 +39,7 @@ pub struct RegistryConfig {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot. Default 1,000. Higher spares slow followers a snapshot, and takes memory.
     pub tail_entries: u64,
-    /// Changes kept for watchers. Default 10,000. Higher lets them stay away longer, and takes memory.
+    /// Entries kept for watchers. Default 10,000. Higher lets them stay away longer, and takes memory.
     pub watch_changes: usize,
 }
 

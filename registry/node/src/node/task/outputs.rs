@@ -10,7 +10,7 @@ use super::Task;
 use crate::driver::{Leadership, Output};
 use crate::node::status::Status;
 use crate::node::transport::Transport;
-use crate::node::watch::Changes;
+use crate::node::watch::Judged;
 use crate::replica::{Answer, Record};
 
 impl<T: Transport> Task<T> {
@@ -64,6 +64,7 @@ impl<T: Transport> Task<T> {
             index,
             checksum: _,
             request,
+            origin,
             answer,
             events,
         } = record;
@@ -75,9 +76,17 @@ impl<T: Transport> Task<T> {
             }
             _ => {}
         }
-        if !events.is_empty() {
-            let events = events.into();
-            self.shared.ring.push(Changes { index, events });
+        let result = match &answer {
+            Some(Answer::Judged(Err(refusal))) => Err(refusal.clone()),
+            _ => Ok(events),
+        };
+        // A request that was judged before changes nothing, nor does what says what is known.
+        if let (Some(origin), false) = (origin, result == Ok(Vec::new())) {
+            self.shared.ring.push(Judged {
+                index,
+                origin,
+                result,
+            });
         }
         if let (Some(request), Some(answer)) = (request, answer) {
             self.publish(Some(index));

@@ -1,0 +1,150 @@
+//! `weft events`: what the log says of late, and what it says next.
+
+mod follow;
+mod print;
+mod record;
+
+use std::time::Duration;
+
+use serde_json::json;
+use weft_gateway::admin::view::{EventView, EventsView};
+use weft_model::{WallTime, code, duration};
+
+use super::Outcome;
+use crate::args::Global;
+use crate::client::Client;
+use crate::clock;
+use crate::output;
+use crate::problem::{Exit, Problem};
+
+use print::Printer;
+use record::RecordFilter;
+
+/// What the log says of late: who did what, to which record, and when.
+///
+/// Refused entries are shown too. A gateway keeps some thousand entries, back to the snapshot that
+/// it started from; it says where they begin. `-w` goes on with what comes, over restarts of the
+/// gateway that is asked; where it missed entries that are not kept any more, it says so (WEFT-6006).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    /// Go on with entries as they are applied.
+    #[arg(short, long)]
+    watch: bool,
+    /// Only what is younger than this (`90s`, `2h`), or stands after this log position (`4182`).
+    #[arg(long, value_name = "DURATION|INDEX", value_parser = parse_since)]
+    since: Option<Since>,
+    /// Only what is about one record: `serviceexport/shop/checkout`, `gateway/eu-west-1/gw-1`.
+    #[arg(long = "for", value_name = "KIND/NAME", value_parser = record::parse)]
+    record: Option<RecordFilter>,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// With what is no older.
+    Age(Duration),
+    /// After a position.
+    Index(u64),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    match text.parse() {
+        Ok(index) => Ok(Since::Index(index)),
+        Err(_) => duration::parse(text)
+            .map(Since::Age)
+            .map_err(|error| format!("{error}, or give a log position: 4182")),
+    }
+}
+
+impl Events {
+    pub(crate) async fn run(self, global: &Global) -> Outcome {
+        let mut client = Client::connect(global).await?;
+        let after = match self.since {
+            Some(Since::Index(index)) => Some(index),
+            _ => None,
+        };
+        let kept = recent(&mut client, after).await?;
+        let cursor = kept.items.last().map_or(kept.kept_after, |last| last.index);
+        let cursor = cursor.max(after.unwrap_or(0));
+        let now = clock::now();
+        if !global.quiet && self.misses(&kept, now) {
+            output::narrate(&format!(
+                "this gateway keeps what the log says after index {}; what is older is not shown",
+                kept.kept_after
+            ));
+        }
+        let wanted = Wanted {
+            record: self.record.as_ref(),
+            namespace: global.namespace.as_ref(),
+            oldest: match self.since {
+                Some(Since::Age(age)) => WallTime(now.0.saturating_sub(millis(age))),
+                _ => WallTime(0),
+            },
+        };
+        if self.watch {
+            let mut printer = Printer::begin(global.output);
+            let shown = kept.items.into_iter().filter(|event| wanted.takes(event));
+            shown.for_each(|event| printer.print(event));
+            return follow::follow(global, client, cursor, &wanted, &mut printer).await;
+        }
+        let mut kept = kept;
+        kept.items.retain(|event| wanted.takes(event));
+        print::list(global.output, kept);
+        Ok(Exit::Done)
+    }
+
+    /// Whether there may be older entries that were asked for and are not kept.
+    fn misses(&self, kept: &EventsView, now: WallTime) -> bool {
+        let begins = kept
+            .items
+            .first()
+            .map_or(now, |first| WallTime(first.time_ms));
+        kept.kept_after > 0
+            && match self.since {
+                None => true,
+                Some(Since::Index(_)) => false,
+                Some(Since::Age(age)) => now.0.saturating_sub(begins.0) < millis(age),
+            }
+    }
+}
+
+/// Which entries are shown.
+struct Wanted<'a> {
+    record: Option<&'a RecordFilter>,
+    namespace: Option<&'a weft_model::Namespace>,
+    oldest: WallTime,
+}
+
+impl Wanted<'_> {
+    fn takes(&self, event: &EventView) -> bool {
+        let about = |filter: &RecordFilter| filter.is_about(event, self.namespace);
+        event.time_ms >= self.oldest.0 && self.record.is_none_or(about)
+    }
+}
+
+/// What is kept after an index; without one, all that is.
+async fn recent(client: &mut Client, after: Option<u64>) -> Result<EventsView, Problem> {
+    let asked = client.ask("events", json!({ "after": after })).await;
+    asked.map_err(|problem| match problem.code {
+        code::COMPACTED => problem.next("Leave --since out to see all that is kept."),
+        _ => problem,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_an_age_or_a_position() {
+        assert_eq!(parse_since("4182"), Ok(Since::Index(4182)));
+        let age = Since::Age(Duration::from_secs(90));
+        assert_eq!(parse_since("1m30s"), Ok(age));
+        let wrong = parse_since("yesterday").unwrap_err();
+        assert!(wrong.contains("4182"), "{wrong}");
+    }
+}
