@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use weft_model::{ClusterName, Namespace, duration};
 
 use crate::command;
+use crate::complete;
 use crate::output::Format;
 
 const EXAMPLES: &str = "\
@@ -49,13 +51,31 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Global {
     /// The federation to talk to, by the name of its context.
-    #[arg(long, global = true, env = "WEFT_CONTEXT", help_heading = "Global")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEFT_CONTEXT",
+        help_heading = "Global",
+        add = ArgValueCandidates::new(complete::contexts)
+    )]
     pub(crate) context: Option<String>,
     /// The cluster to ask; the context's home if left out.
-    #[arg(long, global = true, env = "WEFT_CLUSTER", help_heading = "Global")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEFT_CLUSTER",
+        help_heading = "Global",
+        add = ArgValueCandidates::new(complete::clusters)
+    )]
     pub(crate) cluster: Option<ClusterName>,
     /// The namespace of names given without one.
-    #[arg(short, long, global = true, help_heading = "Global")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        help_heading = "Global",
+        add = ArgValueCandidates::new(complete::namespaces)
+    )]
     pub(crate) namespace: Option<Namespace>,
     /// How to print data.
     #[arg(

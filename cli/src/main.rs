@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod clock;
 mod command;
+mod complete;
 mod context;
 mod dev;
 mod document;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    complete::answer_shell();
     let args = args::Args::parse();
     telemetry::start(&args.global);
     let format = args.global.output;

@@ -3,6 +3,7 @@
 //! What a cluster owns (exports, entries) is sent to a gateway of that cluster,
 //! which signs it; what the federation owns is signed here, with the operator's key.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
 use weft_model::{ClusterName, Command, Kind, Namespace, ServiceKey, code};
 
@@ -10,6 +11,7 @@ use super::Outcome;
 use super::get::parse_kind;
 use crate::args::{Files, Global};
 use crate::client::Client;
+use crate::complete;
 use crate::document::{Document, read_resources};
 use crate::output;
 use crate::problem::{Exit, Problem};
@@ -119,9 +121,14 @@ impl Diff {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Delete {
     /// The kind.
-    #[arg(required_unless_present = "files", requires = "name")]
+    #[arg(
+        required_unless_present = "files",
+        requires = "name",
+        add = ArgValueCandidates::new(complete::kinds)
+    )]
     kind: Option<String>,
     /// The name.
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
     name: Option<String>,
     /// Files that name the resources.
     #[arg(short, long = "file", value_name = "FILE", conflicts_with = "kind")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use weft_gateway::admin::view::StatusView;
 use weft_model::{ClusterName, ClusterRole, Command, FederationDomain, RegionName, UserName, code};
 
@@ -11,6 +12,7 @@ use super::Outcome;
 use super::status::cluster_row;
 use crate::args::{Global, parse_lifetime};
 use crate::client::Client;
+use crate::complete;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
@@ -35,6 +37,7 @@ pub(crate) enum Cluster {
     /// Remove a member: its records go, and its name never returns.
     Remove {
         /// The member.
+        #[arg(add = ArgValueCandidates::new(complete::clusters))]
         name: ClusterName,
         /// Go on without asking.
         #[arg(long)]
@@ -78,7 +81,7 @@ pub(crate) enum Token {
     /// Make one; it works once.
     Create {
         /// The cluster that joins, or the one that gets a further gateway.
-        #[arg(long)]
+        #[arg(long, add = ArgValueCandidates::new(complete::clusters))]
         cluster: ClusterName,
         /// Its region.
         #[arg(long)]

@@ -1,9 +1,11 @@
 //! `weft context …`.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 
 use super::Outcome;
 use crate::args::Global;
+use crate::complete;
 use crate::context::Contexts;
 use crate::output::{self, Format};
 use crate::problem::Exit;
@@ -16,6 +18,7 @@ pub(crate) enum ContextCommand {
     /// Select one.
     Use {
         /// Its name.
+        #[arg(add = ArgValueCandidates::new(complete::contexts))]
         name: String,
     },
     /// Print the name of the selected one.
@@ -23,6 +26,7 @@ pub(crate) enum ContextCommand {
     /// Forget one; its keys are deleted with it.
     Remove {
         /// Its name.
+        #[arg(add = ArgValueCandidates::new(complete::contexts))]
         name: String,
     },
 }

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use weft_model::ClusterName;
 
 use super::Outcome;
 use crate::args::{Global, parse_duration, parse_lifetime};
+use crate::complete;
 use crate::dev::{self, GATEWAYS_MAX, Home, Options, Request, WanMode};
 
 /// Run a whole federation on this machine: three regions, gateways, sidecars, a sample
@@ -71,13 +73,16 @@ enum Break {
     /// Pull a cluster's plug: kill every process of it.
     Cluster {
         /// The cluster.
+        #[arg(add = ArgValueCandidates::new(complete::clusters))]
         name: ClusterName,
     },
     /// Cut the network between two clusters.
     Link {
         /// One cluster.
+        #[arg(add = ArgValueCandidates::new(complete::clusters))]
         a: ClusterName,
         /// The other.
+        #[arg(add = ArgValueCandidates::new(complete::clusters))]
         b: ClusterName,
     },
 }

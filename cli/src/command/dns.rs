@@ -1,6 +1,7 @@
 //! `weft dns …`.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 use weft_gateway::admin::view::ExplanationView;
 
@@ -8,6 +9,7 @@ use super::Outcome;
 use super::route;
 use crate::args::Global;
 use crate::client::Client;
+use crate::complete;
 
 /// Names and answers.
 #[derive(Debug, Subcommand)]
@@ -15,6 +17,7 @@ pub(crate) enum Dns {
     /// Say how a name is read and what the asked cluster answers, and why.
     Explain {
         /// The name.
+        #[arg(add = ArgValueCandidates::new(complete::dns_names))]
         name: String,
         /// The type of record: A, AAAA, SRV or TXT.
         #[arg(long = "type", default_value = "A")]
@@ -23,6 +26,7 @@ pub(crate) enum Dns {
     /// Print the answer alone.
     Query {
         /// The name.
+        #[arg(add = ArgValueCandidates::new(complete::dns_names))]
         name: String,
         /// The type of record.
         #[arg(long = "type", default_value = "A")]

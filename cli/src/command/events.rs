@@ -6,6 +6,7 @@ mod record;
 
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 use weft_gateway::admin::view::{EventView, EventsView};
 use weft_model::{WallTime, code, duration};
@@ -14,6 +15,7 @@ use super::Outcome;
 use crate::args::Global;
 use crate::client::Client;
 use crate::clock;
+use crate::complete;
 use crate::output;
 use crate::problem::{Exit, Problem};
 
@@ -34,7 +36,12 @@ pub(crate) struct Events {
     #[arg(long, value_name = "DURATION|INDEX", value_parser = parse_since)]
     since: Option<Since>,
     /// Only what is about one record: `serviceexport/shop/checkout`, `gateway/eu-west-1/gw-1`.
-    #[arg(long = "for", value_name = "KIND/NAME", value_parser = record::parse)]
+    #[arg(
+        long = "for",
+        value_name = "KIND/NAME",
+        value_parser = record::parse,
+        add = ArgValueCompleter::new(complete::kind_names)
+    )]
     record: Option<RecordFilter>,
 }
 

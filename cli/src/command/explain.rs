@@ -1,10 +1,12 @@
 //! `weft explain WEFT-1003`.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 use weft_model::{Code, code};
 
 use super::Outcome;
 use crate::args::Global;
+use crate::complete;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
@@ -12,6 +14,7 @@ use crate::problem::{Exit, Problem};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
     /// The code: WEFT-1003.
+    #[arg(add = ArgValueCandidates::new(complete::codes))]
     code: Option<String>,
 }
 

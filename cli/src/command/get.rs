@@ -1,11 +1,13 @@
 //! `weft get` and `weft describe`.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
 use weft_model::{Kind, code};
 
 use super::Outcome;
 use crate::args::Global;
 use crate::client::Client;
+use crate::complete;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
@@ -13,8 +15,10 @@ use crate::problem::{Exit, Problem};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
     /// The kind: clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies, releases.
+    #[arg(add = ArgValueCandidates::new(complete::kinds))]
     kind: String,
     /// A name; all of the kind if left out.
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
     name: Option<String>,
     /// Ask the leader first, so that the answer is linearizable.
     #[arg(long)]
@@ -55,8 +59,10 @@ impl Get {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Describe {
     /// The kind.
+    #[arg(add = ArgValueCandidates::new(complete::kinds))]
     kind: String,
     /// The name.
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
     name: String,
 }
 
@@ -83,22 +89,40 @@ impl Describe {
     }
 }
 
-/// Reads a kind as users type it: any case, singular, plural or short.
+/// Every kind and how users type it: singular first, then plural, then short forms.
+pub(crate) const KINDS: &[(Kind, &[&str])] = &[
+    (Kind::Cluster, &["cluster", "clusters", "cl"]),
+    (
+        Kind::ServiceExport,
+        &["serviceexport", "serviceexports", "export", "exports", "se"],
+    ),
+    (
+        Kind::WorkloadEntry,
+        &["workloadentry", "workloadentries", "entry", "entries", "we"],
+    ),
+    (Kind::RoleBinding, &["rolebinding", "rolebindings", "rb"]),
+    (Kind::Route, &["route", "routes", "rt"]),
+    (
+        Kind::TrafficPolicy,
+        &[
+            "trafficpolicy",
+            "trafficpolicies",
+            "policy",
+            "policies",
+            "tp",
+        ],
+    ),
+    (Kind::Release, &["release", "releases", "rel"]),
+];
+
+/// Reads a kind as users type it, in any case.
 pub(crate) fn parse_kind(text: &str) -> Result<Kind, Problem> {
-    Ok(match text.to_ascii_lowercase().as_str() {
-        "cluster" | "clusters" | "cl" => Kind::Cluster,
-        "serviceexport" | "serviceexports" | "export" | "exports" | "se" => Kind::ServiceExport,
-        "workloadentry" | "workloadentries" | "entry" | "entries" | "we" => Kind::WorkloadEntry,
-        "rolebinding" | "rolebindings" | "rb" => Kind::RoleBinding,
-        "route" | "routes" | "rt" => Kind::Route,
-        "trafficpolicy" | "trafficpolicies" | "policy" | "policies" | "tp" => Kind::TrafficPolicy,
-        "release" | "releases" | "rel" => Kind::Release,
-        _ => {
-            return Err(
-                Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
-                    .next("Use clusters, serviceexports, workloadentries, rolebindings, routes, trafficpolicies or releases."),
-            );
-        }
+    let word = text.to_ascii_lowercase();
+    let found = KINDS.iter().find(|(_, words)| words.contains(&&*word));
+    found.map(|(kind, _)| *kind).ok_or_else(|| {
+        let plurals: Vec<&str> = KINDS.iter().map(|(_, words)| words[1]).collect();
+        Problem::new(code::UNKNOWN_KIND, format!("there is no kind {text:?}"))
+            .next(format!("Use one of {}.", plurals.join(", ")))
     })
 }
 

@@ -1,6 +1,7 @@
 //! `weft raft …`: the registry's consensus.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use weft_gateway::admin::view::{RaftMemberView, StatusView};
 use weft_model::{NodeId, code};
 
@@ -8,6 +9,7 @@ use super::Outcome;
 use super::status::microseconds;
 use crate::args::Global;
 use crate::client::Client;
+use crate::complete;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
@@ -21,6 +23,7 @@ pub(crate) enum Raft {
     /// Hand leadership to another voter.
     Transfer {
         /// A gateway: `cluster/gateway`, or its node id.
+        #[arg(add = ArgValueCandidates::new(complete::gateways))]
         to: String,
     },
 }

@@ -1,6 +1,7 @@
 //! `weft service …`.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 use weft_gateway::admin::view::{EndpointView, ListView, ServiceView};
 use weft_model::ServiceKey;
@@ -8,6 +9,7 @@ use weft_model::ServiceKey;
 use super::Outcome;
 use crate::args::Global;
 use crate::client::Client;
+use crate::complete;
 use crate::output::{self, Format};
 use crate::problem::Exit;
 
@@ -19,6 +21,7 @@ pub(crate) enum Service {
     /// The endpoints of one, and which of them take work.
     Endpoints {
         /// `namespace/name`.
+        #[arg(add = ArgValueCandidates::new(complete::services))]
         service: ServiceKey,
     },
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 use weft_gateway::admin::view::{ListView, ServiceView};
 use weft_model::{ServiceKey, code};
@@ -10,6 +11,7 @@ use super::Outcome;
 use super::get::parse_kind;
 use crate::args::Global;
 use crate::client::Client;
+use crate::complete;
 use crate::output;
 use crate::problem::{Exit, Problem};
 
@@ -17,6 +19,7 @@ use crate::problem::{Exit, Problem};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
     /// `kind/name`, or `service/namespace/name`.
+    #[arg(add = ArgValueCompleter::new(complete::kind_names))]
     target: String,
     /// What to wait for: exists, delete, or ready (services).
     #[arg(long = "for", value_name = "CONDITION", default_value = "exists")]
