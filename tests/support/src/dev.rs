@@ -320,7 +320,7 @@ impl User {
     ///
     /// # Errors
     /// The binary is not called `weft`.
-    pub(crate) fn surround(&self, command: &mut Command) -> Result<()> {
+    pub fn surround(&self, command: &mut Command) -> Result<()> {
         let bin = match (self.binary.file_name(), self.binary.parent()) {
             (Some(name), Some(folder)) if name == "weft" => folder,
             _ => bail!("{} is not called weft", self.binary.display()),

@@ -1,0 +1,186 @@
+//! What makes an administrator's day: events, completions, help, bug reports.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use weft_test_support::{Background, Cases, Dev, SOON, Shell, eventually, isolated};
+
+#[test]
+fn an_administrator_is_at_home() -> Result<()> {
+    isolated("an_administrator_is_at_home", || {
+        Dev::with(&[], |dev| {
+            let mut cases = Cases::default();
+            cases.run("events say who did what", || events_say_who(dev));
+            cases.run("events that are not kept are said to be so", || {
+                events_begin_somewhere(dev)
+            });
+            cases.run("bash completes what there is", || bash_completes(dev));
+            cases.run("a watch goes on over a gateway's restart", || {
+                a_watch_goes_on(dev)
+            });
+            cases.verdict()
+        })
+    })
+}
+
+fn export(name: &str) -> String {
+    format!(
+        "apiVersion: weft.dev/v1\nkind: ServiceExport\n\
+         metadata: {{ namespace: shop, name: {name} }}\n\
+         spec: {{ exportTo: ['*'], ports: [{{ port: 80, appProtocol: http }}] }}\n"
+    )
+}
+
+fn items(document: &Value) -> Result<&Vec<Value>> {
+    document["items"].as_array().context("no items")
+}
+
+fn events_say_who(dev: &Dev) -> Result<()> {
+    dev.apply("eu-west-1", &export("ledger"))?;
+    let asked = ["events", "--for", "serviceexport/shop/ledger", "-o", "json"];
+    let document = eventually("the export is in the log here", SOON, || {
+        let document = dev.weft(asked)?.json()?;
+        ensure!(items(&document)?.len() == 1, "{document}");
+        Ok(document)
+    })?;
+    ensure!(document["apiVersion"] == "weft.dev/v1", "{document}");
+    let event = &items(&document)?[0];
+    ensure!(event["byOrderOf"] == "you", "{event}");
+    ensure!(event["author"] == "gateway eu-west-1/gw-1", "{event}");
+    ensure!(event["command"] == "put export", "{event}");
+    ensure!(event["record"]["cluster"] == "eu-west-1", "{event}");
+    ensure!(
+        event["time"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z')),
+        "{event}"
+    );
+    let by_service = dev.weft(["events", "--for", "service/shop/ledger"])?.ok()?;
+    ensure!(
+        by_service.contains("you via eu-west-1/gw-1") && by_service.contains("put export"),
+        "{by_service}"
+    );
+    // The last administrator may not be deleted: an entry all the same, and a refused one.
+    let binding = dev.weft(["get", "rolebindings", "-o", "name"])?.ok()?;
+    let (_, binding) = binding.split_once('/').context("no role binding")?;
+    dev.weft(["delete", "rolebinding", binding])?.exits(6)?;
+    let index = event["index"].as_u64().context("no index")?;
+    let since = index.to_string();
+    let later = dev.weft(["events", "--since", &since])?.ok()?;
+    ensure!(
+        later.contains("delete role binding") && later.contains("refused: this would leave"),
+        "{later}"
+    );
+    ensure!(!later.contains("put export"), "{later}");
+    dev.weft(["events", "--for", "nonsense"])?.exits(2)?;
+    Ok(())
+}
+
+fn events_begin_somewhere(dev: &Dev) -> Result<()> {
+    dev.weft(["events", "--since", "0"])?
+        .exits(1)?
+        .says("WEFT-6006")?
+        .says("kept here from after index")?;
+    dev.weft(["events"])?.exits(0)?.says("is not shown")?;
+    dev.weft(["-q", "events"])?.exits(0).and_then(|ran| {
+        ensure!(ran.stderr.is_empty(), "{}", ran.stderr);
+        Ok(())
+    })
+}
+
+fn watch(dev: &Dev, args: &[&str], log: &str) -> Result<Background> {
+    let args = ["--cluster", "ap-south-1", "events", "-w"]
+        .iter()
+        .chain(args);
+    Background::start(&mut dev.command(args), &dev.scratch().join(log))
+}
+
+fn sees(watch: &Background, what: &str) -> Result<()> {
+    eventually(&format!("the watch says {what}"), SOON, || {
+        let said = watch.said();
+        ensure!(said.contains(what), "{said}");
+        Ok(())
+    })
+}
+
+fn a_watch_goes_on(dev: &Dev) -> Result<()> {
+    let mut people = watch(dev, &[], "events.txt")?;
+    let mut programs = watch(dev, &["-o", "json", "--since", "1s"], "events.json")?;
+    sees(&people, "INDEX")?;
+    dev.apply("ap-south-1", &export("before"))?;
+    sees(&people, "serviceexport/shop/before")?;
+    sees(&programs, "shop/before")?;
+    dev.weft(["dev", "break", "cluster", "ap-south-1"])?.ok()?;
+    sees(&people, "trying again")?;
+    dev.weft(["dev", "heal"])?.ok()?;
+    dev.apply("ap-south-1", &export("after"))?;
+    sees(&people, "serviceexport/shop/after")?;
+    sees(&programs, "shop/after")?;
+    people.stop("INT")?;
+    programs.stop("INT")?;
+    let said = programs.said();
+    let lines = said.lines().filter(|line| line.starts_with('{'));
+    let mut last = 0;
+    for line in lines {
+        let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(event["apiVersion"] == "weft.dev/v1", "{line}");
+        let index = event["index"].as_u64().context("no index")?;
+        ensure!(index > last, "{index} came after {last}");
+        last = index;
+    }
+    ensure!(last > 0, "{said}");
+    Ok(())
+}
+
+/// What bash would offer for a line whose last word is being typed.
+const TYPE: &str = r#"
+type_line() {
+    local words=("$@") function
+    function=$(complete -p weft | sed 's/.*-F \([^ ]*\).*/\1/')
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9 COMPREPLY=()
+    "$function" weft "${words[-1]}" "${words[-2]}"
+    printf '%s\n' "${COMPREPLY[@]}"
+}
+"#;
+
+fn bash_completes(dev: &Dev) -> Result<()> {
+    let mut bash = Command::new("bash");
+    dev.user().surround(&mut bash)?;
+    let mut shell = Shell::start(&mut bash)?;
+    let ready = shell.run("source <(weft completion bash)", SOON)?;
+    ensure!(ready.code == 0 && ready.text.is_empty(), "{ready:?}");
+    shell.run(TYPE, SOON)?;
+    let mut offers = |line: &str, expect: &[&str]| {
+        eventually(line, SOON, || {
+            let said = shell.run(&format!("type_line {line}"), SOON)?;
+            let offered: Vec<&str> = said.text.lines().collect();
+            ensure!(offered == expect, "{line}: {offered:?}, not {expect:?}");
+            Ok(())
+        })
+    };
+    offers("weft sta", &["status"])?;
+    offers("weft service endpoints shop/pay", &["shop/payments"])?;
+    offers("weft --cluster eu", &["eu-west-1"])?;
+    offers("weft --context d", &["dev"])?;
+    offers(
+        "weft raft transfer us-",
+        &["us-east-1/gw-1", "us-east-1/gw-2"],
+    )?;
+    offers("weft get serviceexports led", &["ledger"])?;
+    offers("weft wait rolebind", &["rolebinding/"])?;
+    offers(
+        "weft events --for serviceexport/shop/led",
+        &["serviceexport/shop/ledger"],
+    )?;
+    offers("weft explain WEFT-6006", &["WEFT-6006"])?;
+    offers(
+        "weft dns query payments",
+        &["payments.shop.svc.clusterset.local"],
+    )?;
+    // Nobody to ask: nothing is offered, and nothing said.
+    let alone = "WEFT_CONFIG_DIR=/nonexistent type_line weft service endpoints shop/";
+    let said = shell.run(alone, SOON)?;
+    ensure!(said.text.is_empty(), "{said:?}");
+    Ok(())
+}
