@@ -26,6 +26,7 @@ mod keystore;
 mod leaf;
 mod pinned;
 mod refusal;
+mod signatures;
 mod signing;
 mod source;
 mod svid;

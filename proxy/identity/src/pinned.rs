@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use weft_model::SpiffeId;
 
 use crate::bundle::{Bundle, Bundles, bundle_hash};
 use crate::leaf::{Leaf, parse};
 use crate::refusal::{Refusal, to_rustls};
+use crate::signatures::tls13_signatures;
 use crate::tls::{harden, provider};
-use crate::verify::{Direction, PeerRule, no_tls12, verify_chain};
+use crate::verify::{Direction, PeerRule, verify_chain};
 
 /// For joining and enrolling: no identity of our own; the server must be a gateway whose
 /// chain ends in the CA bundle with this [`bundle_hash`], which it presents after its leaf.
@@ -72,28 +73,5 @@ impl ServerCertVerifier for PinnedVerifier {
             .map_err(to_rustls)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, leaf, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+    tls13_signatures!();
 }

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::DistinguishedName;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use weft_model::{SpiffeId, SpiffePath, TrustDomain};
 
 use crate::bundle::{Bundle, Bundles, Root, signs};
 use crate::leaf::{Leaf, parse};
 use crate::refusal::{Refusal, to_rustls};
+use crate::signatures::tls13_signatures;
 use crate::source::BundleSource;
 use crate::tls::provider;
 
@@ -76,7 +76,6 @@ pub struct PeerVerifier {
     bundles: BundleSource,
     rule: PeerRule,
     mandatory: bool,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PeerVerifier {
@@ -86,7 +85,6 @@ impl PeerVerifier {
             bundles,
             rule,
             mandatory: true,
-            algorithms: provider().signature_verification_algorithms,
         }
     }
 
@@ -205,27 +203,7 @@ impl ServerCertVerifier for PeerVerifier {
             .map_err(to_rustls)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 impl ClientCertVerifier for PeerVerifier {
@@ -249,29 +227,5 @@ impl ClientCertVerifier for PeerVerifier {
             .map_err(to_rustls)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-pub(crate) fn no_tls12() -> rustls::Error {
-    rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered)
+    tls13_signatures!();
 }
