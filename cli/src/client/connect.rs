@@ -1,5 +1,6 @@
 //! From a context to a channel, step by step, each failure with its own words.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
@@ -10,12 +11,13 @@ use weft_identity::{
     Bundle, BundleSource, Bundles, JoinToken, PeerRule, Reason, SigningKey, Svid, SvidSource,
     client_config,
 };
-use weft_model::{ClusterName, Code, HostPort, RegionName, TrustDomain, code};
+use weft_model::{ClusterName, Code, HostPort, RegionName, TrustDomain, WallTime, code};
 use weft_proxy::rpc::{self, ALPN_GRPC, DialError};
 
 use super::GrantedToken;
+use crate::clock;
 use crate::context::{Context, Member};
-use crate::problem::Problem;
+use crate::problem::{Exit, Problem};
 
 /// A channel to the first gateway of `cluster` that answers.
 pub(super) async fn channel(
@@ -33,7 +35,9 @@ pub(super) async fn channel(
     })?;
     let domain = TrustDomain::of_cluster(cluster, &context.domain);
     let bundle = bundle(&domain, member)?;
-    let svid = SvidSource::new(svid(context)?);
+    let own = svid(context)?;
+    let ends = own.not_after();
+    let svid = SvidSource::new(own);
     let bundles = BundleSource::new(Bundles::from_iter([bundle]));
     let tls = client_config(&svid, &bundles, PeerRule::GatewayOf(domain), &[ALPN_GRPC]);
     let mut last = Problem::new(
@@ -51,7 +55,12 @@ pub(super) async fn channel(
         for address in addresses {
             match rpc::dial(address, tls.clone(), limit).await {
                 Ok(channel) => return Ok(channel),
-                Err(error) => last = dial_problem(&error),
+                Err(error) => {
+                    last = match alert_of(&error) {
+                        Some(alert) => certificate_refused(address, alert, ends, clock::now()),
+                        None => dial_problem(&error),
+                    }
+                }
             }
         }
     }
@@ -105,11 +114,13 @@ pub(crate) fn dial_problem(error: &DialError) -> Problem {
             Problem::new(code::UNREACHABLE, error.to_string()).detail(source)
         }
         DialError::Handshake { source, address } => {
-            let tls = source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let tls = tls_error(source);
             let refusal = tls.and_then(weft_identity::refusal);
-            let code = refusal.map_or_else(|| alert(tls), |refusal| code_of(refusal.reason()));
+            let code = match (refusal, tls) {
+                (Some(refusal), _) => code_of(refusal.reason()),
+                (None, Some(_)) => code::WRONG_PEER,
+                (None, None) => code::UNREACHABLE,
+            };
             let what = match tls {
                 Some(_) => format!("{address} and we do not trust each other"),
                 None => format!("{address} did not finish the TLS handshake"),
@@ -120,15 +131,47 @@ pub(crate) fn dial_problem(error: &DialError) -> Problem {
     }
 }
 
-/// What the other side's alert says of our certificate.
-fn alert(error: Option<&rustls::Error>) -> Code {
-    use rustls::AlertDescription::{CertificateExpired, UnknownCA};
+fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The alert with which the other side ended the handshake: it is our certificate that it judged.
+fn alert_of(error: &DialError) -> Option<rustls::AlertDescription> {
     match error {
-        Some(rustls::Error::AlertReceived(CertificateExpired)) => code::EXPIRED,
-        Some(rustls::Error::AlertReceived(UnknownCA)) => code::FOREIGN_TRUST_DOMAIN,
-        Some(_) => code::WRONG_PEER,
-        None => code::UNREACHABLE,
+        DialError::Handshake { source, .. } => match tls_error(source)? {
+            rustls::Error::AlertReceived(alert) => Some(*alert),
+            _ => None,
+        },
+        _ => None,
     }
+}
+
+/// A gateway refused the operator's certificate. An alert names no rule, so what can be told from
+/// the certificate itself is.
+fn certificate_refused(
+    address: SocketAddr,
+    alert: rustls::AlertDescription,
+    ends: WallTime,
+    now: WallTime,
+) -> Problem {
+    let what = format!("{address} refused your certificate");
+    let mut problem = if now > ends {
+        Problem::new(code::EXPIRED, what)
+            .detail(format!("it ended at {}", clock::rfc3339(ends)))
+            .next("Ask an administrator for a new one; `weft context list` shows whose it was.")
+    } else {
+        Problem::new(code::NOT_AUTHORISED, what)
+            .detail(format!(
+                "it is valid until {}; the gateway's alert: {alert:?}",
+                clock::rfc3339(ends)
+            ))
+            .next(
+                "The gateway's log says which rule it breaks. Mostly it is of another federation, or of \
+                 one that was founded anew: `weft context list`.",
+            )
+    };
+    problem.exit = Exit::Refused;
+    problem
 }
 
 fn code_of(reason: Reason) -> Code {
@@ -188,4 +231,27 @@ pub(super) fn join_token(
         text: text.to_string(),
         address,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_a_refusal_and_says_whether_it_ended() {
+        let address = "127.0.0.1:7444".parse().expect("an address");
+        let alert = rustls::AlertDescription::CertificateUnknown;
+        let ends = WallTime(1_772_373_731_512);
+        let check = |now, code: Code, part: &str| {
+            let problem = certificate_refused(address, alert, ends, WallTime(now));
+            assert_eq!((problem.code, problem.exit), (code, Exit::Refused));
+            assert!(problem.to_string().contains(part), "{problem}");
+        };
+        check(
+            ends.0 + 1,
+            code::EXPIRED,
+            "it ended at 2026-03-01T14:02:11Z",
+        );
+        check(ends.0 - 1, code::NOT_AUTHORISED, "CertificateUnknown");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -87,10 +88,21 @@ pub async fn dial(
         .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
         .map_err(|source| DialError::Connect { address, source })?;
     let handshake = TlsConnector::from(tls).connect(weft_identity::server_name(), tcp);
-    let stream = timeout(limit, handshake)
+    let refused = |source| DialError::Handshake { address, source };
+    let mut stream = timeout(limit, handshake)
         .await
         .unwrap_or_else(|_| Err(late()))
-        .map_err(|source| DialError::Handshake { address, source })?;
+        .map_err(refused)?;
+    // In TLS 1.3 the client is done before the server has judged its certificate. An HTTP/2 server
+    // speaks first once it has: its settings, or the alert that says why not.
+    let silent = timeout(limit, stream.fill_buf())
+        .await
+        .unwrap_or_else(|_| Err(late()))
+        .map(<[u8]>::is_empty)
+        .map_err(refused)?;
+    if silent {
+        return Err(refused(io::ErrorKind::UnexpectedEof.into()));
+    }
     let once = Arc::new(Mutex::new(Some(stream)));
     let connector = tower::service_fn(move |_: Uri| {
         let stream = once.lock().ok().and_then(|mut slot| slot.take());

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -24,6 +24,9 @@ use crate::sys;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once; more wait in the kernel's queue.
 const HANDSHAKES_MAX: usize = 256;
+/// How long one that was refused may take to hang up, and what it may still say until then, in bytes.
+const PARTING: Duration = Duration::from_secs(1);
+const UNREAD_MAX: u64 = 64 << 10;
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -114,9 +117,15 @@ async fn accept(
 
 async fn handshake(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<ApiStream> {
     stream.set_nodelay(true)?;
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream))
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let accepting = acceptor.accept(stream).into_fallible();
+    let stream = match timeout(HANDSHAKE, accepting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, stream))) => {
+            part(stream).await;
+            return Err(error);
+        }
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    };
     let identity = match stream.get_ref().1.peer_certificates() {
         Some(chain) => Some(weft_identity::peer_id(chain).map_err(io::Error::other)?),
         None => None,
@@ -125,6 +134,18 @@ async fn handshake(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<ApiS
         stream,
         caller: Caller(identity.map(Arc::new)),
     })
+}
+
+/// Ends a connection so that the alert that was written arrives: closed with bytes unread, the
+/// kernel would send a reset, which overtakes it.
+async fn part(mut stream: TcpStream) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut unread = (&mut stream).take(UNREAD_MAX);
+        tokio::io::copy(&mut unread, &mut tokio::io::sink()).await
+    };
+    // Whatever the other side does with it: it was told.
+    let _ = timeout(PARTING, reading).await;
 }
 
 /// An accepted connection, with its caller.
@@ -165,3 +186,6 @@ impl AsyncWrite for ApiStream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
