@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use weft_model::{ClusterName, Namespace, duration};
 
@@ -35,7 +35,7 @@ More:
     version,
     before_help = "",
     after_help = EXAMPLES,
-    disable_help_subcommand = false,
+    disable_help_subcommand = true,
     subcommand_required = false,
     arg_required_else_help = false,
     max_term_width = 100
@@ -90,7 +90,7 @@ pub(crate) struct Global {
     /// How long to wait for an answer.
     #[arg(long, global = true, value_parser = parse_duration, default_value = "10s", help_heading = "Global")]
     pub(crate) timeout: Duration,
-    /// Say less.
+    /// Say nothing but data and failures.
     #[arg(short, long, global = true, help_heading = "Global")]
     pub(crate) quiet: bool,
     /// Say more; twice for even more.
@@ -171,8 +171,12 @@ pub(crate) enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell.
     Completion(command::completion::Completion),
+    /// Write manual pages.
+    Man(command::man::Man),
     /// Print the version.
     Version,
+    /// Help of a command, or on a topic: exit-codes, environment, output, resources.
+    Help(command::help::Help),
     /// Run a gateway.
     #[command(subcommand)]
     Gateway(command::gateway::Gateway),
@@ -195,6 +199,23 @@ pub(crate) struct Files {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// The format that words ask for which do not parse otherwise; a table if they are not clear.
+pub(crate) fn format_among(words: &[String]) -> Format {
+    let next = words.iter().skip(1).map(String::as_str).chain([""]);
+    let asked = words.iter().zip(next).find_map(|(word, next)| {
+        let joined = word
+            .strip_prefix("--output=")
+            .or_else(|| word.strip_prefix("-o"));
+        match word.as_str() {
+            "-o" | "--output" => Some(next),
+            _ => joined.map(|value| value.trim_start_matches('=')),
+        }
+    });
+    asked
+        .and_then(|value| Format::from_str(value, true).ok())
+        .unwrap_or_default()
+}
+
 /// Parses `1m30s` for an argument.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text)
@@ -211,6 +232,20 @@ pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn the_format_is_known_before_the_rest_parses() {
+        use crate::output::Format;
+        let check = |line: &str, expect: Format| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(super::format_among(&words), expect, "{line}");
+        };
+        check("weft -o json stats", Format::Json);
+        check("weft stats --output=yaml", Format::Yaml);
+        check("weft stats -ojson", Format::Json);
+        check("weft stats -o", Format::Table);
+        check("weft stats -o nonsense", Format::Table);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

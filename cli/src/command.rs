@@ -12,7 +12,9 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod get;
+pub(crate) mod help;
 pub(crate) mod identity;
+pub(crate) mod man;
 pub(crate) mod proxy;
 pub(crate) mod raft;
 pub(crate) mod route;
@@ -63,6 +65,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Schema(command) => command.run(),
         Command::Explain(command) => command.run(&global),
         Command::Completion(command) => command.run(),
+        Command::Man(command) => command.run(),
+        Command::Help(command) => command.run(),
         Command::Version => {
             version(global.output);
             Ok(Exit::Done)
@@ -78,7 +82,7 @@ fn version(format: Format) {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     match format {
         Format::Json | Format::Yaml => {
-            output::value(format, &serde_json::json!({ "version": VERSION }));
+            output::document(format, &serde_json::json!({ "version": VERSION }));
         }
         Format::Name | Format::Table | Format::Wide => output::data(&format!("weft {VERSION}")),
     }

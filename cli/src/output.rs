@@ -1,6 +1,7 @@
 //! Printing: data on standard output, narration on standard error.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -30,21 +31,55 @@ pub(crate) fn data(text: &str) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            narrate(&format!("error: cannot write the output: {error}"));
+            tell(&format!("error: cannot write the output: {error}"));
             std::process::exit(1);
         }
     }
 }
 
-/// Prints a line to standard error. Nobody to read it is no failure.
+/// Whether `-q` was given: set once, before any command runs.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences [`narrate`].
+pub(crate) fn quieten() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether narration is silenced.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Prints a line to standard error, unless `-q` was given. Nobody to read it is no failure.
 pub(crate) fn narrate(text: &str) {
+    if !is_quiet() {
+        tell(text);
+    }
+}
+
+/// Prints a line to standard error, whatever was given: failures, and what somebody must consent to.
+pub(crate) fn tell(text: &str) {
     let _unread = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A value as YAML.
+pub(crate) fn yaml(value: &impl Serialize) -> String {
+    serde_saphyr::to_string(value).unwrap_or_else(|error| error.to_string())
+}
+
+/// Prints an object as a document of its own: with `apiVersion`.
+pub(crate) fn document(format: Format, object: &impl Serialize) {
+    let mut document = serde_json::json!(object);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), "weft.dev/v1".into());
+    }
+    value(format, &document);
 }
 
 /// Prints a value as JSON or YAML.
 pub(crate) fn value(format: Format, value: &impl Serialize) {
     let text = match format {
-        Format::Yaml => serde_saphyr::to_string(value).unwrap_or_else(|error| error.to_string()),
+        Format::Yaml => yaml(value),
         _ => serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string()),
     };
     data(&text);

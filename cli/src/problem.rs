@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use weft_model::Code;
 
+use crate::output::{self, Format};
+
 /// The exit statuses of `weft`; `weft help exit-codes` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -24,6 +26,34 @@ pub(crate) enum Exit {
     Refused = 6,
     /// No leader, or not reachable; safe to retry.
     Unreachable = 7,
+}
+
+impl Exit {
+    /// All of them, by number.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::CheckFailed,
+        Self::Warnings,
+        Self::TimedOut,
+        Self::Refused,
+        Self::Unreachable,
+    ];
+
+    /// What it says, for `weft help exit-codes`.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done; for diff: no difference; for check: nothing failed",
+            Self::Failed => "failed; for diff: differences; for status: something is unhealthy",
+            Self::Usage => "wrong usage, or an invalid file; nothing was sent",
+            Self::CheckFailed => "check: something failed",
+            Self::Warnings => "check and status: warnings alone, with --fail-on warn",
+            Self::TimedOut => "timed out; a write's outcome may not be known",
+            Self::Refused => "refused: a precondition, a policy, or not authorised",
+            Self::Unreachable => "no leader, or not reachable; safe to try again",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -108,9 +138,9 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Problem {
-    /// As programs read it, on one line.
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::json!({ "error": {
+    /// As programs read it.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        serde_json::json!({ "apiVersion": "weft.dev/v1", "error": {
             "code": self.code.to_string(),
             "what": self.what,
             "detail": self.detail,
@@ -118,7 +148,16 @@ impl Problem {
             "next": self.next.as_deref().unwrap_or(self.code.next),
             "exit": self.exit as u8,
         }})
-        .to_string()
+    }
+
+    /// Tells it on standard error, in the form that was asked for: a document on one line for
+    /// JSON, so that a log of several stays one of lines.
+    pub(crate) fn tell(&self, format: Format) {
+        output::tell(&match format {
+            Format::Json => self.document().to_string(),
+            Format::Yaml => output::yaml(&self.document()),
+            _ => self.to_string(),
+        });
     }
 }
 
@@ -143,9 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn exit_statuses_count_from_0() {
+        for (number, exit) in (0..).zip(Exit::ALL) {
+            assert_eq!(exit as u8, number);
+        }
+    }
+
+    #[test]
     fn programs_read_the_same() {
         let problem = Problem::new(weft_model::code::NOT_MEMBER, "x").next("join");
-        let read: serde_json::Value = serde_json::from_str(&problem.to_json()).expect("JSON");
+        let read = problem.document();
+        assert_eq!(read["apiVersion"], "weft.dev/v1");
         assert_eq!(read["error"]["code"], "WEFT-1014");
         assert_eq!(read["error"]["next"], "join");
         assert_eq!(read["error"]["exit"], 6);

@@ -15,6 +15,7 @@ use crate::complete;
 use crate::document::{Document, read_resources};
 use crate::output;
 use crate::problem::{Exit, Problem};
+use crate::progress::Progress;
 
 /// Create or change resources.
 #[derive(Debug, clap::Args)]
@@ -33,28 +34,93 @@ impl Apply {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let documents = read_all(&self.files)?;
         let mut client = Client::connect(global).await?;
-        let mut guard = self.if_index;
         if documents.len() > 1 && !self.dry_run {
-            // All are judged before one is written, so that a refusal finds nothing applied.
-            for document in &documents {
-                let judged = client.put(global, document.clone(), guard, true).await;
-                judged.map_err(|problem| nothing_applied(problem, document))?;
-            }
+            self.judge(&mut client, global, &documents).await?;
         }
-        for document in documents {
-            let name = name_of(&document);
-            let index = client.put(global, document, guard, self.dry_run).await?;
+        let mut guard = self.if_index;
+        let mut done: Vec<Applied> = Vec::new();
+        let mut progress = Progress::begin();
+        let names: Vec<String> = documents.iter().map(name_of).collect();
+        for (at, document) in documents.into_iter().enumerate() {
+            progress.say(|| format!("{at} of {} applied", names.len()));
+            let written = client.put(global, document, guard, self.dry_run).await;
+            let index = written.map_err(|problem| match self.dry_run {
+                true => problem,
+                false => midway(problem, &done, &names),
+            })?;
             // The first write moved the index; what follows is guarded by the position it made.
             guard = guard.map(|_| index);
-            let done = if self.dry_run {
-                "would be applied"
-            } else {
-                "applied"
-            };
-            output::narrate(&format!("{name} {done} at index {index}"));
+            let name = names[at].clone();
+            done.push(Applied { name, index });
+        }
+        drop(progress);
+        let word = match self.dry_run {
+            true => "would be applied",
+            false => "applied",
+        };
+        for Applied { name, index } in done {
+            output::narrate(&format!("{name} {word} at index {index}"));
         }
         Ok(Exit::Done)
     }
+
+    /// Has the gateway judge all before one is written, so that a refusal finds nothing applied.
+    async fn judge(
+        &self,
+        client: &mut Client,
+        global: &Global,
+        documents: &[Document],
+    ) -> Result<(), Problem> {
+        let mut progress = Progress::begin();
+        for (at, document) in documents.iter().enumerate() {
+            progress.say(|| format!("{at} of {} judged", documents.len()));
+            let judged = client
+                .put(global, document.clone(), self.if_index, true)
+                .await;
+            judged.map_err(|problem| nothing_applied(problem, document))?;
+        }
+        Ok(())
+    }
+}
+
+/// One resource that was written.
+struct Applied {
+    name: String,
+    index: u64,
+}
+
+/// A failure after some were written: which were, which was not or perhaps, which were not tried.
+fn midway(problem: Problem, done: &[Applied], names: &[String]) -> Problem {
+    let [failed, rest @ ..] = &names[done.len()..] else {
+        return problem;
+    };
+    let mut lines: Vec<String> = problem.detail.iter().map(ToString::to_string).collect();
+    let written = done
+        .iter()
+        .map(|Applied { name, index }| format!("applied    {name}, at index {index}"));
+    lines.extend(written);
+    let verdict = match problem.code {
+        code::OUTCOME_UNKNOWN => "unknown   ",
+        _ => "failed    ",
+    };
+    lines.push(format!("{verdict} {failed}"));
+    lines.extend(rest.iter().map(|name| format!("not tried  {name}")));
+    let what = format!(
+        "{failed}: {}; {} of {} were applied",
+        problem.what,
+        done.len(),
+        names.len()
+    );
+    let next = problem.next.as_deref().unwrap_or(problem.code.next);
+    let next = match done.is_empty() {
+        true => next.to_owned(),
+        false => format!(
+            "{next} Then apply the same files again: what is applied already stays as it is."
+        ),
+    };
+    Problem { what, ..problem }
+        .detail(lines.join("\n"))
+        .next(next)
 }
 
 /// Show what apply would change; exits 0 if nothing, 1 if anything.
@@ -183,7 +249,7 @@ fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
         Some(last) => {
             problems
                 .iter()
-                .for_each(|problem| output::narrate(&problem.to_string()));
+                .for_each(|problem| output::tell(&problem.to_string()));
             Err(last)
         }
     }
@@ -298,6 +364,30 @@ mod tests {
             lines,
             ["  ~ spec.b.c: 2 → 4", "  - spec.d: 3", "  + spec.e: 5"]
         );
+    }
+
+    #[test]
+    fn a_failure_midway_says_what_is_applied_and_what_is_not() {
+        let names = ["Route shop/a", "Route shop/b", "Route shop/c"].map(str::to_owned);
+        let done = [Applied {
+            name: names[0].clone(),
+            index: 41,
+        }];
+        let check = |code, verdict: &str| {
+            let problem = midway(Problem::new(code, "no answer"), &done, &names);
+            let text = problem.to_string();
+            for part in [
+                "Route shop/b: no answer; 1 of 3 were applied",
+                "applied    Route shop/a, at index 41",
+                verdict,
+                "not tried  Route shop/c",
+                "apply the same files again",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        };
+        check(code::NO_LEADER, "failed     Route shop/b");
+        check(code::OUTCOME_UNKNOWN, "unknown    Route shop/b");
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! `weft check`: one line per check, mark first, the way out below each failure.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 use weft_gateway::admin::view::StatusView;
 use weft_model::Code;
 
 use super::Outcome;
 use super::status::{microseconds, milliseconds};
-use crate::args::Global;
+use crate::args::{Global, parse_duration};
 use crate::client::Client;
 use crate::output::{self, Format, Mark};
-use crate::problem::Exit;
+use crate::problem::{Exit, Problem};
+use crate::progress::Progress;
+
+/// Between two looks with --wait.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Exits 3 if a check fails, 4 if there are only warnings and --fail-on warn is set.
 #[derive(Debug, clap::Args)]
@@ -17,6 +23,9 @@ pub(crate) struct Check {
     /// What makes the exit status other than 0.
     #[arg(long, value_enum, default_value_t)]
     fail_on: FailOn,
+    /// Look again until nothing fails, for this long at the most; what fails then is printed.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    wait: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -43,8 +52,7 @@ struct Finding {
 impl Check {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let mut client = Client::connect(global).await?;
-        let status: StatusView = client.status(false).await?;
-        let findings = judge(&status);
+        let findings = self.look(&mut client).await?;
         match global.output {
             Format::Json | Format::Yaml => output::value(
                 global.output,
@@ -58,6 +66,25 @@ impl Check {
             Some(Mark::Warn) if self.fail_on == FailOn::Warn => Exit::Warnings,
             _ => Exit::Done,
         })
+    }
+}
+
+impl Check {
+    /// Looks once, or until nothing fails.
+    async fn look(&self, client: &mut Client) -> Result<Vec<Finding>, Problem> {
+        let deadline = Instant::now() + self.wait.unwrap_or_default();
+        let mut progress = Progress::begin();
+        loop {
+            let status: StatusView = client.status(false).await?;
+            let findings = judge(&status);
+            let failing = findings.iter().filter(|finding| finding.mark == Mark::Fail);
+            let failing = failing.count();
+            if failing == 0 || Instant::now() >= deadline {
+                return Ok(findings);
+            }
+            progress.say(|| format!("{failing} checks fail"));
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 }
 

@@ -251,7 +251,7 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
         .filter(|service| !service.exporters.is_empty())
         .map(|service| service.name.as_str())
         .collect();
-    output::narrate(&format!(
+    output::tell(&format!(
         "{} of {} services lose their last exporter: {}",
         only_there.len(),
         status.services.len(),
@@ -261,14 +261,14 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
             only_there.join(", ")
         }
     ));
-    output::narrate(&format!(
+    output::tell(&format!(
         "the name {cluster} can never join this federation again"
     ));
     if yes {
         return Ok(());
     }
     if output::is_terminal() {
-        output::narrate("type the cluster's name to go on:");
+        output::tell("type the cluster's name to go on:");
         let mut typed = String::new();
         let read = std::io::stdin().read_line(&mut typed);
         if read.is_ok() && typed.trim() == cluster {

@@ -74,7 +74,7 @@ impl Events {
         let cursor = kept.items.last().map_or(kept.kept_after, |last| last.index);
         let cursor = cursor.max(after.unwrap_or(0));
         let now = clock::now();
-        if !global.quiet && self.misses(&kept, now) {
+        if self.misses(&kept, now) {
             output::narrate(&format!(
                 "this gateway keeps what the log says after index {}; what is older is not shown",
                 kept.kept_after

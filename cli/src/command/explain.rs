@@ -24,7 +24,7 @@ impl Explain {
         let Some(text) = self.code else {
             if matches!(format, Format::Json | Format::Yaml) {
                 let items: Vec<_> = code::TABLE.iter().map(entry).collect();
-                output::value(format, &json!({ "items": items }));
+                output::document(format, &json!({ "items": items }));
                 return Ok(Exit::Done);
             }
             let rows = code::TABLE
@@ -38,7 +38,7 @@ impl Explain {
                 .next("`weft explain` lists all codes.")
         })?;
         if matches!(format, Format::Json | Format::Yaml) {
-            output::value(format, &entry(code));
+            output::document(format, &entry(code));
             return Ok(Exit::Done);
         }
         output::data(&format!(

@@ -83,7 +83,10 @@ impl Describe {
         };
         match &items[..] {
             [only] => output::value(format, only),
-            several => output::value(format, &several),
+            several => output::document(
+                format,
+                &serde_json::json!({ "kind": "List", "items": several }),
+            ),
         }
         Ok(Exit::Done)
     }

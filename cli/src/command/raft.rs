@@ -43,7 +43,7 @@ impl Raft {
                 let leader =
                     leader.ok_or_else(|| Problem::new(code::NO_LEADER, "no leader is known"))?;
                 match global.output {
-                    format @ (Format::Json | Format::Yaml) => output::value(format, leader),
+                    format @ (Format::Json | Format::Yaml) => output::document(format, leader),
                     _ => output::data(&full_name(leader)),
                 }
             }
@@ -73,7 +73,7 @@ fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Pr
 
 fn members(status: &StatusView, format: Format) {
     match format {
-        Format::Json | Format::Yaml => output::value(format, &status.raft),
+        Format::Json | Format::Yaml => output::document(format, &status.raft),
         Format::Name => status
             .raft
             .members

@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::complete;
 use crate::output;
 use crate::problem::{Exit, Problem};
+use crate::progress::Progress;
 
 /// Wait until a resource exists, is gone, or a service has ready endpoints. Exits 5 on time-out.
 #[derive(Debug, clap::Args)]
@@ -33,11 +34,24 @@ enum Condition {
     Ready,
 }
 
+impl Condition {
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Exists => "exist",
+            Self::Delete => "be gone",
+            Self::Ready => "be ready",
+        }
+    }
+}
+
 impl Wait {
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let deadline = Instant::now() + global.timeout;
+        let mut progress = Progress::begin();
         loop {
+            progress.say(|| format!("waiting for {} to {}", self.target, self.condition.wanted()));
             if self.holds(global).await? {
+                drop(progress);
                 output::narrate(&format!("{} holds", self.target));
                 return Ok(Exit::Done);
             }

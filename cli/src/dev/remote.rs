@@ -10,17 +10,28 @@ use super::place::Place;
 use super::status::DevStatus;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
+use crate::progress;
 
 /// Asks for something to be done, and says what was.
 pub(crate) fn ask(request: &Request) -> Result<Exit, Problem> {
-    output::narrate(&exchange(request)?.done()?);
+    let what = match request {
+        Request::BreakCluster { .. } | Request::BreakLink { .. } => "watching the traffic",
+        Request::Heal { .. } => "waiting for gateways and endpoints",
+        Request::Status | Request::Down => "waiting",
+    };
+    let reply = progress::during(what, || exchange(request));
+    output::narrate(&reply?.done()?);
     Ok(Exit::Done)
 }
 
 /// Stops it, and returns when nothing of it runs. None running is what was wanted.
 pub(crate) fn down() -> Result<Exit, Problem> {
     match connect()? {
-        Some(stream) => output::narrate(&talk(stream, &Request::Down)?.done()?),
+        Some(stream) => {
+            let stopping = || talk(stream, &Request::Down);
+            let reply = progress::during("waiting for every process to end", stopping);
+            output::narrate(&reply?.done()?);
+        }
         None => output::narrate("weft dev is not running"),
     }
     Ok(Exit::Done)

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weft_test_support::{Background, Cases, Dev, SOON, Shell, eventually, isolated};
+use weft_test_support::{Background, Cases, Dev, SOON, Shell, eventually, isolated, run};
 
 #[test]
 fn an_administrator_is_at_home() -> Result<()> {
@@ -16,6 +16,13 @@ fn an_administrator_is_at_home() -> Result<()> {
                 events_begin_somewhere(dev)
             });
             cases.run("bash completes what there is", || bash_completes(dev));
+            cases.run("programs read every answer and every failure", || {
+                programs_read(dev)
+            });
+            cases.run("help has topics, and pages for man", || help_helps(dev));
+            cases.run("what takes long says so, unless it is to be quiet", || {
+                progress_is_told(dev)
+            });
             cases.run("a watch goes on over a gateway's restart", || {
                 a_watch_goes_on(dev)
             });
@@ -182,5 +189,99 @@ fn bash_completes(dev: &Dev) -> Result<()> {
     let alone = "WEFT_CONFIG_DIR=/nonexistent type_line weft service endpoints shop/";
     let said = shell.run(alone, SOON)?;
     ensure!(said.text.is_empty(), "{said:?}");
+    Ok(())
+}
+
+fn programs_read(dev: &Dev) -> Result<()> {
+    for asked in [
+        &["version"][..],
+        &["explain"],
+        &["explain", "WEFT-1003"],
+        &["raft", "leader"],
+        &["raft", "members"],
+        &["events"],
+    ] {
+        let document = dev.weft(asked.iter().chain(&["-o", "json"]))?.json()?;
+        ensure!(
+            document["apiVersion"] == "weft.dev/v1",
+            "{asked:?}: {document}"
+        );
+        let yaml = dev.weft(asked.iter().chain(&["-o", "yaml"]))?.ok()?;
+        ensure!(
+            yaml.contains("apiVersion: weft.dev/v1"),
+            "{asked:?}: {yaml}"
+        );
+    }
+    let failures: [(&[&str], i32, &str); 3] = [
+        (
+            &["describe", "route", "absent", "-o", "json"],
+            1,
+            "WEFT-6010",
+        ),
+        (&["stats", "-o", "json"], 2, "WEFT-1016"),
+        (
+            &["--context", "absent", "status", "-o", "json"],
+            2,
+            "WEFT-1011",
+        ),
+    ];
+    for (asked, exit, code) in failures {
+        let ran = dev.weft(asked)?.exits(exit)?;
+        let document: Value =
+            serde_json::from_str(&ran.stderr).with_context(|| ran.stderr.clone())?;
+        ensure!(document["apiVersion"] == "weft.dev/v1", "{document}");
+        ensure!(document["error"]["code"] == code, "{document}");
+        for part in ["what", "why", "next"] {
+            ensure!(document["error"][part].is_string(), "{part}: {document}");
+        }
+    }
+    let yaml = dev.weft(["explain", "nothing", "-o", "yaml"])?.exits(2)?;
+    ensure!(yaml.stderr.contains("code: WEFT-1016"), "{}", yaml.stderr);
+    Ok(())
+}
+
+fn help_helps(dev: &Dev) -> Result<()> {
+    dev.weft(["help", "exit-codes"])?
+        .exits(0)?
+        .says("safe to try again")?;
+    dev.weft(["help", "environment"])?
+        .exits(0)?
+        .says("WEFT_CONFIG_DIR")?;
+    dev.weft(["help", "output"])?
+        .exits(0)?
+        .says("standard error")?;
+    dev.weft(["help", "resources"])?
+        .exits(0)?
+        .says("trafficpolicies")?;
+    dev.weft(["help", "raft", "transfer"])?
+        .exits(0)?
+        .says("Hand leadership")?;
+    dev.weft(["help", "tranfser"])?
+        .exits(2)?
+        .says("weft help")?;
+    let pages = dev.scratch().join("man1");
+    let folder = pages.display().to_string();
+    dev.weft(["man", &folder])?.exits(0)?;
+    let page = pages.join("weft-events.1").display().to_string();
+    let mut man = Command::new("man");
+    let shown = run(man.args(["-l", "-P", "cat", &page]))?.ok()?;
+    ensure!(
+        shown.contains("SYNOPSIS") && shown.contains("--since"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+fn progress_is_told(dev: &Dev) -> Result<()> {
+    let never = ["wait", "serviceexport/shop/never", "--timeout", "2s"];
+    dev.weft(never)?
+        .exits(5)?
+        .says("... waiting for serviceexport/shop/never to exist")?;
+    let quiet = dev.weft(["-q"].iter().chain(&never))?.exits(5)?;
+    ensure!(!quiet.stderr.contains("..."), "{}", quiet.stderr);
+    // One check fails by design: the planted fault.
+    dev.weft(["--cluster", "ap-south-1", "check", "--wait", "2s"])?
+        .exits(3)?
+        .says("checks fail")?;
     Ok(())
 }

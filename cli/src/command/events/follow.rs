@@ -86,9 +86,7 @@ async fn reconnect(global: &Global, lost: &Problem) -> Result<Client, Problem> {
     let mut pause = PAUSE;
     let mut what = lost.what.clone();
     loop {
-        if !global.quiet {
-            output::narrate(&format!("{what}; trying again in {pause:.2?}"));
-        }
+        output::narrate(&format!("{what}; trying again in {pause:.2?}"));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
         match Client::connect(global).await {
