@@ -14,6 +14,8 @@
 //!                                                     on_response <── outcome, latency
 //! ```
 
+#[cfg(test)]
+mod agreement;
 mod balance;
 mod budget;
 mod find;
