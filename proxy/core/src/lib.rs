@@ -22,6 +22,7 @@ mod find;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod pulse;
 mod reason;
 mod rng;
 mod rules;
@@ -35,6 +36,7 @@ pub use find::{
     Scope, find, find_service, rules_of,
 };
 pub use health::{HealthGate, ProbeResult};
+pub use pulse::{Pulse, Vital};
 pub use reason::Reason;
 pub use rng::Rng;
 pub use rules::{MatchRefusal, Matched, RouteSource, Rule, RuleTable};
