@@ -1,5 +1,9 @@
 //! A federation of gateways in one process, on loopback, for this crate's tests.
 
+mod path;
+
+pub(crate) use path::Path;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,14 +1,10 @@
 //! Peers that restart and paths that are cut.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
-
 use super::links;
-use crate::testing::{World, eventually, pair, within};
+use crate::testing::{Path, World, eventually, pair, within};
 use crate::tunnel::{PathState, PeerTarget};
 
 #[tokio::test]
@@ -118,67 +114,4 @@ async fn tunnels_survive_a_new_address_of_the_dialler() {
         .unwrap();
     assert_eq!(heard, b"before, after");
     assert_eq!(links(&a, b.node()), before);
-}
-
-/// A path to one address, for any number of diallers, that can be cut, and that
-/// can change the address it sends from, as a NAT does.
-struct Path {
-    address: SocketAddr,
-    cut: Arc<AtomicBool>,
-    rebind: Arc<AtomicBool>,
-}
-
-impl Path {
-    async fn to(target: SocketAddr) -> Self {
-        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let path = Self {
-            address: near.local_addr().unwrap(),
-            cut: Arc::default(),
-            rebind: Arc::default(),
-        };
-        let (cut, rebind) = (Arc::clone(&path.cut), Arc::clone(&path.rebind));
-        tokio::spawn(async move {
-            let mut flows = std::collections::BTreeMap::new();
-            let mut datagram = vec![0; 65536];
-            while let Ok((length, from)) = near.recv_from(&mut datagram).await {
-                if rebind.swap(false, Ordering::Relaxed) {
-                    flows.clear();
-                }
-                let far = match flows.get(&from) {
-                    Some(far) => Arc::clone(far),
-                    None => back(target, from, &near, &cut).await,
-                };
-                if !cut.load(Ordering::Relaxed) {
-                    // Refused while nobody listens there.
-                    let _ = far.send(&datagram[..length]).await;
-                }
-                flows.insert(from, far);
-            }
-        });
-        path
-    }
-}
-
-/// The far socket of one dialler's flow; what arrives there goes back.
-async fn back(
-    target: SocketAddr,
-    from: SocketAddr,
-    near: &Arc<UdpSocket>,
-    cut: &Arc<AtomicBool>,
-) -> Arc<UdpSocket> {
-    let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    far.connect(target).await.unwrap();
-    let (near, cut, returning) = (Arc::clone(near), Arc::clone(cut), Arc::clone(&far));
-    tokio::spawn(async move {
-        let mut datagram = vec![0; 65536];
-        // Refused datagrams (nobody listens) are errors of one call only.
-        loop {
-            if let Ok(length) = returning.recv(&mut datagram).await
-                && !cut.load(Ordering::Relaxed)
-            {
-                let _ = near.send_to(&datagram[..length], from).await;
-            }
-        }
-    });
-    far
 }
