@@ -56,7 +56,7 @@ impl Follower {
                 hub.registry().set_rtt(rtt);
             }
             let before = std::mem::take(&mut reach);
-            reach = Reach::of(&seen, &before);
+            reach = Reach::of(&seen, &before, std::time::Instant::now());
             let silence = hub.registry().applied().age;
             hub.catalog_handle().set_surroundings(Surroundings {
                 federation: Arc::clone(&state),

@@ -1,11 +1,11 @@
 //! How far other clusters are, as far as routing cares. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weft_model::ClusterName;
 
-use crate::tunnel::{PathState, Paths};
+use crate::tunnel::{PathState, Paths, PeerPath};
 
 /// The clusters that can be reached now, with the round trip to each.
 ///
@@ -19,15 +19,30 @@ pub struct Reach(BTreeMap<ClusterName, Duration>);
 const STEP: f64 = 0.1;
 /// One that moved by less than this stays as well, however short it is.
 const STEP_LEAST: Duration = Duration::from_micros(500);
+/// A path whose connection closed counts as up for this long: of two that both sides dial
+/// at once one is closed, and its successor takes a round trip. Longer: what is gone for
+/// good is tried in vain for that long, and refuses at once.
+const SUCCESSION: Duration = Duration::from_secs(1);
 
 impl Reach {
-    /// What `paths` come to, having been `previous`: a cluster is reached by any of its gateways
+    /// What `paths` come to at `now`, having been `previous`: a cluster is reached by any of its gateways
     /// that answers and takes connections, and is as near as the nearest of these.
-    pub fn of(paths: &Paths, previous: &Self) -> Self {
+    pub fn of(paths: &Paths, previous: &Self, now: Instant) -> Self {
         let up = paths.peers.values().filter(|p| p.state == PathState::Up);
         let mut reach = Self::default();
         for path in up {
             reach.add(path.cluster.clone(), path.rtt.unwrap_or_default());
+        }
+        let closed = |p: &&PeerPath| {
+            let ago = now.saturating_duration_since(p.since);
+            p.state == PathState::Down && ago < SUCCESSION
+        };
+        for path in paths.peers.values().filter(closed) {
+            if let Some(before) = previous.rtt(&path.cluster)
+                && reach.rtt(&path.cluster).is_none()
+            {
+                reach.add(path.cluster.clone(), before);
+            }
         }
         for (cluster, rtt) in &mut reach.0 {
             if let Some(before) = previous.rtt(cluster) {
@@ -63,13 +78,10 @@ fn steady(before: Duration, measured: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use weft_model::NodeId;
     use weft_model::fixture::name;
 
     use super::*;
-    use crate::tunnel::PeerPath;
 
     fn paths(rows: &[(&str, PathState, u64)]) -> Paths {
         let since = Instant::now();
@@ -100,7 +112,7 @@ mod tests {
             ("eu", PathState::Up, 142),
             ("ap", PathState::Silent, 20),
         ]);
-        let reach = Reach::of(&seen, &Reach::default());
+        let reach = Reach::of(&seen, &Reach::default(), Instant::now());
         assert_eq!(reach.rtt(&name("eu")), Some(Duration::from_millis(83)));
         assert_eq!(reach.rtt(&name("ap")), None);
     }
@@ -115,10 +127,27 @@ mod tests {
         check(80_000, 90_000, 90_000);
         check(300, 700, 300);
         check(0, 80_000, 80_000);
-        let at =
-            |millis, before: &Reach| Reach::of(&paths(&[("eu", PathState::Up, millis)]), before);
+        let at = |millis, before: &Reach| {
+            let seen = paths(&[("eu", PathState::Up, millis)]);
+            Reach::of(&seen, before, Instant::now())
+        };
         let first = at(80, &Reach::default());
         assert_eq!(at(84, &first), first);
         assert_ne!(at(90, &first), first);
+    }
+
+    /// Two gateways that dial each other at once close one of the connections.
+    #[test]
+    fn a_connection_that_is_being_replaced_takes_no_traffic_away() {
+        let up = paths(&[("eu", PathState::Up, 80)]);
+        let closed = paths(&[("eu", PathState::Down, 0)]);
+        let now = closed.peers[&NodeId(1)].since;
+        let first = Reach::of(&up, &Reach::default(), now);
+        assert_eq!(Reach::of(&closed, &first, now), first);
+        let later = now + SUCCESSION;
+        assert_eq!(Reach::of(&closed, &first, later), Reach::default());
+        // It was not used before, so it is not now.
+        let unknown = Reach::of(&closed, &Reach::default(), now);
+        assert_eq!(unknown, Reach::default());
     }
 }
