@@ -8,7 +8,8 @@ use weft_model::{
     TransportProtocol,
 };
 
-use super::Interest;
+use super::set_hash::word;
+use super::{Interest, SetHash};
 use crate::Moment;
 
 /// Endpoints, digests and how fresh they are, as one gateway sees them.
@@ -88,6 +89,25 @@ impl CatalogView {
     /// Counted up with each change.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// A hash of all endpoints and how they are to be used: gateways that see the same
+    /// have the same.
+    pub fn hash(&self) -> SetHash {
+        let endpoints = self
+            .services
+            .values()
+            .flat_map(|service| &service.endpoints);
+        let mut hash = SetHash::default();
+        for endpoint in endpoints {
+            let health = match endpoint.health {
+                Health::Ready => 1,
+                Health::NotReady => 2,
+                Health::Draining => 3,
+            };
+            hash.insert(word(endpoint.id, endpoint.sequence).wrapping_mul(health));
+        }
+        hash
     }
 
     /// The cluster whose gateway sees it like this.

@@ -22,6 +22,7 @@ pub(super) struct Gauges {
     sent: IntGaugeVec,
     lost: IntGaugeVec,
     endpoints: IntGaugeVec,
+    view: IntGauge,
     sessions: IntGauge,
 }
 
@@ -71,6 +72,10 @@ impl Gauges {
                 Opts::new("weft_endpoints", "Endpoints known here, by health."),
                 &["service", "cluster", "state"],
             )?,
+            view: IntGauge::new(
+                "weft_catalog_view_hash",
+                "48 bits of a hash of all endpoints known here: gateways that agree show the same.",
+            )?,
             sessions: IntGauge::new(
                 "weft_catalog_sessions",
                 "Sidecars with an open session here.",
@@ -87,6 +92,7 @@ impl Gauges {
         registry.register(Box::new(gauges.sent.clone()))?;
         registry.register(Box::new(gauges.lost.clone()))?;
         registry.register(Box::new(gauges.endpoints.clone()))?;
+        registry.register(Box::new(gauges.view.clone()))?;
         registry.register(Box::new(gauges.sessions.clone()))?;
         Ok(gauges)
     }
@@ -132,6 +138,9 @@ impl Gauges {
     fn update_endpoints(&self, hub: &Hub) {
         self.endpoints.reset();
         let view = hub.catalog();
+        // Samples are floating-point numbers, exact up to 53 bits.
+        self.view
+            .set(i64::try_from(view.hash().0 >> 16).unwrap_or(i64::MAX));
         let mut counts: BTreeMap<(&ServiceKey, &str, &str), i64> = BTreeMap::new();
         for (service, listed) in view.services() {
             for endpoint in &listed.endpoints {
