@@ -61,7 +61,7 @@ spec:
     inbound:     # for servers without a sidecar
       bind: {stand_in}
   workers: 2
-  drain: 1s{identity}
+  drain: 5s{identity}
 ",
         id = gateway.id(),
         cluster = cluster.name,

@@ -12,7 +12,7 @@ mod parts;
 mod renew;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -213,11 +213,23 @@ impl Gateway {
         self.hub.registry().shutdown().await;
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
-        // The follower held the other handle, and has ended.
-        if let Some(stand_in) = Arc::into_inner(self.stand_in) {
-            stand_in.shutdown(self.hub.config().drain).await;
-        }
-        self.hub.tunnels().drain(deadline).await;
+        // Of itself the API would wait for them.
+        self.hub.catalog_handle().end_sessions();
+        // Those who use this gateway look for another one at once, so that nothing need be
+        // cut when its time is over.
+        let tunnels = self.hub.tunnels();
+        tokio::join!(
+            tunnels.announce_drain(),
+            end(self.stand_in, self.hub.config().drain)
+        );
+        tunnels.drain(deadline).await;
         self.dns.shutdown().await;
+    }
+}
+
+/// The follower held the other handle, and has ended.
+async fn end(stand_in: Arc<StandIn>, deadline: Duration) {
+    if let Some(stand_in) = Arc::into_inner(stand_in) {
+        stand_in.shutdown(deadline).await;
     }
 }

@@ -13,6 +13,7 @@
 mod destination;
 mod limits;
 mod metrics;
+mod open;
 mod pump;
 mod sessions;
 mod source;
@@ -36,6 +37,7 @@ pub use weft_decide::Reason;
 pub use weft_proxy::SessionId;
 
 use limits::Admission;
+pub(crate) use open::open;
 
 use crate::sys;
 use crate::tunnel::{IncomingRelay, Tunnels};

@@ -246,8 +246,14 @@ impl Tunnels {
         self.shared.lanes.send(&self.shared, node, batch);
     }
 
-    /// Opens a relay stream to a gateway of `cluster`: on a data connection of
-    /// `worker` where it has one, otherwise on one that the peer dialled.
+    /// A connection for a relay stream to a gateway of `cluster`: a data connection of
+    /// `worker` where it has one, otherwise one that the peer dialled.
+    pub(crate) fn relay_link(&self, worker: usize, cluster: &ClusterName) -> Option<RelayLink> {
+        let link = self.data_link(worker, cluster)?;
+        Some(RelayLink { link })
+    }
+
+    /// Opens a relay stream to a gateway of `cluster`.
     ///
     /// # Errors
     /// No gateway of the cluster can be reached, or the connection just failed.
@@ -257,9 +263,8 @@ impl Tunnels {
         cluster: &ClusterName,
         header: RelayStream,
     ) -> Result<PeerStream, OpenError> {
-        let link = self.data_link(worker, cluster).ok_or(OpenError::NoPath)?;
-        let kind = Some(Kind::Relay(header));
-        link.open(&StreamHeader { kind }).await
+        let link = self.relay_link(worker, cluster).ok_or(OpenError::NoPath)?;
+        link.open(header).await
     }
 
     fn data_link(&self, worker: usize, cluster: &ClusterName) -> Option<Arc<Link>> {
@@ -324,6 +329,12 @@ impl Tunnels {
         self.shared.stop.cancelled().await;
     }
 
+    /// Begins [`Tunnels::drain`]: returns once the peers have been told, or a second has
+    /// passed.
+    pub async fn announce_drain(&self) {
+        drain::announce(&self.shared).await;
+    }
+
     /// Ends the tunnels: refuses new connections, tells the peers, lets relayed
     /// connections end until `deadline`, then closes everything.
     pub async fn drain(&self, deadline: Instant) {
@@ -359,6 +370,37 @@ impl Control {
     }
 }
 
+/// A connection that relay streams may be opened on.
+#[derive(Clone)]
+pub(crate) struct RelayLink {
+    link: Arc<Link>,
+}
+
+impl RelayLink {
+    /// Opens a relay stream.
+    pub(crate) async fn open(&self, header: RelayStream) -> Result<PeerStream, OpenError> {
+        let kind = Some(Kind::Relay(header));
+        self.link.open(&StreamHeader { kind }).await
+    }
+
+    /// The smoothed round-trip time.
+    pub(crate) fn rtt(&self) -> std::time::Duration {
+        self.link.connection.rtt()
+    }
+
+    /// How many datagrams have come by it.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.link.arrived()
+    }
+
+    /// Prefers others until something comes by it, if nothing has since `arrived`
+    /// datagrams had. Says whether that is so.
+    pub(crate) fn doubt(&self, arrived: u64) -> bool {
+        self.link.doubt(arrived);
+        self.link.is_doubted()
+    }
+}
+
 /// The data connections to `node` that `worker` may use: its own where one is
 /// fit, otherwise all.
 fn usable_from(links: &Snapshot, worker: usize, node: NodeId) -> Vec<&Arc<Link>> {
@@ -372,7 +414,7 @@ fn usable_from(links: &Snapshot, worker: usize, node: NodeId) -> Vec<&Arc<Link>>
 }
 
 fn is_fit(link: &Link) -> bool {
-    !link.is_draining() && !link.is_silent()
+    !link.is_draining() && !link.is_silent() && !link.is_doubted()
 }
 
 /// Opens both endpoints of every worker, each on its worker's runtime.

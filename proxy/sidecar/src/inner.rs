@@ -3,8 +3,10 @@
 mod dial;
 mod target;
 mod tls;
+mod way;
 
 pub use dial::{Connector, NoRemote, RemoteTarget};
 pub(crate) use dial::{Dialer, connect_tcp};
-pub(crate) use target::Target;
+pub(crate) use target::{Target, is_probe, probe};
 pub(crate) use tls::{Identities, InnerStream, Protocol};
+pub use way::{Line, Way};

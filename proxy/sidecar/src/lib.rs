@@ -40,7 +40,7 @@ pub use config::{Config, SidecarConfig};
 pub use data_plane::{Addresses, DataPlane, Sources, StartError};
 pub use http::Timeouts;
 pub use inbound::{Inbound, LocalEndpoints};
-pub use inner::{Connector, NoRemote, RemoteTarget};
+pub use inner::{Connector, Line, NoRemote, RemoteTarget, Way};
 pub use local::{LocalEndpoint, NoRandom};
 pub use metrics::Metrics;
 pub use outbound::{Hint, Outbound, OutboundParts};

@@ -26,6 +26,7 @@ pub struct Metrics {
     tcp_sent: IntCounterVec,
     tcp_received: IntCounterVec,
     retries: IntCounter,
+    hedges: IntCounter,
     mirrored: IntCounter,
     mirrors_dropped: IntCounter,
     ejections: IntCounter,
@@ -119,6 +120,10 @@ impl Metrics {
                 "Bytes received from the client",
             )?,
             retries: counter("weft_retries_total", "Requests sent a second time")?,
+            hedges: counter(
+                "weft_hedges_total",
+                "Requests sent a second time beside the first, whose connection went silent",
+            )?,
             mirrored: counter(
                 "weft_mirrors_total",
                 "Copies of requests that were answered",
@@ -197,6 +202,10 @@ impl Recorder {
 
     pub(crate) fn retried(&self) {
         self.metrics.retries.inc();
+    }
+
+    pub(crate) fn hedged(&self) {
+        self.metrics.hedges.inc();
     }
 
     pub(crate) fn mirrored(&self) {

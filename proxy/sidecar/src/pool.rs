@@ -1,8 +1,17 @@
 //! Inner HTTP/2 connections of one worker, per endpoint and port.
+//!
+//! A request gets a place on a connection that is neither about to be left nor silent
+//! where it should answer; if there is none, on a new one.
+
+mod vitals;
+
+pub(crate) use vitals::Vitals;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::{Future, pending};
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +26,7 @@ use weft_model::{EndpointId, SpiffeId};
 use crate::clock::Clock;
 use crate::http::{Body, client_h2};
 use crate::inner::{Dialer, Protocol};
+use vitals::Sensed;
 
 /// Concurrent requests on one connection. Lower: less head-of-line blocking over
 /// a lossy WAN, more connections.
@@ -53,6 +63,7 @@ struct Connection {
     peer: SpiffeId,
     send: SendRequest<Body>,
     streams: Rc<Streams>,
+    vitals: Rc<Vitals>,
 }
 
 /// How many requests a connection carries, and since when none.
@@ -66,6 +77,7 @@ struct Streams {
 pub(crate) struct Lease {
     pub(crate) send: SendRequest<Body>,
     pub(crate) place: Place,
+    pub(crate) vitals: Rc<Vitals>,
 }
 
 /// One of a connection's concurrent requests.
@@ -90,22 +102,26 @@ impl Pool {
     }
 
     /// A place for a request to `view`: on a connection that has room, or on a new one.
+    /// After something broke at `since`, only what was heard from later is trusted: what
+    /// broke one connection may have broken others that do not know it yet.
     pub(crate) async fn lease(
         &self,
         view: &Arc<EndpointView>,
         port: NonZeroU16,
+        since: Option<Tick>,
     ) -> Result<Lease, Reason> {
         loop {
             let dialing = {
                 let mut entries = self.shared.entries.borrow_mut();
                 let entry = entries.entry((view.endpoint.id, port)).or_default();
-                if let Some(lease) = entry.lease(&view.endpoint.identity) {
+                entry.prune(&view.endpoint.identity);
+                if let Some(lease) = entry.lease(since) {
                     return Ok(lease);
                 }
                 match &entry.dialing {
                     Some(dialing) => dialing.clone(),
                     None if entry.connections.len() >= CONNECTIONS_MAX => {
-                        return Err(Reason::Overload);
+                        return entry.last_resort().ok_or(Reason::Overload);
                     }
                     None => {
                         let dialing = self.dial(Arc::clone(view), port);
@@ -155,13 +171,29 @@ impl Pool {
 }
 
 impl Entry {
-    fn lease(&mut self, peer: &SpiffeId) -> Option<Lease> {
-        self.connections
-            .retain(|connection| !connection.send.is_closed() && connection.peer == *peer);
-        let connection = self
-            .connections
-            .iter()
-            .min_by_key(|connection| connection.streams.count.get())?;
+    /// Lets go of connections that have ended, or that no request will be given any more.
+    fn prune(&mut self, peer: &SpiffeId) {
+        self.connections.retain(|connection| {
+            let in_vain = connection.streams.count.get() == 0 && connection.vitals.is_suspect();
+            !connection.send.is_closed() && connection.peer == *peer && !in_vain
+        });
+    }
+
+    /// A place on a connection that is trusted.
+    fn lease(&mut self, since: Option<Tick>) -> Option<Lease> {
+        self.emptiest(|vitals| {
+            !vitals.is_suspect() && since.is_none_or(|since| vitals.was_heard(since))
+        })
+    }
+
+    /// A place on any connection: no further one may be opened.
+    fn last_resort(&mut self) -> Option<Lease> {
+        self.emptiest(|_| true)
+    }
+
+    fn emptiest(&mut self, is_trusted: impl Fn(&Vitals) -> bool) -> Option<Lease> {
+        let trusted = self.connections.iter().filter(|c| is_trusted(&c.vitals));
+        let connection = trusted.min_by_key(|connection| connection.streams.count.get())?;
         let count = connection.streams.count.get();
         if count >= STREAMS_MAX {
             return None;
@@ -170,31 +202,73 @@ impl Entry {
         Some(Lease {
             send: connection.send.clone(),
             place: Place(Rc::clone(&connection.streams)),
+            vitals: Rc::clone(&connection.vitals),
         })
     }
 }
 
 impl Inner {
-    async fn connect(&self, view: &EndpointView, port: NonZeroU16) -> Result<Connection, Reason> {
-        let tls = self.dialer.dial(view, port, Protocol::H2).await?;
+    async fn connect(
+        self: &Rc<Self>,
+        view: &EndpointView,
+        port: NonZeroU16,
+    ) -> Result<Connection, Reason> {
+        let begun = self.clock.now();
+        let (tls, way) = self.dialer.dial(view, port, Protocol::H2).await?;
+        // Two round trips or more: TCP or a relay's answer, and the handshake.
+        let rtt = self.clock.now().since(begun) / 2;
+        let vitals = Vitals::new(self.clock, rtt, way);
         let (send, driver) = client_h2()
-            .handshake(TokioIo::new(tls))
+            .handshake(TokioIo::new(Sensed::new(tls, Rc::clone(&vitals))))
             .await
             .map_err(|_| Reason::ConnectFailed)?;
+        let streams = Rc::new(Streams {
+            count: Cell::new(0),
+            idle_since: Cell::new(self.clock.now()),
+            clock: self.clock,
+        });
         let endpoint = view.endpoint.id;
+        let left = self.left((endpoint, port), &vitals, &streams);
         tokio::task::spawn_local(async move {
-            if let Err(error) = driver.await {
+            let mut driver = pin!(driver);
+            let ended = tokio::select! {
+                ended = driver.as_mut() => ended,
+                () = left => driver.await,
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%endpoint, %error, "inner connection ended");
             }
         });
         Ok(Connection {
             peer: view.endpoint.identity.clone(),
             send,
-            streams: Rc::new(Streams {
-                count: Cell::new(0),
-                idle_since: Cell::new(self.clock.now()),
-                clock: self.clock,
-            }),
+            streams,
+            vitals,
         })
+    }
+
+    /// Lets go of a connection as soon as its way is about to end: what runs on it may
+    /// finish, and then it closes.
+    fn left(
+        self: &Rc<Self>,
+        key: Key,
+        vitals: &Vitals,
+        which: &Rc<Streams>,
+    ) -> impl Future<Output = ()> + use<> {
+        let leaving = vitals.leaving();
+        let (shared, which) = (Rc::downgrade(self), Rc::downgrade(which));
+        async move {
+            match leaving {
+                Some(leaving) => leaving.cancelled().await,
+                None => pending().await,
+            }
+            let (Some(shared), Some(which)) = (shared.upgrade(), which.upgrade()) else {
+                return;
+            };
+            if let Some(entry) = shared.entries.borrow_mut().get_mut(&key) {
+                let is_other = |c: &Connection| !Rc::ptr_eq(&c.streams, &which);
+                entry.connections.retain(is_other);
+            }
+        }
     }
 }

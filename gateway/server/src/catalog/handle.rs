@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use weft_decide::Place;
 use weft_model::{ClusterName, Federation, GatewayName, RegionName, SpiffeId};
 use weft_plan::Moment;
@@ -51,6 +53,8 @@ pub struct RelayGrant {
     pub key: [u8; 32],
     /// Who may use it.
     pub identity: SpiffeId,
+    /// Where the relay says which of its connections should be left, by their counters.
+    pub leave: UnboundedSender<u64>,
 }
 
 /// Where sessions tell the relay whom it may serve.
@@ -91,6 +95,8 @@ pub(super) struct Inner {
     pub(super) view: ArcSwap<CatalogView>,
     /// Counts changes of anything that readers of sessions and links read.
     pub(super) changed: watch::Sender<u64>,
+    /// No sessions any more.
+    pub(super) ending: CancellationToken,
 }
 
 pub(super) struct State {
@@ -149,6 +155,7 @@ impl CatalogHandle {
             state: Mutex::new(state),
             nudge: Notify::new(),
             changed: watch::Sender::new(0),
+            ending: CancellationToken::new(),
             config,
         });
         let handle = Self { inner };
@@ -176,6 +183,12 @@ impl CatalogHandle {
     /// This run of this gateway.
     pub fn epoch(&self) -> Epoch {
         self.inner.epoch
+    }
+
+    /// Ends all sessions and takes no new ones: their sidecars leave what goes by this
+    /// gateway, if they have another.
+    pub fn end_sessions(&self) {
+        self.inner.ending.cancel();
     }
 
     /// Open sessions of sidecars.

@@ -53,6 +53,9 @@ impl Catalog for CatalogHandle {
             return Err(Status::unauthenticated("a client certificate is needed"));
         };
         self.inner.check(&identity)?;
+        if self.inner.ending.is_cancelled() {
+            return Err(ending());
+        }
         let (down, stream) = mpsc::channel(DOWNSTREAM_DEPTH);
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
@@ -124,7 +127,8 @@ async fn run(
     };
     let interest = interest(hello.interest.as_ref()).map_err(invalid)?;
     let key: [u8; 32] = rand::random();
-    let open = inner.open(&identity, interest.clone(), key);
+    let (leave, mut left) = mpsc::unbounded_channel();
+    let open = inner.open(&identity, interest.clone(), (key, leave));
     let cursor = inner.resume(&hello);
     let welcome = inner.welcome(open.id, key, cursor.is_some());
     send(down, 0, wire::downstream::Frame::Welcome(welcome)).await?;
@@ -135,16 +139,24 @@ async fn run(
     tokio::select! {
         ended = read(&open, up, &wish, down) => ended,
         ended = write(inner, cursor, wishes, down) => ended,
+        ended = tell_left(&mut left, down) => ended,
+        () = inner.ending.cancelled() => Err(ending()),
     }
 }
 
 impl Inner {
-    fn open<'a>(&'a self, identity: &'a SpiffeId, interest: Interest, key: [u8; 32]) -> Open<'a> {
+    fn open<'a>(
+        &'a self,
+        identity: &'a SpiffeId,
+        interest: Interest,
+        (key, leave): ([u8; 32], mpsc::UnboundedSender<u64>),
+    ) -> Open<'a> {
         let id = SessionId(rand::random());
         (self.grants.grant)(RelayGrant {
             session: id.0,
             key,
             identity: identity.clone(),
+            leave,
         });
         let now = self.now();
         let mut state = self.state();
@@ -319,6 +331,21 @@ async fn write(
     }
 }
 
+/// Tells which relayed connections should be left, for ever.
+async fn tell_left(
+    left: &mut mpsc::UnboundedReceiver<u64>,
+    down: &mpsc::Sender<Down>,
+) -> Result<(), Status> {
+    let mut counters = Vec::new();
+    while left.recv_many(&mut counters, BATCH).await > 0 {
+        let counters = std::mem::take(&mut counters);
+        let leave = wire::downstream::Frame::Leave(wire::Leave { counters });
+        send(down, 0, leave).await?;
+    }
+    // No relay is there to say so.
+    std::future::pending().await
+}
+
 impl Inner {
     /// A batch of items, and the mark if the reader has then seen everything.
     #[expect(clippy::type_complexity, reason = "a pair for one caller")]
@@ -368,6 +395,10 @@ pub(super) fn interest(from: Option<&wire::Interest>) -> Result<Interest, WireEr
         .iter()
         .map(|key| convert::service_key(Some(key)));
     Ok(Interest::Services(services.collect::<Result<_, _>>()?))
+}
+
+fn ending() -> Status {
+    Status::unavailable("the gateway is shutting down")
 }
 
 fn invalid(why: WireError) -> Status {

@@ -106,7 +106,13 @@ pub(super) fn start_catalog(
     let (granted, revoked) = (Arc::clone(sessions), Arc::clone(sessions));
     let grants = RelayGrants {
         grant: Arc::new(move |grant: RelayGrant| {
-            granted.insert(SessionId(grant.session), &grant.key, grant.identity);
+            let RelayGrant {
+                session,
+                key,
+                identity,
+                leave,
+            } = grant;
+            granted.insert(SessionId(session), &key, identity, leave);
         }),
         revoke: Arc::new(move |session| revoked.remove(SessionId(session))),
     };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
+use tokio::sync::mpsc::UnboundedSender;
 use weft_decide::Reason;
 use weft_model::SpiffeId;
 use weft_proto::peer::RelayStream;
@@ -21,15 +22,47 @@ struct Session {
     key: hmac::Key,
     caller: SpiffeId,
     used: Mutex<Window>,
+    leave: UnboundedSender<u64>,
+}
+
+/// What a lawful preamble shows.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) caller: SpiffeId,
+    pub(super) header: RelayStream,
+    pub(super) line: Line,
+}
+
+/// A relayed connection, as its sidecar calls it.
+#[derive(Debug)]
+pub(super) struct Line {
+    counter: u64,
+    session: UnboundedSender<u64>,
+}
+
+impl Line {
+    /// Tells the sidecar to begin nothing new on it.
+    pub(super) fn leave(&self) {
+        // A session that has ended says as much by its end.
+        let _ = self.session.send(self.counter);
+    }
 }
 
 impl Sessions {
-    /// Opens a session of `caller` under `key`. One of the same id is replaced.
-    pub fn insert(&self, session: SessionId, key: &[u8; 32], caller: SpiffeId) {
+    /// Opens a session of `caller` under `key`; `leave` takes the counters of connections
+    /// that should be left. One of the same id is replaced.
+    pub fn insert(
+        &self,
+        session: SessionId,
+        key: &[u8; 32],
+        caller: SpiffeId,
+        leave: UnboundedSender<u64>,
+    ) {
         let opened = Arc::new(Session {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
             caller,
             used: Mutex::default(),
+            leave,
         });
         self.sessions
             .write()
@@ -60,7 +93,7 @@ impl Sessions {
     }
 
     /// Who calls and where to, if the preamble's proof holds and its counter is new.
-    pub(super) fn admit(&self, preamble: &Unproven) -> Result<(SpiffeId, RelayStream), Reason> {
+    pub(super) fn admit(&self, preamble: &Unproven) -> Result<Proven, Reason> {
         let session = self
             .sessions
             .read()
@@ -68,12 +101,19 @@ impl Sessions {
             .get(&preamble.session())
             .cloned()
             .ok_or(Reason::BadPreamble)?;
-        let (counter, target) = preamble
+        let (counter, header) = preamble
             .prove(&session.key)
             .map_err(|_| Reason::BadPreamble)?;
         let mut used = session.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.take(counter) {
-            Ok((session.caller.clone(), target))
+            Ok(Proven {
+                caller: session.caller.clone(),
+                header,
+                line: Line {
+                    counter,
+                    session: session.leave.clone(),
+                },
+            })
         } else {
             Err(Reason::BadPreamble)
         }
@@ -176,13 +216,17 @@ mod tests {
         let (id, key) = (SessionId([1; 16]), [2; 32]);
         let caller: SpiffeId = "spiffe://a.fed.example.org/ns/shop/sa/web".parse().unwrap();
         let sessions = Sessions::default();
-        sessions.insert(id, &key, caller.clone());
+        let (leave, mut left) = tokio::sync::mpsc::unbounded_channel();
+        sessions.insert(id, &key, caller.clone(), leave);
         let proven = |counter| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
             preamble::encode(id, counter, &key, &RelayStream::default())
         };
         let first = Unproven::read(&mut &*proven(0)).await.unwrap();
-        assert_eq!(sessions.admit(&first).unwrap().0, caller);
+        let admitted = sessions.admit(&first).unwrap();
+        assert_eq!(admitted.caller, caller);
+        admitted.line.leave();
+        assert_eq!(left.recv().await, Some(0));
         assert_eq!(sessions.admit(&first).unwrap_err(), Reason::BadPreamble);
         sessions.remove(id);
         let second = Unproven::read(&mut &*proven(1)).await.unwrap();

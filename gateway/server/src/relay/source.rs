@@ -1,5 +1,6 @@
 //! The near side: from a sidecar's TCP connection into a tunnel.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use weft_proto::peer::RelayStream;
 use weft_proxy::preamble::Unproven;
 
 use super::limits::Permit;
+use super::open::{abandon, open};
 use super::pump::pump;
+use super::sessions::{Line, Proven};
 use super::{Relay, Target};
-use crate::tunnel::PeerStream;
 
 /// Accepts on `worker`'s share of the port until the tunnels drain.
 pub(super) async fn accept(relay: Arc<Relay>, worker: usize, listener: TcpListener) {
@@ -53,6 +55,7 @@ pub(super) async fn accept(relay: Arc<Relay>, worker: usize, listener: TcpListen
 struct Introduced {
     caller: SpiffeId,
     header: RelayStream,
+    line: Line,
     target: Target,
     _permit: Permit,
 }
@@ -70,7 +73,11 @@ impl Relay {
             }
             Err(_) => return Err(Reason::Timeout),
         };
-        let (caller, header) = self.sessions.admit(&preamble)?;
+        let Proven {
+            caller,
+            header,
+            line,
+        } = self.sessions.admit(&preamble)?;
         let target = (self.authorise)(&caller, &header)?;
         let permit = self
             .near
@@ -79,6 +86,7 @@ impl Relay {
         Ok(Introduced {
             caller,
             header,
+            line,
             target,
             _permit: permit,
         })
@@ -91,69 +99,32 @@ impl Relay {
         mut tcp: TcpStream,
         introduced: Result<Introduced, Reason>,
     ) {
-        let connected = match &introduced {
-            Ok(introduced) => self.connect(worker, introduced).await,
-            Err(reason) => Err(*reason),
+        let introduced = match introduced {
+            Ok(introduced) => introduced,
+            Err(reason) => return self.refuse(tcp, reason).await,
         };
-        let stream = match connected {
+        let Introduced { header, target, .. } = &introduced;
+        let mut stream = match open(&self.tunnels, worker, &target.cluster, header).await {
             Ok(stream) => stream,
             Err(reason) => return self.refuse(tcp, reason).await,
         };
         let _open = self.metrics.opened();
-        let result = match tcp.write_all(&[Reason::CONNECTED]).await {
-            Ok(()) => pump(tcp, stream, self.idle, &self.metrics).await,
-            Err(_) => return abandon(stream),
+        if tcp.write_all(&[Reason::CONNECTED]).await.is_err() {
+            return abandon(&mut stream);
+        }
+        let leaving = stream.hold.leaving();
+        let mut carried = pin!(pump(tcp, stream, self.idle, &self.metrics));
+        let result = tokio::select! {
+            biased;
+            result = carried.as_mut() => result,
+            () = leaving.cancelled() => {
+                introduced.line.leave();
+                carried.await
+            }
         };
-        if let (Err(error), Ok(introduced)) = (result, &introduced) {
+        if let Err(error) = result {
             tracing::debug!(caller = %introduced.caller, %error, "a relayed connection was cut");
         }
-    }
-
-    /// Opens a stream to a gateway of the target's cluster; where the gateway
-    /// cannot serve for its own reasons, another one gets its turn.
-    async fn connect(&self, worker: usize, introduced: &Introduced) -> Result<PeerStream, Reason> {
-        let mut last = Reason::NoPath;
-        for _ in 0..TRIES {
-            match self.try_connect(worker, introduced).await {
-                Ok(stream) => return Ok(stream),
-                Err(Failure::Final(reason)) => return Err(reason),
-                Err(Failure::OfGateway(reason)) => last = reason,
-            }
-        }
-        Err(last)
-    }
-
-    async fn try_connect(
-        &self,
-        worker: usize,
-        introduced: &Introduced,
-    ) -> Result<PeerStream, Failure> {
-        let header = introduced.header.clone();
-        let cluster = &introduced.target.cluster;
-        let opened = timeout(OPEN, self.tunnels.open_relay(worker, cluster, header));
-        let mut stream = match opened.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%cluster, %error, "a relay stream could not be opened");
-                return Err(Failure::OfGateway(Reason::NoPath));
-            }
-            Err(_) => return Err(Failure::OfGateway(Reason::NoPath)),
-        };
-        // It fails only on a stream that has ended, and then the read fails too.
-        let _ = stream.send.set_priority(priority(&introduced.header));
-        let mut status = [0];
-        let answered = timeout(STATUS, stream.recv.read_exact(&mut status)).await;
-        let failure = match answered {
-            Ok(Ok(())) => match Reason::from_wire(status[0]) {
-                Ok(()) => return Ok(stream),
-                Err(reason) if is_of_gateway(reason) => Failure::OfGateway(reason),
-                Err(reason) => Failure::Final(reason),
-            },
-            Ok(Err(_)) => Failure::OfGateway(Reason::NoPath),
-            Err(_) => Failure::Final(Reason::Timeout),
-        };
-        abandon(stream);
-        Err(failure)
     }
 
     /// Says why, and closes so that the byte arrives: unread input would turn
@@ -170,38 +141,8 @@ impl Relay {
     }
 }
 
-/// Why a try came to nothing, and whether another gateway may do better.
-enum Failure {
-    OfGateway(Reason),
-    Final(Reason),
-}
-
-/// Whether another gateway of the same cluster may do better.
-fn is_of_gateway(reason: Reason) -> bool {
-    matches!(reason, Reason::Draining | Reason::Overload)
-}
-
-/// Resets a stream that nobody will use: dropped, it would end as if all had been said.
-fn abandon(mut stream: PeerStream) {
-    let _ = stream.send.reset(ABANDONED);
-    let _ = stream.recv.stop(ABANDONED);
-}
-
-/// A connection's priority among the streams of its tunnel connection; higher goes first.
-fn priority(header: &RelayStream) -> i32 {
-    i32::try_from(header.priority.min(PRIORITY_MAX)).unwrap_or(0)
-}
-
-const ABANDONED: quinn::VarInt = quinn::VarInt::from_u32(3);
-const PRIORITY_MAX: u32 = 7;
 /// How long a preamble may take.
 const PREAMBLE: Duration = Duration::from_secs(5);
-/// How long opening a stream may take: it waits while the peer allows no more.
-const OPEN: Duration = Duration::from_secs(5);
-/// How long the far gateway may take to connect, including the way there and back.
-const STATUS: Duration = Duration::from_secs(10);
-/// How many gateways are asked.
-const TRIES: usize = 3;
 /// Connections per worker whose preamble has not been judged.
 const STRANGERS_MAX: usize = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

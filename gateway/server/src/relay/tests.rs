@@ -4,6 +4,7 @@
 mod bytes;
 mod ends;
 mod refusals;
+mod silence;
 mod upkeep;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use weft_proto::peer::RelayStream;
 use weft_proxy::preamble;
 
@@ -28,6 +30,8 @@ struct Federation {
     far: Gateway,
     near_relay: Arc<Relay>,
     far_relay: Arc<Relay>,
+    /// What the near gateway tells its sidecar to leave.
+    left: mpsc::UnboundedReceiver<u64>,
     counter: AtomicU64,
 }
 
@@ -39,14 +43,15 @@ impl Federation {
     async fn with(workers: usize, limits: Limits) -> Self {
         let world = World::new();
         let (mut near, mut far) = pair(&world, workers).await;
-        let near_relay = relay(&mut near, limits);
-        let far_relay = relay(&mut far, limits);
+        let (near_relay, left) = relay(&mut near, limits);
+        let (far_relay, _) = relay(&mut far, limits);
         Self {
             world,
             near,
             far,
             near_relay,
             far_relay,
+            left,
             counter: AtomicU64::new(0),
         }
     }
@@ -75,12 +80,13 @@ impl Federation {
     }
 }
 
-/// Starts the relay of `gateway`, with one session.
-fn relay(gateway: &mut Gateway, limits: Limits) -> Arc<Relay> {
+/// Starts the relay of `gateway`, with one session, and what that is told to leave.
+fn relay(gateway: &mut Gateway, limits: Limits) -> (Arc<Relay>, mpsc::UnboundedReceiver<u64>) {
     let sessions = Sessions::default();
     let caller = format!("spiffe://{}/ns/shop/sa/web", gateway.target.id.trust_domain);
-    sessions.insert(SESSION, &KEY, caller.parse().unwrap());
-    Relay::start(RelayConfig {
+    let (leave, left) = mpsc::unbounded_channel();
+    sessions.insert(SESSION, &KEY, caller.parse().unwrap(), leave);
+    let relay = Relay::start(RelayConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         tunnels: gateway.tunnels.clone(),
         incoming: std::mem::take(&mut gateway.relays),
@@ -101,8 +107,8 @@ fn relay(gateway: &mut Gateway, limits: Limits) -> Arc<Relay> {
         }),
         limits,
         idle: Duration::from_secs(3600),
-    })
-    .unwrap()
+    });
+    (relay.unwrap(), left)
 }
 
 fn target(cluster: &str) -> Target {

@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use quinn::{RecvStream, SendStream, VarInt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
 use weft_decide::Reason;
 use weft_proto::peer::{RelayStream, relay_stream};
-use weft_proxy::{BoxStream, Connector, RemoteTarget, Stream};
+use weft_proxy::{Connector, Line, RemoteTarget, Stream, Way};
 
+use crate::relay;
 use crate::tunnel::{Hold, PeerStream, Tunnels};
 
 /// Makes the connector of a worker, on that worker's thread.
@@ -37,65 +37,38 @@ struct TunnelConnector {
     worker: usize,
 }
 
-/// Gateways of the target's cluster that are asked in turn.
-const TRIES: usize = 3;
-/// How long a stream may take to open: it waits while the peer allows no more.
-const OPEN_MAX: Duration = Duration::from_secs(2);
-
 impl Connector for TunnelConnector {
-    fn connect<'a>(
-        &'a self,
-        target: RemoteTarget<'a>,
-    ) -> LocalBoxFuture<'a, Result<BoxStream, Reason>> {
+    fn connect<'a>(&'a self, target: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<Line, Reason>> {
         Box::pin(async move {
-            let mut last = Reason::NoPath;
-            for _ in 0..TRIES {
-                match self.relay(target).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(reason) => last = reason,
-                }
-                if !another_may_help(last) {
-                    break;
-                }
-            }
-            Err(last)
+            let endpoint = target.endpoint().0.to_vec().into();
+            let header = RelayStream {
+                target: Some(relay_stream::Target::Endpoint(endpoint)),
+                port: u32::from(target.port.get()),
+                priority: 0,
+                hops: 0,
+            };
+            let cluster = &target.view.endpoint.cluster;
+            let stream = relay::open(&self.tunnels, self.worker, cluster, &header).await?;
+            let (stream, hold) = TunnelStream::new(stream);
+            Ok(Line {
+                stream: Box::new(stream),
+                way: Box::new(TunnelWay(hold)),
+            })
         })
     }
 }
 
-impl TunnelConnector {
-    async fn relay(&self, target: RemoteTarget<'_>) -> Result<BoxStream, Reason> {
-        let endpoint = target.endpoint().0.to_vec().into();
-        let header = RelayStream {
-            target: Some(relay_stream::Target::Endpoint(endpoint)),
-            port: u32::from(target.port.get()),
-            priority: 0,
-            hops: 0,
-        };
-        let cluster = &target.view.endpoint.cluster;
-        let opened = timeout(
-            OPEN_MAX,
-            self.tunnels.open_relay(self.worker, cluster, header),
-        );
-        let mut stream = match opened.await {
-            Ok(Ok(stream)) => TunnelStream::new(stream),
-            Ok(Err(error)) => {
-                tracing::debug!(%cluster, %error, "a relay stream could not be opened");
-                return Err(Reason::NoPath);
-            }
-            Err(_) => return Err(Reason::NoPath),
-        };
-        // The dialler bounds this read, together with the handshake that follows.
-        let status = stream.read_u8().await.map_err(|_| Reason::NoPath)?;
-        Reason::from_wire(status)?;
-        Ok(Box::new(stream))
-    }
-}
+/// The tunnel connection that a stream goes by.
+struct TunnelWay(Arc<Hold>);
 
-/// Whether another gateway of the cluster may do better. What the gateway said
-/// of the endpoint, others would only repeat.
-fn another_may_help(reason: Reason) -> bool {
-    matches!(reason, Reason::NoPath | Reason::Draining | Reason::Overload)
+impl Way for TunnelWay {
+    fn leaving(&self) -> Option<CancellationToken> {
+        Some(self.0.leaving())
+    }
+
+    fn doubt(&self) {
+        self.0.doubt();
+    }
 }
 
 /// A relay stream as a byte stream. It ends well by shutdown, and otherwise by RESET.
@@ -103,21 +76,23 @@ struct TunnelStream {
     send: SendStream,
     recv: RecvStream,
     finished: bool,
-    _hold: Hold,
+    _hold: Arc<Hold>,
 }
 
 /// The code of RESET and STOP_SENDING for a connection that was cut.
 const CUT: VarInt = VarInt::from_u32(2);
 
 impl TunnelStream {
-    fn new(stream: PeerStream) -> Self {
+    fn new(stream: PeerStream) -> (Self, Arc<Hold>) {
         let PeerStream { send, recv, hold } = stream;
-        Self {
+        let hold = Arc::new(hold);
+        let stream = Self {
             send,
             recv,
             finished: false,
-            _hold: hold,
-        }
+            _hold: Arc::clone(&hold),
+        };
+        (stream, hold)
     }
 }
 

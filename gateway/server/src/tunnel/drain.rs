@@ -18,24 +18,37 @@ use super::close::Close;
 use super::hello::Purpose;
 use super::link::Link;
 use super::shared::Shared;
+use super::table::Snapshot;
 
-/// Drains the tunnels: new connections are refused from now on, peers are told
-/// to send no new relayed connections, and those that are open may go on until
-/// `deadline`. Then every connection is closed.
-pub(super) async fn drain(shared: &Arc<Shared>, deadline: Instant) {
+/// Begins the drain: new connections are refused from now on, and peers are told
+/// to send no new relayed connections and to leave those that are there.
+pub(super) async fn announce(shared: &Arc<Shared>) {
+    if shared.draining.is_cancelled() {
+        return;
+    }
     shared.draining.cancel();
-    let deadline = tokio::time::Instant::from_std(deadline);
     let links = shared.links.load_full();
-    let (control, data): (Vec<_>, Vec<_>) = links
-        .iter()
-        .cloned()
-        .partition(|link| link.origin.purpose == Purpose::Control);
-    let _ = timeout_at(deadline, async {
-        join_all(control.iter().map(notify)).await;
-        join_all(data.iter().map(until_ended)).await;
+    let control = of_purpose(&links, Purpose::Control);
+    join_all(control.map(notify)).await;
+}
+
+/// Drains the tunnels: what is open may go on until `deadline`. Then every
+/// connection is closed.
+pub(super) async fn drain(shared: &Arc<Shared>, deadline: Instant) {
+    let _ = timeout_at(tokio::time::Instant::from_std(deadline), async {
+        announce(shared).await;
+        let links = shared.links.load_full();
+        let data = of_purpose(&links, Purpose::Data);
+        join_all(data.map(until_ended)).await;
     })
     .await;
     close(shared).await;
+}
+
+fn of_purpose(links: &Snapshot, purpose: Purpose) -> impl Iterator<Item = &Arc<Link>> {
+    links
+        .iter()
+        .filter(move |link| link.origin.purpose == purpose)
 }
 
 async fn until_ended(link: &Arc<Link>) {
@@ -102,7 +115,7 @@ pub(super) async fn retire(shared: &Shared, link: &Arc<Link>, patience: Duration
 /// A call that is not for the users of the tunnels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The peer takes no new relayed connections.
+    /// The peer takes no new relayed connections, and will close those that are open.
     Drains,
     /// The peer will close the link that this comes on.
     Retires,

@@ -1,11 +1,12 @@
 //! One established connection to a peer gateway.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use weft_model::{ClusterName, NodeId, SpiffeId};
 use weft_proto::peer::StreamHeader;
 
@@ -40,6 +41,10 @@ pub(super) struct Link {
     pub(super) sequence: u64,
     pub(super) connection: Connection,
     draining: AtomicBool,
+    /// Nothing new should be begun on it: its peer drains, or another took its place.
+    leaving: CancellationToken,
+    /// One more than the datagrams that had arrived when it was doubted; 0: never.
+    doubted: AtomicU64,
     retired: AtomicBool,
     open: AtomicUsize,
     idle: Notify,
@@ -59,11 +64,13 @@ impl Link {
             origin,
             sequence,
             draining: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
+            doubted: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             idle: Notify::new(),
             heard: Mutex::new(Heard {
-                datagrams: connection.stats().udp_rx.datagrams,
+                datagrams: arrived(&connection),
                 at: now,
             }),
             connection,
@@ -72,7 +79,7 @@ impl Link {
 
     /// For how long nothing has arrived. Exact to the interval between calls.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
-        let datagrams = self.connection.stats().udp_rx.datagrams;
+        let datagrams = arrived(&self.connection);
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.datagrams != datagrams {
             *heard = Heard { datagrams, at: now };
@@ -96,6 +103,30 @@ impl Link {
 
     pub(super) fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.leave();
+    }
+
+    /// Asks all who use it to begin nothing new on it.
+    pub(super) fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// How many datagrams have arrived.
+    pub(super) fn arrived(&self) -> u64 {
+        arrived(&self.connection)
+    }
+
+    /// Something was not answered since `arrived` datagrams had arrived. If none has
+    /// since, others are preferred until one does.
+    pub(super) fn doubt(&self, arrived: u64) {
+        if self.arrived() == arrived {
+            self.doubted.store(arrived + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        let doubted = self.doubted.load(Ordering::Relaxed);
+        doubted != 0 && doubted == self.arrived() + 1
     }
 
     /// The dialler has another link for the same purpose and is about to close this one.
@@ -152,8 +183,24 @@ impl Link {
     }
 }
 
+fn arrived(connection: &Connection) -> u64 {
+    connection.stats().udp_rx.datagrams
+}
+
 /// Keeps a link from being closed as idle.
 pub struct Hold(Arc<Link>);
+
+impl Hold {
+    /// Cancelled once nothing new should be begun on the link.
+    pub fn leaving(&self) -> CancellationToken {
+        self.0.leaving.clone()
+    }
+
+    /// Nothing comes back by the link: others are preferred until something does.
+    pub fn doubt(&self) {
+        self.0.doubt(self.0.arrived());
+    }
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {

@@ -133,7 +133,12 @@ impl Links {
     }
 
     pub(super) fn insert(&self, link: Arc<Link>) {
-        self.edit(|links| links.entry(link.origin.node).or_default().push(link));
+        self.edit(|links| {
+            let of_node = links.entry(link.origin.node).or_default();
+            let superseded = of_node.iter().filter(|other| link.supersedes_data(other));
+            superseded.for_each(|other| other.leave());
+            of_node.push(link);
+        });
     }
 
     pub(super) fn remove(&self, link: &Link) {

@@ -97,6 +97,7 @@ struct Session<'a> {
     shared: &'a Shared,
     address: &'a str,
     source: Source,
+    relay: Option<Arc<RelaySession>>,
     up: mpsc::Sender<wire::Upstream>,
     down: Streaming<wire::Downstream>,
     sent: BTreeMap<EndpointId, u64>,
@@ -124,11 +125,12 @@ impl<'a> Session<'a> {
         let Some(wire::downstream::Frame::Welcome(welcome)) = first.frame else {
             return Err(WireError::new("frame", "is not a welcome").into());
         };
-        let source = greet(shared, address, &welcome)?;
+        let (source, relay) = greet(shared, address, &welcome)?;
         Ok(Self {
             shared,
             address,
             source,
+            relay,
             up,
             down,
             sent: BTreeMap::new(),
@@ -192,6 +194,9 @@ impl<'a> Session<'a> {
     async fn handle(&mut self, down: wire::Downstream) -> Result<(), SessionError> {
         use wire::downstream::Frame;
         let position = down.position;
+        if let Some(relay) = &self.relay {
+            relay.trust();
+        }
         let change = match down.frame {
             Some(Frame::Snapshot(_)) => {
                 self.shared
@@ -213,6 +218,12 @@ impl<'a> Session<'a> {
                 tracing::warn!(gateway = %self.address, reason = %refused.reason, "an endpoint of this workload was refused");
                 self.shared
                     .note(self.address, |status| status.trouble = Some(refused.reason));
+                Ok(Change::Nothing)
+            }
+            Some(Frame::Leave(leave)) => {
+                for counter in leave.counters {
+                    self.relay.iter().for_each(|relay| relay.leave(counter));
+                }
                 Ok(Change::Nothing)
             }
             // A newer gateway may say more than this version knows.
@@ -246,7 +257,11 @@ impl<'a> Session<'a> {
 }
 
 /// Takes a gateway's welcome in: who it is, where it relays, whether it resumes.
-fn greet(shared: &Shared, address: &str, welcome: &wire::Welcome) -> Result<Source, SessionError> {
+fn greet(
+    shared: &Shared,
+    address: &str,
+    welcome: &wire::Welcome,
+) -> Result<(Source, Option<Arc<RelaySession>>), SessionError> {
     if welcome.cluster != shared.config.place.cluster.as_str() {
         return Err(SessionError::Cluster(welcome.cluster.clone()));
     }
@@ -256,7 +271,7 @@ fn greet(shared: &Shared, address: &str, welcome: &wire::Welcome) -> Result<Sour
     let key: [u8; 32] = exactly("preamble_key", &welcome.preamble_key)?;
     let relay: Option<SocketAddr> = convert::parse_optional("relay", &welcome.relay)?;
     let relay = relay.map(|relay| Arc::new(RelaySession::new(relay, session, &key)));
-    shared.set_relay(address, relay);
+    shared.set_relay(address, relay.clone());
     shared.note(address, |status| {
         status.gateway = Some(gateway);
         status.sessions += 1;
@@ -264,7 +279,7 @@ fn greet(shared: &Shared, address: &str, welcome: &wire::Welcome) -> Result<Sour
     let source = (address.to_owned(), stream);
     lock(&shared.merge).open(&source, welcome.resumed);
     shared.dirty.notify_one();
-    Ok(source)
+    Ok((source, relay))
 }
 
 fn exactly<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {

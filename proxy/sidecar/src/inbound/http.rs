@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio_rustls::server::TlsStream;
 use weft_decide::Reason;
@@ -14,7 +14,7 @@ use crate::http::{
     Activity, Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, continue_trace, fits,
     introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2, strip_hop_by_hop, tell,
 };
-use crate::inner::Target;
+use crate::inner::{Target, is_probe};
 use crate::stream::Stream;
 
 impl Inbound {
@@ -40,6 +40,11 @@ impl Shared {
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
         let start = self.clock.now();
+        if is_probe(&request) {
+            let mut alive = Response::new(Body::empty());
+            *alive.status_mut() = StatusCode::NO_CONTENT;
+            return alive;
+        }
         if !fits(request.headers()) {
             return refuse(Reason::HeadTooLarge, "this endpoint", grpc);
         }

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use weft_decide::{EndpointView, Locality, Reason};
 use weft_model::EndpointId;
 
-use super::{Identities, InnerStream, Protocol};
+use super::way::Direct;
+use super::{Identities, InnerStream, Line, Protocol, Way};
 use crate::stream::BoxStream;
 
 /// An endpoint in another cluster, as a relay needs it.
@@ -38,10 +39,7 @@ impl RemoteTarget<'_> {
 /// gateway opens a tunnel stream itself. Runs on a worker's thread.
 pub trait Connector {
     /// A stream to the endpoint's sidecar, or why there is none.
-    fn connect<'a>(
-        &'a self,
-        target: RemoteTarget<'a>,
-    ) -> LocalBoxFuture<'a, Result<BoxStream, Reason>>;
+    fn connect<'a>(&'a self, target: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<Line, Reason>>;
 }
 
 /// A connector for a process without gateways: every remote endpoint has no path.
@@ -49,7 +47,7 @@ pub trait Connector {
 pub struct NoRemote;
 
 impl Connector for NoRemote {
-    fn connect<'a>(&'a self, _: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<BoxStream, Reason>> {
+    fn connect<'a>(&'a self, _: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<Line, Reason>> {
         Box::pin(async { Err(Reason::NoPath) })
     }
 }
@@ -70,34 +68,79 @@ impl Dialer {
         Self { identities, remote }
     }
 
-    /// An inner connection to `view`, which has proved its identity.
+    /// An inner connection to `view`, which has proved its identity, and its way there.
     pub(crate) async fn dial(
         &self,
         view: &EndpointView,
         port: NonZeroU16,
         protocol: Protocol,
-    ) -> Result<InnerStream, Reason> {
+    ) -> Result<(InnerStream, Box<dyn Way>), Reason> {
         let setup = async {
-            let stream = match (&view.locality, view.endpoint.address) {
-                (Locality::Local, Some(address)) => connect_tcp(address)
-                    .await
-                    .map(|tcp| Box::new(tcp) as BoxStream)
-                    .map_err(|error| {
-                        tracing::debug!(%address, %error, "endpoint not reached");
-                        Reason::ConnectFailed
-                    })?,
-                (Locality::Local, None) => return Err(Reason::NoSuchEndpoint),
-                (Locality::Remote { .. }, _) => {
-                    self.remote.connect(RemoteTarget { view, port }).await?
-                }
-            };
-            self.identities
-                .connect(stream, &view.endpoint.identity, protocol)
-                .await
+            match self.try_dial(view, port, protocol).await {
+                // It broke in the handshake: by then a gateway on the way may have gone.
+                Err(Broken::Way(_)) => self.try_dial(view, port, protocol).await,
+                outcome => outcome,
+            }
+            .map_err(Reason::from)
         };
         timeout(SETUP_MAX, setup)
             .await
             .unwrap_or(Err(Reason::Timeout))
+    }
+
+    async fn try_dial(
+        &self,
+        view: &EndpointView,
+        port: NonZeroU16,
+        protocol: Protocol,
+    ) -> Result<(InnerStream, Box<dyn Way>), Broken> {
+        let is_remote = matches!(view.locality, Locality::Remote { .. });
+        let Line { stream, way } = match view.endpoint.address {
+            _ if is_remote => self.remote.connect(RemoteTarget { view, port }).await?,
+            Some(address) => connect_tcp(address).await.map(direct).map_err(|error| {
+                tracing::debug!(%address, %error, "endpoint not reached");
+                Reason::ConnectFailed
+            })?,
+            None => return Err(Reason::NoSuchEndpoint.into()),
+        };
+        let peer = &view.endpoint.identity;
+        match self.identities.connect(stream, peer, protocol).await {
+            Ok(inner) => Ok((inner, way)),
+            Err(reason @ Reason::ConnectFailed) if is_remote => {
+                way.doubt();
+                Err(Broken::Way(reason))
+            }
+            Err(reason) => Err(reason.into()),
+        }
+    }
+}
+
+/// Why there is no connection.
+enum Broken {
+    /// The way to the endpoint was open, and broke.
+    Way(Reason),
+    /// There was none, or the endpoint is not who it should be.
+    Other(Reason),
+}
+
+impl From<Reason> for Broken {
+    fn from(reason: Reason) -> Self {
+        Self::Other(reason)
+    }
+}
+
+impl From<Broken> for Reason {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Way(reason) | Broken::Other(reason) => reason,
+        }
+    }
+}
+
+fn direct(tcp: TcpStream) -> Line {
+    Line {
+        stream: Box::new(tcp) as BoxStream,
+        way: Box::new(Direct),
     }
 }
 

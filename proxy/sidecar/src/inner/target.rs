@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use weft_model::{EndpointId, ServiceKey};
 
@@ -13,6 +13,28 @@ pub(crate) const SERVICE: HeaderName = HeaderName::from_static("weft-service");
 pub(crate) const PORT: HeaderName = HeaderName::from_static("weft-port");
 /// The endpoint, 32 hex digits.
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("weft-endpoint");
+
+/// On a request that is for no app: the far sidecar answers it itself, at once. One that
+/// does not know it refuses it, which says as much: the connection lives.
+const PROBE: HeaderName = HeaderName::from_static("weft-probe");
+
+/// Asks the far sidecar of a `weft-h2` connection for a sign of life.
+pub(crate) fn probe() -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::OPTIONS;
+    *request.uri_mut() = http::Uri::from_static("http://weft/");
+    request
+        .headers_mut()
+        .insert(PROBE, HeaderValue::from_static("1"));
+    request
+}
+
+/// Whether a `weft-h2` request only asks for a sign of life.
+pub(crate) fn is_probe<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(PROBE)
+        && !request.headers().contains_key(ENDPOINT)
+}
 
 /// A service's port at one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weft_decide::{EndpointView, Reason};
+use weft_decide::{EndpointView, Reason, Tick};
 use weft_model::EndpointId;
 
 use super::flight::Flight;
@@ -19,6 +19,8 @@ pub(super) struct Attempts {
     /// The last endpoint was reached, and then its connection broke: a fresh
     /// connection to it may do, if there is no other endpoint.
     was_cut: bool,
+    /// When a connection broke last.
+    cut_at: Option<Tick>,
     last: Option<Reason>,
 }
 
@@ -31,6 +33,7 @@ impl Attempts {
             count: 0,
             tried: Vec::new(),
             was_cut: false,
+            cut_at: None,
             last: None,
         }
     }
@@ -62,9 +65,21 @@ impl Attempts {
     }
 
     /// The endpoint's connection broke.
-    pub(super) fn cut(&mut self, flight: &Flight, reason: Reason) {
+    pub(super) fn cut(&mut self, shared: &Shared, flight: &Flight, reason: Reason) {
         self.failed(flight, reason);
         self.was_cut = true;
+        self.cut_at = Some(shared.clock.now());
+    }
+
+    /// The endpoint answered what is not wanted, or too late.
+    pub(super) fn unwanted(&mut self, flight: &Flight, reason: Reason) {
+        self.failed(flight, reason);
+        self.was_cut = true;
+    }
+
+    /// When the connection of an attempt broke last.
+    pub(super) fn cut_at(&self) -> Option<Tick> {
+        self.cut_at
     }
 
     fn failed(&mut self, flight: &Flight, reason: Reason) {

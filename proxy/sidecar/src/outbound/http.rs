@@ -1,39 +1,35 @@
 //! Requests from the app: routed and balanced one by one.
 
+mod hedge;
 mod hops;
 mod mirror;
 mod request;
 mod rule;
+mod send;
 mod upgrade;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
-use weft_decide::{Outcome, Reason, RequestHead, Scope, find, find_service};
+use weft_decide::{Reason, RequestHead, Scope, find, find_service};
 use weft_model::ServiceKey;
 
-use super::attempts::Attempts;
-use super::flight::Flight;
-use super::limits::Permit;
 use super::tcp::Opened;
-use super::{Chosen, Outbound, Shared, blame};
+use super::{Chosen, Outbound, Shared};
 use crate::http::{
-    Activity, Answer, Body, BodyEnd, Fields, Handler, Passage, Spoken, Strict, Wish, add_via,
-    detect, fits, grpc_status, is_grpc, refuse, serve_h1, serve_h2, strip_hop_by_hop,
+    Activity, Answer, Body, Fields, Handler, Passage, Spoken, Strict, Wish, detect, fits, is_grpc,
+    refuse, serve_h1, serve_h2,
 };
-use crate::inner::Target;
-use crate::pool::Lease;
 use crate::stream::Stream;
 use request::{Outgoing, authority, is_without_host};
-use rule::{Again, Ruling};
+use rule::Ruling;
+use send::within;
 use upgrade::Changed;
 
 /// The service a connection is for, where its address already says so.
@@ -300,122 +296,6 @@ impl Shared {
         let backend = route.backend(&table, &mut self.rng.borrow_mut())?;
         Ok(Chosen::from(&backend))
     }
-
-    /// Sends the request to endpoints until one answers. What was not sent may
-    /// always go elsewhere; what was sent goes a second time only if it is safe to
-    /// repeat and the budget allows it.
-    async fn send(
-        self: &Rc<Self>,
-        mut chosen: Chosen,
-        mut outgoing: Outgoing,
-        ruling: Option<&Ruling>,
-    ) -> Result<Response<Body>, Reason> {
-        self.requested(&chosen);
-        let permit = self.enter(&chosen, |limits, max| limits.requests.enter(max.requests))?;
-        let again = ruling.and_then(Ruling::again);
-        let repeats_max = again.map_or(1, |again| again.attempts);
-        let mut attempts = Attempts::new(again.map_or(0, |again| again.attempts));
-        let mut repeats = 0;
-        loop {
-            let view = attempts.next(self, &mut chosen)?;
-            let flight = Flight::start(self, &chosen, view);
-            let lease = match self.lease(&chosen, &flight).await {
-                Ok(lease) => lease,
-                Err(reason) => {
-                    attempts.unreached(&flight, reason);
-                    flight.end(blame(reason));
-                    continue;
-                }
-            };
-            let mut send = lease.send;
-            let request = outgoing.take(&self.target(&chosen, &flight));
-            let limit = ruling.and_then(Ruling::attempt_timeout);
-            let sent = within(limit, outgoing.answer(send.try_send_request(request))).await;
-            let may_repeat = outgoing.can_repeat() && repeats < repeats_max;
-            let (reason, is_wanted) = match sent {
-                Some(Ok(response)) => {
-                    let status = response.status().as_u16();
-                    let is_wanted = may_repeat && again.is_some_and(|again| again.wants(status));
-                    if !is_wanted || !self.may_retry(chosen.service.key()) {
-                        return Ok(self.accept(flight, lease.place, permit, response));
-                    }
-                    flight.count(status);
-                    attempts.cut(&flight, Reason::UpstreamReset);
-                    flight.end(outcome(response.status(), None));
-                    self.repeat(&mut outgoing, again, &mut repeats).await;
-                    continue;
-                }
-                // What an endpoint does not answer in time it may be doing still: only a rule
-                // that names 504 asks again.
-                None | Some(Err(Reason::Timeout)) => {
-                    (Reason::Timeout, again.is_some_and(|again| again.wants(504)))
-                }
-                Some(Err(reason)) => (reason, true),
-            };
-            attempts.cut(&flight, reason);
-            flight.end(blame(reason));
-            if outgoing.is_whole() {
-                continue;
-            }
-            if !is_wanted || !may_repeat || !self.may_retry(chosen.service.key()) {
-                return Err(reason);
-            }
-            self.repeat(&mut outgoing, again, &mut repeats).await;
-        }
-    }
-
-    /// Makes the request whole again, after the pause that the rule asks for.
-    async fn repeat(&self, outgoing: &mut Outgoing, again: Option<Again<'_>>, repeats: &mut u32) {
-        self.recorder.retried();
-        if let Some(again) = again {
-            let chance = self.rng.borrow_mut().next_u64();
-            tokio::time::sleep(again.pause(*repeats, chance)).await;
-        }
-        *repeats += 1;
-        outgoing.repeat();
-    }
-
-    /// A place on a connection to the endpoint; how many may wait for one is bounded.
-    async fn lease(&self, chosen: &Chosen, flight: &Flight) -> Result<Lease, Reason> {
-        let _waiting = self.enter(chosen, |limits, max| limits.pending.enter(max.pending))?;
-        self.pool.lease(&flight.view, chosen.port).await
-    }
-
-    fn target(&self, chosen: &Chosen, flight: &Flight) -> Target {
-        Target {
-            endpoint: flight.view.endpoint.id,
-            service: chosen.service.key().clone(),
-            port: chosen.port,
-        }
-    }
-
-    /// The answer's head is here; its body will say when the request is over.
-    fn accept(
-        &self,
-        mut flight: Flight,
-        place: crate::pool::Place,
-        permit: Permit,
-        response: Response<Incoming>,
-    ) -> Response<Body> {
-        let latency = flight.answered();
-        let (mut head, incoming) = response.into_parts();
-        let labels = flight.labels("http", head.status.as_u16());
-        self.recorder.request(labels, latency);
-        strip_hop_by_hop(&mut head.headers);
-        add_via(&mut head.headers, head.version);
-        let by_head = outcome(head.status, grpc_status(&head.headers));
-        let status = head.status;
-        let body = Body::forwarded(incoming).watched(Box::new(move |end| {
-            flight.end(match end {
-                BodyEnd::Complete { grpc_status: None } => by_head,
-                BodyEnd::Complete { grpc_status } => outcome(status, grpc_status),
-                BodyEnd::Failed => Outcome::LocalOrigin,
-                BodyEnd::Dropped => Outcome::Cancelled,
-            });
-            drop((place, permit));
-        }));
-        Response::from_parts(head, body)
-    }
 }
 
 /// What becomes of one request.
@@ -424,22 +304,4 @@ struct Plan {
     backend: Result<Chosen, Reason>,
     mirrors: Vec<Chosen>,
     ruling: Option<Ruling>,
-}
-
-/// None if it took longer than `limit`.
-async fn within<F: Future>(limit: Option<Duration>, act: F) -> Option<F::Output> {
-    match limit {
-        Some(limit) => timeout(limit, act).await.ok(),
-        None => Some(act.await),
-    }
-}
-
-/// A server error in HTTP, or a gRPC status that means the same: UNKNOWN,
-/// DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-fn outcome(status: StatusCode, grpc_status: Option<u8>) -> Outcome {
-    if status.is_server_error() || matches!(grpc_status, Some(2 | 4 | 13 | 14 | 15)) {
-        Outcome::ServerError
-    } else {
-        Outcome::Success
-    }
 }

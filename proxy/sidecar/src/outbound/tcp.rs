@@ -92,7 +92,7 @@ impl Shared {
             service: chosen.service.key().clone(),
             port: chosen.port,
         };
-        let mut stream = self
+        let (mut stream, _) = self
             .dialer
             .dial(&flight.view, chosen.port, Protocol::Tcp)
             .await?;

@@ -2,22 +2,29 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use weft_decide::Reason;
+use tokio::time::sleep;
+use weft_decide::{Locality, Reason};
 use weft_proto::peer::{RelayStream, relay_stream};
 
 use super::{RelaySession, RelaySessions, preamble};
-use crate::inner::{Connector, RemoteTarget, connect_tcp};
-use crate::stream::BoxStream;
+use crate::inner::{Connector, Line, RemoteTarget, connect_tcp};
 
-/// Reaches other clusters through this cluster's gateways, in turn; one that
-/// cannot help is skipped for the next.
+/// Reaches other clusters through this cluster's gateways, in turn. One that cannot
+/// help is skipped for the next; beside one that does not answer, the next is asked too.
 pub(crate) struct RelayConnector {
     sessions: RelaySessions,
     turn: Cell<usize>,
 }
+
+/// How long a gateway may take to answer before the next one is asked beside it: the
+/// way there and back three times, and at least this long.
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
 
 impl RelayConnector {
     pub(crate) fn new(sessions: RelaySessions) -> Rc<Self> {
@@ -26,50 +33,75 @@ impl RelayConnector {
             turn: Cell::new(0),
         })
     }
+
+    /// The gateways in the order in which they are asked: those that did not answer
+    /// lately come last.
+    fn in_turn(&self) -> Vec<Arc<RelaySession>> {
+        let mut sessions = self.sessions.load().to_vec();
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        if !sessions.is_empty() {
+            let first = turn % sessions.len();
+            sessions.rotate_left(first);
+        }
+        sessions.sort_by_key(|session| session.is_doubted());
+        sessions
+    }
 }
 
 impl Connector for RelayConnector {
-    fn connect<'a>(
-        &'a self,
-        target: RemoteTarget<'a>,
-    ) -> LocalBoxFuture<'a, Result<BoxStream, Reason>> {
+    fn connect<'a>(&'a self, target: RemoteTarget<'a>) -> LocalBoxFuture<'a, Result<Line, Reason>> {
         Box::pin(async move {
-            let sessions = self.sessions.load().clone();
-            let turn = self.turn.get();
-            self.turn.set(turn.wrapping_add(1));
+            let patience = patience(target);
+            let mut rest = self.in_turn().into_iter().peekable();
+            let mut asked = FuturesUnordered::new();
             let mut last = Reason::NoPath;
-            for at in 0..sessions.len() {
-                let session = &sessions[turn.wrapping_add(at) % sessions.len()];
-                match relay(session, target).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(reason) => last = reason,
+            loop {
+                let newest = rest.next();
+                asked.extend(newest.clone().map(|session| relay(session, target)));
+                tokio::select! {
+                    answer = asked.next() => match answer {
+                        Some(Ok(line)) => return Ok(line),
+                        Some(Err(reason)) => last = reason,
+                        None => return Err(last),
+                    },
+                    () = sleep(patience), if rest.peek().is_some() => {
+                        newest.iter().for_each(|session| session.doubt());
+                        continue;
+                    }
                 }
                 if !another_may_help(last) {
-                    break;
+                    return Err(last);
                 }
             }
-            Err(last)
         })
     }
 }
 
-async fn relay(session: &RelaySession, target: RemoteTarget<'_>) -> Result<BoxStream, Reason> {
+fn patience(target: RemoteTarget<'_>) -> Duration {
+    let rtt = match target.view.locality {
+        Locality::Remote { rtt, .. } => rtt,
+        Locality::Local => Duration::ZERO,
+    };
+    (rtt * 3).max(PATIENCE_MIN)
+}
+
+async fn relay(session: Arc<RelaySession>, target: RemoteTarget<'_>) -> Result<Line, Reason> {
     let failed = |error: std::io::Error| {
         tracing::debug!(relay = %session.relay(), %error, "relay not reached");
         Reason::ConnectFailed
     };
     let mut stream = connect_tcp(session.relay()).await.map_err(failed)?;
+    let way = session.open_line();
     let header = header(target);
-    let preamble = preamble::encode(
-        session.session(),
-        session.next_counter(),
-        session.key(),
-        &header,
-    );
+    let preamble = preamble::encode(session.session(), way.counter, session.key(), &header);
     stream.write_all(&preamble).await.map_err(failed)?;
     let status = stream.read_u8().await.map_err(failed)?;
     Reason::from_wire(status)?;
-    Ok(Box::new(stream))
+    Ok(Line {
+        stream: Box::new(stream),
+        way: Box::new(way),
+    })
 }
 
 /// What the gateway is asked for.

@@ -20,6 +20,7 @@ mod identity;
 mod relay;
 mod resilience;
 mod routes;
+mod silence;
 mod slow;
 mod tcp;
 mod upgrade;

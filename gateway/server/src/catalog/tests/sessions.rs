@@ -66,6 +66,24 @@ async fn sidecars_hear_of_each_other_and_of_who_leaves() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_ends_ends_its_sessions_first() {
+    let gateway = gateway(EU, "gw", None, None).await;
+    let sidecar = sidecar(EU, &[&gateway], None);
+    until("a session", || {
+        (!sidecar.relays().load().is_empty()).then_some(())
+    })
+    .await;
+    gateway.handle.end_sessions();
+    until("none, and none again", || {
+        let status = sidecar.status();
+        let troubles = status.values().filter_map(|status| status.trouble.as_ref());
+        let told = troubles.filter(|why| why.contains("shutting down")).count();
+        (sidecar.relays().load().is_empty() && told == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_endpoint_whose_session_dies_leaves_after_its_grace() {
     let gateway = gateway(EU, "gw", None, None).await;
     let watcher = sidecar(EU, &[&gateway], None);

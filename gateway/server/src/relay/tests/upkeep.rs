@@ -99,7 +99,7 @@ async fn evicting_a_peer_resets_what_it_carried() {
 
 #[tokio::test]
 async fn while_one_gateway_drains_another_of_its_cluster_serves() {
-    let federation = Federation::new().await;
+    let mut federation = Federation::new().await;
     let port = Server::new().await.echo();
     // Through the only gateway of its cluster, so far.
     let mut held = vec![federation.connect(port).await.unwrap()];
@@ -109,7 +109,7 @@ async fn while_one_gateway_drains_another_of_its_cluster_serves() {
         .set_peers(vec![federation.far.target.clone(), other.target.clone()]);
     other.tunnels.set_peers(vec![near.target.clone()]);
     near.until_up(&other, 2).await;
-    let other_relay = relay(&mut other, Limits::default());
+    let (other_relay, _) = relay(&mut other, Limits::default());
 
     let draining = federation.far.tunnels.clone();
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -118,6 +118,12 @@ async fn while_one_gateway_drains_another_of_its_cluster_serves() {
         near.state(&federation.far) == Some(PathState::Draining)
     })
     .await;
+    let left = within("the sidecar's notice", federation.left.recv()).await;
+    assert_eq!(
+        left,
+        Some(0),
+        "what runs through the draining gateway is to be left"
+    );
     let at_far = federation.far_relay.metrics().open();
     assert_eq!(at_far, 1);
     for _ in 0..10 {
@@ -125,9 +131,34 @@ async fn while_one_gateway_drains_another_of_its_cluster_serves() {
     }
     assert_eq!(federation.far_relay.metrics().open(), at_far);
     assert_eq!(other_relay.metrics().open(), 10);
+    assert!(federation.left.is_empty(), "only what goes through it");
     for (number, tcp) in (0..).zip(&mut held) {
         exchange(tcp, number, 0).await;
     }
     drop(held);
+    within("the drain's end", drained).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_is_left_at_its_deadline_and_not_before() {
+    let federation = Federation::new().await;
+    let port = Server::new().await.echo();
+    let mut tcp = federation.connect(port).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let far = federation.far.tunnels.clone();
+    let drained = tokio::spawn(async move { far.drain(deadline).await });
+    let mut rounds = 0;
+    let cut = within("the cut", async {
+        loop {
+            tcp.write_all(b"word").await?;
+            tcp.read_exact(&mut [0; 4]).await?;
+            rounds += 1;
+        }
+        #[expect(unreachable_code, reason = "says what the block returns")]
+        std::io::Result::Ok(())
+    })
+    .await;
+    assert!(cut.is_err(), "cut, not ended");
+    assert!(Instant::now() >= deadline, "after {rounds} rounds");
     within("the drain's end", drained).await.unwrap();
 }

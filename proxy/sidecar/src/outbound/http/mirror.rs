@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::outcome;
+use super::send::outcome;
 use crate::http::Body;
 use crate::outbound::flight::Flight;
 use crate::outbound::{Chosen, Shared};
@@ -41,7 +41,7 @@ impl Shared {
             return self.recorder.mirror_dropped();
         };
         let mut flight = Flight::start(self, &chosen, view);
-        let Ok(lease) = self.pool.lease(&flight.view, chosen.port).await else {
+        let Ok(lease) = self.pool.lease(&flight.view, chosen.port, None).await else {
             return self.recorder.mirror_dropped();
         };
         let mut request = copy.map(|()| Body::empty());

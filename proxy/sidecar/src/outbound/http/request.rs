@@ -142,27 +142,27 @@ impl Outgoing {
         request
     }
 
-    /// Waits for the answer to what was taken. Keeps the request if the connection
-    /// gave it back unsent. Says why it failed.
+    /// Waits for the answer to what was taken. Says why there is none, and gives the
+    /// request back if the connection gave it back unsent.
     pub(super) async fn answer<T>(
-        &mut self,
+        &self,
         answer: impl Future<Output = Result<T, TrySendError<Request<Body>>>>,
-    ) -> Result<T, Reason> {
+    ) -> Result<T, Unanswered> {
         let answer = match self.answer_max {
             Some(max) => match self.pace.patiently(max, answer).await {
                 Ok(answer) => answer,
-                Err(Silent) => return Err(Reason::Timeout),
+                Err(Silent) => return Err(Reason::Timeout.into()),
             },
             None => answer.await,
         };
-        answer.map_err(|error| self.take_back(error))
+        answer.map_err(|error| self.explain(error))
     }
 
-    fn take_back(&mut self, mut error: TrySendError<Request<Body>>) -> Reason {
-        self.request = error.take_message();
+    fn explain(&self, mut error: TrySendError<Request<Body>>) -> Unanswered {
+        let unsent = error.take_message();
         let error = error.into_error();
         tracing::debug!(%error, source = error.source(), "request failed");
-        if self.request.is_some() {
+        let reason = if unsent.is_some() {
             Reason::ConnectFailed
         } else if self.pace.is_stalled() {
             Reason::RequestStalled
@@ -170,7 +170,29 @@ impl Outgoing {
             Reason::Timeout
         } else {
             Reason::UpstreamReset
+        };
+        Unanswered {
+            reason,
+            unsent: unsent.map(Box::new),
         }
+    }
+
+    /// Keeps a request that was given back. Says why it was not answered.
+    pub(super) fn take_back(&mut self, unanswered: Unanswered) -> Reason {
+        self.request = unanswered.unsent.map(|unsent| *unsent);
+        unanswered.reason
+    }
+
+    /// The same request a second time, to be sent beside the first; none of one that
+    /// must not be repeated.
+    pub(super) fn again(&self) -> Option<Self> {
+        let spare = self.spare.clone().filter(|_| self.can_repeat())?;
+        Some(Self {
+            request: Some(spare.clone().map(|()| Body::empty())),
+            spare: Some(spare),
+            pace: Pace::new(),
+            answer_max: self.answer_max,
+        })
     }
 
     /// Whether it can be sent: it was not, or was given back.
@@ -188,6 +210,22 @@ impl Outgoing {
     pub(super) fn repeat(&mut self) {
         let spare = self.spare.clone();
         self.request = spare.map(|spare| spare.map(|()| Body::empty()));
+    }
+}
+
+/// Why there is no answer.
+pub(super) struct Unanswered {
+    pub(super) reason: Reason,
+    /// The request, of which nothing was sent.
+    unsent: Option<Box<Request<Body>>>,
+}
+
+impl From<Reason> for Unanswered {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            unsent: None,
+        }
     }
 }
 

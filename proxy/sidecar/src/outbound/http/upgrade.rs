@@ -7,8 +7,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use weft_decide::{Outcome, Reason};
 
+use super::Tunnel;
 use super::request::Outgoing;
-use super::{Tunnel, outcome};
+use super::send::outcome;
 use crate::http::{self, Body, Exchange, Form, STATUS, Wish, add_via, strip_hop_by_hop};
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
@@ -40,7 +41,7 @@ impl Shared {
         loop {
             let view = attempts.next(self, &mut chosen)?;
             let flight = Flight::start(self, &chosen, view);
-            let lease = match self.lease(&chosen, &flight).await {
+            let lease = match self.lease(&chosen, &flight, attempts.cut_at()).await {
                 Ok(lease) => lease,
                 Err(reason) => {
                     attempts.unreached(&flight, reason);
@@ -58,8 +59,9 @@ impl Shared {
                     let response = self.accept(flight, lease.place, permit, response);
                     return Ok((unchanged(response, wish)?, None));
                 }
-                Err(reason) => {
-                    attempts.cut(&flight, reason);
+                Err(unanswered) => {
+                    let reason = outgoing.take_back(unanswered);
+                    attempts.cut(self, &flight, reason);
                     flight.end(blame(reason));
                     if !outgoing.is_whole() {
                         return Err(reason);
