@@ -171,6 +171,8 @@ pub(crate) enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell.
     Completion(command::completion::Completion),
+    /// Collect what helps to find a fault, without what is secret.
+    BugReport(command::bug_report::BugReport),
     /// Write manual pages.
     Man(command::man::Man),
     /// Print the version.

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod apply;
+pub(crate) mod bug_report;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod cluster;
@@ -65,6 +66,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Schema(command) => command.run(),
         Command::Explain(command) => command.run(&global),
         Command::Completion(command) => command.run(),
+        Command::BugReport(command) => block_on(command.run(&global)),
         Command::Man(command) => command.run(),
         Command::Help(command) => command.run(),
         Command::Version => {

@@ -42,5 +42,5 @@ mod wide_area;
 pub(crate) use control::Request;
 pub(crate) use export::export;
 pub(crate) use options::{GATEWAYS_MAX, Options, WanMode};
-pub(crate) use remote::{ask, down, status};
+pub(crate) use remote::{ask, down, running, status};
 pub(crate) use up::{Home, up};

@@ -94,6 +94,9 @@ fn midway(problem: Problem, done: &[Applied], names: &[String]) -> Problem {
     let [failed, rest @ ..] = &names[done.len()..] else {
         return problem;
     };
+    if names.len() == 1 {
+        return problem;
+    }
     let mut lines: Vec<String> = problem.detail.iter().map(ToString::to_string).collect();
     let written = done
         .iter()
@@ -105,12 +108,10 @@ fn midway(problem: Problem, done: &[Applied], names: &[String]) -> Problem {
     };
     lines.push(format!("{verdict} {failed}"));
     lines.extend(rest.iter().map(|name| format!("not tried  {name}")));
-    let what = format!(
-        "{failed}: {}; {} of {} were applied",
-        problem.what,
-        done.len(),
-        names.len()
-    );
+    let why = problem.what.strip_prefix(&format!("{failed}: "));
+    let why = why.unwrap_or(&problem.what);
+    let (applied, all) = (done.len(), names.len());
+    let what = format!("{failed}: {why}; {applied} of {all} were applied");
     let next = problem.next.as_deref().unwrap_or(problem.code.next);
     let next = match done.is_empty() {
         true => next.to_owned(),

@@ -39,7 +39,7 @@ pub(crate) enum FailOn {
 
 /// One check's result.
 #[derive(Debug, Clone, Serialize)]
-struct Finding {
+pub(crate) struct Finding {
     category: &'static str,
     mark: Mark,
     what: String,
@@ -105,7 +105,7 @@ fn print(findings: &[Finding]) {
 }
 
 /// The findings of a status. Pure, so that the same status always reads the same.
-fn judge(status: &StatusView) -> Vec<Finding> {
+pub(crate) fn judge(status: &StatusView) -> Vec<Finding> {
     let fine = |category, what: String| Finding {
         category,
         mark: Mark::Ok,

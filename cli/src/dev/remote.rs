@@ -37,6 +37,14 @@ pub(crate) fn down() -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
+/// What runs where, if it does and answers.
+pub(crate) fn running() -> Option<DevStatus> {
+    match talk(connect().ok()??, &Request::Status) {
+        Ok(Reply::Status(status)) => Some(*status),
+        _ => None,
+    }
+}
+
 /// Prints what runs where; exits 1 if it is not ready.
 pub(crate) fn status(format: Format) -> Result<Exit, Problem> {
     let Reply::Status(status) = exchange(&Request::Status)? else {

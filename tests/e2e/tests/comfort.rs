@@ -1,5 +1,7 @@
 //! What makes an administrator's day: events, completions, help, bug reports.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +24,9 @@ fn an_administrator_is_at_home() -> Result<()> {
             cases.run("help has topics, and pages for man", || help_helps(dev));
             cases.run("what takes long says so, unless it is to be quiet", || {
                 progress_is_told(dev)
+            });
+            cases.run("a bug report holds what helps and no secret", || {
+                a_report_keeps_secrets(dev)
             });
             cases.run("a watch goes on over a gateway's restart", || {
                 a_watch_goes_on(dev)
@@ -284,4 +289,101 @@ fn progress_is_told(dev: &Dev) -> Result<()> {
         .exits(3)?
         .says("checks fail")?;
     Ok(())
+}
+
+/// A secret that no report may hold, as a header's value.
+const CANARY: &str = "canary-7Qx9-header";
+
+fn a_report_keeps_secrets(dev: &Dev) -> Result<()> {
+    dev.apply(
+        "us-east-1",
+        &format!(
+            "apiVersion: weft.dev/v1\nkind: Route\nmetadata: {{ namespace: shop, name: canary }}\n\
+             spec:\n  parentRefs: [{{ kind: Service, name: ledger }}]\n  rules:\n  - backendRefs: [{{ name: ledger, port: 80 }}]\n    filters:\n    \
+             - type: RequestHeaderModifier\n      requestHeaderModifier: {{ set: [{{ name: x-canary, value: {CANARY} }}] }}\n"
+        ),
+    )?;
+    let token = dev
+        .weft([
+            "cluster",
+            "token",
+            "create",
+            "--cluster",
+            "sa-east-1",
+            "--region",
+            "sa-east",
+        ])?
+        .ok()?;
+    // As a careless program would have logged it.
+    let log = dev.folder().join("logs/canary.log");
+    fs::write(&log, format!("joining with --token {token}\n"))?;
+    let report = dev.scratch().join("report");
+    let folder = report.display().to_string();
+    let asked = dev.weft(["bug-report", &folder])?.exits(6)?;
+    ensure!(
+        asked.stderr.contains("status.json") && asked.stderr.contains("taken out:"),
+        "{}",
+        asked.stderr
+    );
+    ensure!(!report.exists(), "written without consent");
+    dev.weft(["bug-report", &folder, "--yes"])?.exits(0)?;
+    dev.weft(["bug-report", &folder, "--yes"])?
+        .exits(2)?
+        .says("exists already")?;
+    let file = dev.scratch().join("report.tar.gz").display().to_string();
+    dev.weft(["bug-report", "-f", &file, "--yes"])?.exits(0)?;
+    let listed = run(Command::new("tar").args(["tzf", &file]))?.ok()?;
+    for part in [
+        "version.json",
+        "events.json",
+        "resources/routes.json",
+        "clusters/eu-west-1/status.json",
+        "clusters/ap-south-1/check.json",
+        "clusters/us-east-1/raft.json",
+        "metrics/127.1.0.1_7480.txt",
+        "dev/logs/canary.log",
+        "dev/us-east-1/gw-1/gateway.yaml",
+    ] {
+        ensure!(listed.contains(part), "no {part} among\n{listed}");
+        let path = report.join(part);
+        ensure!(fs::metadata(&path)?.len() > 0, "{part} is empty");
+    }
+    let whole = everything(&report)?;
+    ensure!(whole.contains("x-canary"), "the route is not there");
+    for secret in secrets(dev, &token)? {
+        ensure!(!whole.contains(&secret), "{secret:?} got into the report");
+    }
+    Ok(())
+}
+
+/// The text of every file below a folder.
+fn everything(folder: &Path) -> Result<String> {
+    let mut whole = String::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => whole.push_str(&everything(&path)?),
+            false => whole.push_str(&fs::read_to_string(&path)?),
+        }
+    }
+    Ok(whole)
+}
+
+/// The canaries, and what of the context only its owner may see.
+fn secrets(dev: &Dev, token: &str) -> Result<Vec<String>> {
+    let (_, secret) = token.split_once('.').context("a token")?;
+    let mut secrets = vec![CANARY.to_owned(), secret.to_owned()];
+    let contexts = fs::read_to_string(dev.scratch().join("config/config.yaml"))?;
+    let seed = contexts.split_once("signingSeed:").context("a seed")?.1;
+    let seed = seed.lines().next().context("a seed")?;
+    secrets.push(seed.trim_matches([' ', '"', '\'']).to_owned());
+    let (_, key) = contexts.split_once("PRIVATE KEY-----").context("a key")?;
+    let (key, _) = key.split_once("-----END").context("its end")?;
+    // A line of the block may end with an escape, as the file's writer chose.
+    let lines = key
+        .split(['\n', '\\'])
+        .map(|line| line.trim().trim_start_matches('n'));
+    secrets.extend(lines.filter(|line| line.len() > 20).map(str::to_owned));
+    ensure!(secrets.len() > 3, "no key in the context");
+    Ok(secrets)
 }
