@@ -14,8 +14,9 @@ use weft_model::{
 
 use crate::fixture::{Draft, PORT, endpoint, place, remote, routes};
 use crate::{
-    Backend, Balancer, HeaderList, Outcome, OutlierConfig, PathState, Reason, RequestHead, Rng,
-    Route, RouteSource, RuleTable, Scope, ServiceRoutes, ServiceTable, Tick, find, rules_of,
+    Backend, Balancer, Demand, HeaderList, Lane, Outcome, OutlierConfig, PathState, Reason,
+    RequestHead, Rng, Route, RouteSource, RuleTable, Scope, ServiceRoutes, ServiceTable, Tick,
+    find, rules_of,
 };
 
 const TABLES: u64 = 10_000;
@@ -312,7 +313,7 @@ impl Picker<'_> {
     fn candidates(&self, table: &ServiceTable) -> BTreeSet<EndpointId> {
         let ejected = |id| self.balancer.is_ejected(id);
         self.backend
-            .candidates(table, ejected)
+            .candidates(table, Lane::Any, ejected)
             .filter(|(_, verdict)| verdict.is_ok())
             .map(|(view, _)| view.endpoint.id)
             .collect()
@@ -323,11 +324,14 @@ impl Picker<'_> {
         let (service, port) = (self.backend.service, self.backend.port.port.port);
         let mut tried = Vec::new();
         loop {
-            let scope: &Scope = &self.backend.scope;
+            let demand = Demand {
+                port,
+                scope: &self.backend.scope,
+                lane: Lane::Any,
+                tried: &tried,
+            };
             let now = Tick::default();
-            let picked = self
-                .balancer
-                .pick(service, port, scope, &tried, now, &mut self.rng);
+            let picked = self.balancer.pick(service, &demand, now, &mut self.rng);
             match picked {
                 Ok(view) => tried.push(view.endpoint.id),
                 Err(reason) => {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use weft_model::{EndpointId, TrafficPolicySpec};
 
-use crate::{EndpointView, LevelMembers, Reason, Rng, Scope, ServiceRoutes, Tick};
+use crate::table::LaneLevels;
+use crate::{EndpointView, Lane, LevelMembers, Reason, Rng, Scope, ServiceRoutes, Tick};
 use ewma::PeakEwma;
 use outlier::{Ejections, Outlier};
 use warmup::Warmup;
@@ -31,6 +32,19 @@ pub enum Outcome {
     LocalOrigin,
     /// The caller went away: says nothing about the endpoint.
     Cancelled,
+}
+
+/// What one request asks of a balancer.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// The service's port.
+    pub port: NonZeroU16,
+    /// Which of its endpoints are meant.
+    pub scope: &'a Scope,
+    /// Of which version, while a release is in effect.
+    pub lane: Lane,
+    /// Endpoints that it has tried already: none of these.
+    pub tried: &'a [EndpointId],
 }
 
 /// The balancer of one service in one worker: peak-EWMA power of two choices
@@ -71,7 +85,11 @@ impl Balancer {
         }
     }
 
-    /// Chooses an endpoint of `routes` for a request to `port`, none of `tried`.
+    /// Chooses an endpoint of `routes` for a request.
+    ///
+    /// While a release is in effect, only endpoints of the request's lane are looked at: those of the stable
+    /// version serve a canary's request if no endpoint of the canary can be used, never the other
+    /// way round.
     ///
     /// The nearest level serves while it has capacity; a share goes to the next ones in
     /// proportion to what it lacks. If that one has nobody left, the nearest level with an endpoint
@@ -80,26 +98,43 @@ impl Balancer {
     pub fn pick<'r>(
         &mut self,
         routes: &'r Arc<ServiceRoutes>,
-        port: NonZeroU16,
-        scope: &Scope,
-        tried: &[EndpointId],
+        demand: &Demand<'_>,
         now: Tick,
         rng: &mut Rng,
     ) -> Result<&'r Arc<EndpointView>, Reason> {
         self.follow(routes, now);
         self.expire(now);
-        let levels = &routes.port(port).ok_or(Reason::NoSuchPort)?.levels;
-        let in_scope = || levels.iter().filter(|l| scope.admits_level(l, routes));
+        let Demand {
+            port,
+            scope,
+            lane,
+            tried,
+        } = *demand;
+        let port = routes.port(port).ok_or(Reason::NoSuchPort)?;
+        let LaneLevels { first, fallback } = routes.levels(port, lane, scope);
         let endpoints = routes.endpoints();
         let untried = |p: u32| {
             let id = endpoints[p as usize].endpoint.id;
             scope.admits_member(id) && !tried.contains(&id)
         };
         let healthy = |p: u32| !self.states[p as usize].outlier.is_ejected() && untried(p);
-        self.draw_level(in_scope(), rng)
-            .and_then(|level| self.choose(level, healthy, now, rng))
-            .or_else(|| in_scope().find_map(|level| self.choose(level, healthy, now, rng)))
-            .or_else(|| in_scope().find_map(|level| self.choose(level, untried, now, rng)))
+        let in_scope = |levels: &'r [LevelMembers]| {
+            let meant = |level: &&LevelMembers| scope.admits_level(level, routes);
+            levels.iter().filter(meant)
+        };
+        // Of one lane those that are well, wherever they are.
+        let well = |levels, rng: &mut Rng| {
+            self.draw_level(in_scope(levels), rng)
+                .and_then(|level| self.choose(level, healthy, now, rng))
+                .or_else(|| in_scope(levels).find_map(|l| self.choose(l, healthy, now, rng)))
+        };
+        let suspect = |levels, rng: &mut Rng| {
+            in_scope(levels).find_map(|level| self.choose(level, untried, now, rng))
+        };
+        well(first, rng)
+            .or_else(|| well(fallback?, rng))
+            .or_else(|| suspect(fallback?, rng))
+            .or_else(|| suspect(first, rng))
             .map(|position| &endpoints[position as usize])
             .ok_or(Reason::NoEndpoints)
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use weft_model::{AppProtocol, BackendRef, EndpointId, ServiceKey};
 
+use crate::lane::LaneKind;
 use crate::{
-    EndpointRefusal, EndpointView, Level, LevelMembers, Locality, Matched, PortRoutes, Reason, Rng,
-    RuleTable, ServiceRoutes, ServiceTable,
+    EndpointRefusal, EndpointView, Lane, Level, LevelMembers, Locality, Matched, PortRoutes,
+    Reason, Rng, RuleTable, ServiceRoutes, ServiceTable,
 };
 
 /// The service and port a request goes to.
@@ -152,27 +153,69 @@ impl<'t> Route<'t> {
 
 impl<'t> Backend<'t> {
     /// Every endpoint of the service with its level, or why it takes no work for
-    /// this request. For explanations; a pick reads the compiled levels, which
+    /// this request, whose lane this is. For explanations; a pick reads the compiled levels, which
     /// come from the same [`EndpointView::admit`].
     pub fn candidates<'a>(
         &'a self,
         table: &'a ServiceTable,
+        lane: Lane,
         ejected: impl Fn(EndpointId) -> bool + 'a,
     ) -> impl Iterator<Item = (&'a EndpointView, Result<Level, EndpointRefusal>)> + 'a {
-        self.service.endpoints().iter().map(move |view| {
-            let verdict = view
-                .admit(self.port.port.port, self.service.identities())
-                .and_then(|()| {
-                    if !self.scope.admits(view, table) {
-                        Err(EndpointRefusal::OutOfScope)
-                    } else if ejected(view.endpoint.id) {
-                        Err(EndpointRefusal::Ejected)
-                    } else {
-                        Ok(Level::of(view, table.place()))
-                    }
-                });
+        let judge = move |view: &EndpointView| {
+            view.admit(self.port.port.port, self.service.identities())?;
+            if !self.scope.admits(view, table) {
+                return Err(EndpointRefusal::OutOfScope);
+            }
+            match ejected(view.endpoint.id) {
+                true => Err(EndpointRefusal::Ejected),
+                false => Ok(Level::of(view, table.place())),
+            }
+        };
+        let mut endpoints = self.service.endpoints().iter();
+        let takes_work = |view: &Arc<EndpointView>| judge(view).is_ok();
+        let meant = self.meant(lane);
+        // The canary's request falls back where the canary has nobody.
+        let meant = match meant {
+            Some(LaneKind::Canary) => {
+                let mut canary = endpoints.clone().filter(|view| self.is_of(view, meant));
+                Some(match canary.any(takes_work) {
+                    true => LaneKind::Canary,
+                    false => LaneKind::Stable,
+                })
+            }
+            other => other,
+        };
+        std::iter::from_fn(move || endpoints.next()).map(move |view| {
+            let verdict = judge(view).and_then(|level| match self.is_of(view, meant) {
+                true => Ok(level),
+                false => Err(EndpointRefusal::OtherLane),
+            });
             (view.as_ref(), verdict)
         })
+    }
+
+    /// The lane of a request to it; without a head it is a connection.
+    pub fn lane(&self, head: Option<&RequestHead<'_>>, rng: &mut Rng) -> Lane {
+        let release = self.service.spec().release.as_ref();
+        release.map_or(Lane::Any, |release| release.lane(head, rng))
+    }
+
+    /// Which endpoints a lane means; none: all.
+    fn meant(&self, lane: Lane) -> Option<LaneKind> {
+        let release = self.service.spec().release.as_ref()?;
+        match self.scope {
+            Scope::Endpoint(_) => None,
+            _ => Some(release.meant(lane)),
+        }
+    }
+
+    fn is_of(&self, view: &EndpointView, meant: Option<LaneKind>) -> bool {
+        let release = self.service.spec().release.as_ref();
+        let version = view.endpoint.version.as_ref();
+        match (meant, release) {
+            (None, _) | (_, None) => true,
+            (Some(_), Some(release)) => release.kind_of(version) == meant,
+        }
     }
 }
 

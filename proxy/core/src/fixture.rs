@@ -11,7 +11,7 @@ use weft_model::{
     TrafficPolicySpec, TransportProtocol,
 };
 
-use crate::{EndpointView, Locality, PathState, Place, ServiceRoutes, ServiceSpec};
+use crate::{EndpointView, Locality, PathState, Place, ReleaseView, ServiceRoutes, ServiceSpec};
 
 pub(crate) const PORT: NonZeroU16 = NonZeroU16::new(8080).unwrap();
 const LOCAL_TRUST_DOMAIN: &str = "eu-west-1.fed.example.org";
@@ -89,6 +89,10 @@ impl Draft {
         self.0.endpoint.zone = Some(zone.parse().unwrap());
         self
     }
+    pub(crate) fn version(mut self, version: &str) -> Self {
+        self.0.endpoint.version = Some(version.parse().unwrap());
+        self
+    }
     pub(crate) fn health(mut self, health: Health) -> Self {
         self.0.endpoint.health = health;
         self
@@ -142,6 +146,20 @@ pub(crate) fn routes_with(
         stale: BTreeSet::new(),
         routes: Vec::new(),
         policy,
+        release: None,
+    };
+    ServiceRoutes::new(spec, &place(), endpoints.into_iter().map(Draft::view))
+}
+
+/// The same under a release.
+pub(crate) fn routes_under(
+    endpoints: impl IntoIterator<Item = Draft>,
+    release: ReleaseView,
+) -> ServiceRoutes {
+    let plain = routes([]);
+    let spec = ServiceSpec {
+        release: Some(release),
+        ..plain.spec().clone()
     };
     ServiceRoutes::new(spec, &place(), endpoints.into_iter().map(Draft::view))
 }

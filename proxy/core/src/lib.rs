@@ -9,9 +9,9 @@
 //!
 //! ```text
 //! catalog ─> ServiceTable ──┐
-//! RequestHead ──> find ─────┴─> Route ──> Backend ──> Balancer::pick ──> EndpointId
-//!                                                         ^                  │
-//!                                                     on_response <── outcome, latency
+//! RequestHead ──> find ─────┴─> Route ──> Backend, Lane ──> Balancer::pick ──> EndpointId
+//!                                                               ^                  │
+//!                                                           on_response <── outcome, latency
 //! ```
 
 #[cfg(test)]
@@ -22,6 +22,7 @@ mod find;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod lane;
 mod pulse;
 mod reason;
 mod rng;
@@ -29,13 +30,14 @@ mod rules;
 mod table;
 mod tick;
 
-pub use balance::{Balancer, Ejected, Outcome, OutlierConfig};
+pub use balance::{Balancer, Demand, Ejected, Outcome, OutlierConfig};
 pub use budget::RetryBudget;
 pub use find::{
     Authority, Backend, Decision, HeaderList, HeaderView, Host, NO_HEADERS, RequestHead, Route,
     Scope, find, find_service, rules_of,
 };
 pub use health::{HealthGate, ProbeResult};
+pub use lane::{Bucket, Lane, OutsideReason, ReleaseView, Standing};
 pub use pulse::{Pulse, Vital};
 pub use reason::Reason;
 pub use rng::Rng;

@@ -195,6 +195,13 @@ impl Rule {
     }
 }
 
+/// Whether a request satisfies a condition, path and all.
+pub(crate) fn satisfies(condition: &RouteMatch, head: &RequestHead<'_>) -> bool {
+    let path = condition::judge_path(condition, head);
+    path.and_then(|()| condition::judge(condition, head))
+        .is_ok()
+}
+
 /// The path of a condition: prefixes without a `/` at their end, so that `/a/` and `/a` are one.
 fn path_of(condition: &RouteMatch) -> (PathMatchType, &str) {
     match &condition.path {

@@ -7,6 +7,7 @@ mod service;
 
 pub use endpoint::{ClusterView, EndpointRefusal, EndpointView, Locality, PathState, Place};
 pub use level::{Level, LevelMembers};
+pub(crate) use service::LaneLevels;
 pub use service::{PortRoutes, ServiceRoutes, ServiceSpec};
 
 use std::collections::BTreeMap;

@@ -8,6 +8,16 @@ use weft_model::Health;
 use crate::fixture::{Draft, PORT, endpoint, id, remote, routes, routes_with};
 use crate::{PathState, Rng};
 
+/// A request that no release concerns.
+fn demand<'a>(scope: &'a Scope, tried: &'a [EndpointId]) -> Demand<'a> {
+    Demand {
+        port: PORT,
+        scope,
+        lane: Lane::Any,
+        tried,
+    }
+}
+
 /// A closed-loop simulation: `clients` requests are always under way.
 struct Sim {
     balancer: Balancer,
@@ -34,9 +44,7 @@ impl Sim {
         self.balancer
             .pick(
                 &self.routes,
-                PORT,
-                &Scope::Any,
-                tried,
+                &demand(&Scope::Any, tried),
                 self.now,
                 &mut self.rng,
             )
@@ -209,7 +217,7 @@ fn a_scope_leaves_other_clusters_out() {
     let routes = Arc::clone(&sim.routes);
     let mut pick = |scope: Scope| {
         sim.balancer
-            .pick(&routes, PORT, &scope, &[], sim.now, &mut sim.rng)
+            .pick(&routes, &demand(&scope, &[]), sim.now, &mut sim.rng)
             .map(|view| view.endpoint.id)
     };
     let cluster = |name: &str| Scope::Cluster(name.parse().unwrap());
@@ -366,7 +374,7 @@ fn one_endpoint_asked_for_is_the_only_one_picked() {
     let scope = Scope::Endpoint(id(3));
     let mut pick = |tried: &[EndpointId]| {
         sim.balancer
-            .pick(&sim.routes, PORT, &scope, tried, sim.now, &mut sim.rng)
+            .pick(&sim.routes, &demand(&scope, tried), sim.now, &mut sim.rng)
             .map(|view| view.endpoint.id)
     };
     for _ in 0..100 {

@@ -46,7 +46,7 @@ fn each_candidate_says_why_it_is_refused() {
         let route = find(&table, &head(host)).unwrap();
         let backend = route.backend(&table, &mut Rng::seeded(1)).unwrap();
         backend
-            .candidates(&table, |id| Some(id) == ejected)
+            .candidates(&table, Lane::Any, |id| Some(id) == ejected)
             .map(|(_, verdict)| verdict.map(|level| matches!(level, Level::SameZone)))
             .collect()
     };

@@ -132,6 +132,9 @@ pub enum EndpointRefusal {
     /// Another cluster or region was asked for.
     #[error("outside the cluster or region asked for")]
     OutOfScope,
+    /// A release is in effect, and its version is not the one that this request meets.
+    #[error("its version is not in this request's lane")]
+    OtherLane,
     /// It was ejected after failures.
     #[error("it is ejected after failures")]
     Ejected,

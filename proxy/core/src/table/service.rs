@@ -8,7 +8,8 @@ use std::sync::Arc;
 use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId, TrafficPolicySpec};
 
 use super::{EndpointRefusal, EndpointView, Level, LevelMembers, Place};
-use crate::{RouteSource, RuleTable};
+use crate::lane::LaneKind;
+use crate::{Lane, ReleaseView, RouteSource, RuleTable, Scope};
 
 /// What the catalog says of a service, without its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct ServiceSpec {
     pub routes: Vec<RouteSource>,
     /// How its callers treat its endpoints, if somebody says.
     pub policy: Option<Arc<TrafficPolicySpec>>,
+    /// The release in effect for it, ended or not; none: every version serves by weight.
+    pub release: Option<ReleaseView>,
 }
 
 /// A port and the endpoints that take work on it, nearest level first.
@@ -39,8 +42,18 @@ pub struct PortRoutes {
     pub port: ServicePort,
     /// Levels that have endpoints; empty levels are left out.
     pub levels: Box<[LevelMembers]>,
+    /// The same by lane, if a release is in effect: `levels` then serves only who asks for one
+    /// endpoint by name.
+    lanes: Option<Lanes>,
     /// The rules for its requests; none if no route is for it.
     pub rules: Option<RuleTable>,
+}
+
+/// The levels of each lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lanes {
+    stable: Box<[LevelMembers]>,
+    canary: Box<[LevelMembers]>,
 }
 
 /// A service and its endpoints, compiled so that a pick needs no search.
@@ -68,11 +81,7 @@ impl ServiceRoutes {
         let ports = spec
             .ports
             .iter()
-            .map(|port| PortRoutes {
-                port: port.clone(),
-                levels: levels(&spec.identities, place, &endpoints, port.port),
-                rules: RuleTable::compile(&spec.key, port.port, &spec.routes),
-            })
+            .map(|port| PortRoutes::compile(&spec, place, &endpoints, port))
             .collect();
         Self {
             spec,
@@ -123,14 +132,83 @@ impl ServiceRoutes {
     }
 }
 
+impl PortRoutes {
+    fn compile(
+        spec: &ServiceSpec,
+        place: &Place,
+        endpoints: &[Arc<EndpointView>],
+        port: &ServicePort,
+    ) -> Self {
+        let of = |wanted: &dyn Fn(&EndpointView) -> bool| {
+            levels(&spec.identities, place, endpoints, port.port, wanted)
+        };
+        let lanes = spec.release.as_ref().map(|release| {
+            let lane =
+                |kind| of(&|view| release.kind_of(view.endpoint.version.as_ref()) == Some(kind));
+            Lanes {
+                stable: lane(LaneKind::Stable),
+                canary: lane(LaneKind::Canary),
+            }
+        });
+        Self {
+            port: port.clone(),
+            levels: of(&|_| true),
+            lanes,
+            rules: RuleTable::compile(&spec.key, port.port, &spec.routes),
+        }
+    }
+}
+
+/// Which levels of a port a request may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneLevels<'t> {
+    /// Those that are meant.
+    pub(crate) first: &'t [LevelMembers],
+    /// Those that serve while the first have nobody who can be used.
+    pub(crate) fallback: Option<&'t [LevelMembers]>,
+}
+
+impl ServiceRoutes {
+    /// The levels that a request of `lane` may use on `port`. One endpoint asked for by its own
+    /// name is asked for in spite of releases.
+    pub(crate) fn levels<'t>(
+        &self,
+        port: &'t PortRoutes,
+        lane: Lane,
+        scope: &Scope,
+    ) -> LaneLevels<'t> {
+        let whole = LaneLevels {
+            first: &port.levels,
+            fallback: None,
+        };
+        let (Some(lanes), Some(release)) = (&port.lanes, &self.spec.release) else {
+            return whole;
+        };
+        if matches!(scope, Scope::Endpoint(_)) {
+            return whole;
+        }
+        match release.meant(lane) {
+            LaneKind::Stable => LaneLevels {
+                first: &lanes.stable,
+                fallback: None,
+            },
+            LaneKind::Canary => LaneLevels {
+                first: &lanes.canary,
+                fallback: Some(&lanes.stable),
+            },
+        }
+    }
+}
+
 fn levels(
     identities: &BTreeSet<SpiffeId>,
     place: &Place,
     endpoints: &[Arc<EndpointView>],
     port: NonZeroU16,
+    wanted: &dyn Fn(&EndpointView) -> bool,
 ) -> Box<[LevelMembers]> {
     let mut levels: BTreeMap<Level, (Vec<(u32, u32)>, u64)> = BTreeMap::new();
-    for (position, view) in (0u32..).zip(endpoints) {
+    for (position, view) in (0u32..).zip(endpoints).filter(|(_, view)| wanted(view)) {
         let weight = view.endpoint.weight;
         let verdict = view.admit(port, identities);
         if !matches!(verdict, Ok(()) | Err(EndpointRefusal::NotReady)) {
