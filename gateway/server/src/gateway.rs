@@ -30,6 +30,8 @@ use weft_proxy::rpc::ALPN_GRPC;
 
 use crate::admin::AdminService;
 use crate::api::{self, ApiListener, EnrolmentService, RenewalService, UsedTokens};
+use crate::catalog::Surroundings;
+use crate::clamps::ClampSource;
 use crate::config::GatewayConfigFile;
 use crate::control::{self, TunnelTransport};
 use crate::dns::{DnsService, DnsServiceConfig, ZonesSource};
@@ -37,6 +39,7 @@ use crate::hub::{Hub, Parts};
 use crate::membership::Membership;
 use crate::outlook::Clock;
 use crate::relay::{Relay, Sessions};
+use crate::scene::Reach;
 use crate::standin::StandIn;
 use crate::tunnel::{self, Tuning, TunnelConfig, Tunnels};
 
@@ -82,7 +85,14 @@ impl Gateway {
             parts::start_registry(&spec, &mut membership, TunnelTransport(tunnels.clone()))?;
         let sessions = Arc::new(Sessions::default());
         let clock = Clock::start();
-        let catalog = parts::start_catalog(&spec, &membership, &registry, &sessions);
+        let clamps = ClampSource::default();
+        let surroundings = Surroundings {
+            federation: registry.state(),
+            silence: registry.applied().age,
+            reach: Reach::default(),
+            clamps: clamps.load(),
+        };
+        let catalog = parts::start_catalog(&spec, &membership, surroundings, &sessions);
         let zone = parts::own_zone(&spec)?;
         let zones: ZonesSource = Arc::new(ArcSwap::from_pointee(Zones::unknown(zone.clone())));
         let dns = DnsService::start(
@@ -106,6 +116,7 @@ impl Gateway {
                 registry,
                 tunnels,
                 catalog,
+                clamps,
                 zones,
                 clock,
             },

@@ -21,6 +21,7 @@ use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
 use crate::catalog::{CatalogHandle, LeaseKeeper};
+use crate::clamps::ClampSource;
 use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
@@ -52,6 +53,7 @@ pub struct Hub {
     registry: Registry,
     tunnels: Tunnels,
     catalog: CatalogHandle,
+    clamps: ClampSource,
     zones: ZonesSource,
     leases: LeaseKeeper,
     clock: Clock,
@@ -79,6 +81,8 @@ pub struct Parts {
     pub tunnels: Tunnels,
     /// The catalog.
     pub catalog: CatalogHandle,
+    /// The clamps that it knows.
+    pub clamps: ClampSource,
     /// The newest DNS zones.
     pub zones: ZonesSource,
     /// The origin of its moments.
@@ -94,6 +98,7 @@ impl Hub {
             registry,
             tunnels,
             catalog,
+            clamps,
             zones,
             clock,
         } = parts;
@@ -114,6 +119,7 @@ impl Hub {
             tunnels,
             leases: LeaseKeeper::new(membership_cluster),
             catalog,
+            clamps,
             zones,
             clock,
         }
@@ -197,9 +203,15 @@ impl Hub {
             catalog: &catalog,
             reach: &surroundings.reach,
             silence: surroundings.silence,
+            clamps: &self.clamps.load(),
             place: &place,
         };
         service_table(&scene, None)
+    }
+
+    /// The clamps that it knows.
+    pub fn clamps(&self) -> &ClampSource {
+        &self.clamps
     }
 
     /// How it sees the other clusters now.

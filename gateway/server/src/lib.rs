@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod api;
 pub mod catalog;
+mod clamps;
 pub mod config;
 mod control;
 pub mod dns;
@@ -31,5 +32,6 @@ mod testing;
 pub mod tunnel;
 pub mod workers;
 
+pub use clamps::ClampSource;
 pub use gateway::{Gateway, GatewayError};
 pub use peer::PeerIdentity;

@@ -20,12 +20,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_decide::{ClusterView, Place, RouteSource, ServiceSpec};
+use weft_decide::{ClusterView, Place, ReleaseView, RouteSource, ServiceSpec};
 use weft_model::{
-    ClusterName, Endpoint, Exporter, Federation, RouteRecord, Service, ServiceKey, ServiceType,
-    TrafficPolicySpec,
+    Clamp, ClusterName, Endpoint, Exporter, Federation, RouteRecord, Service, ServiceKey,
+    ServiceType, TrafficPolicySpec,
 };
 use weft_plan::catalog::CatalogView;
+use weft_plan::release::{self, CallerPlace};
 use weft_plan::{Lease, Moment, Path, Traffic, judge};
 
 /// Everything that decides what a place may know.
@@ -39,6 +40,8 @@ pub struct Scene<'a> {
     pub reach: &'a Reach,
     /// How long ago this replica heard the leader.
     pub silence: Duration,
+    /// Local lowerings of releases' weights, all that this gateway knows.
+    pub clamps: &'a [Clamp],
     /// Where the reader is.
     pub place: &'a Place,
 }
@@ -109,6 +112,7 @@ impl<'a> Scene<'a> {
             stale: self.stale(service),
             routes: self.routes_for(&service.key),
             policy: self.policy_for(&service.key),
+            release: self.release_for(&service.key),
         }
     }
 
@@ -124,6 +128,7 @@ impl<'a> Scene<'a> {
             stale: BTreeSet::new(),
             routes: self.routes_for(key),
             policy: self.policy_for(key),
+            release: self.release_for(key),
         })
     }
 
@@ -139,6 +144,29 @@ impl<'a> Scene<'a> {
     fn policy_for(&self, key: &ServiceKey) -> Option<Arc<TrafficPolicySpec>> {
         let record = self.federation.policy_for(key)?;
         Some(Arc::new(record.spec.clone()))
+    }
+
+    /// The release in effect, with what it gives the canary where the reader is.
+    fn release_for(&self, service: &ServiceKey) -> Option<ReleaseView> {
+        let (key, record) = self.federation.release_for(service)?;
+        let own = self.federation.cluster(self.own());
+        let caller = CallerPlace {
+            cluster: self.own().clone(),
+            // What administrators say of the cluster: every gateway of it says the same.
+            region: own
+                .map_or(&self.place.region, |own| &own.spec.region)
+                .clone(),
+        };
+        let effective = release::weight(key, record, &caller, self.clamps);
+        Some(ReleaseView {
+            key: key.clone(),
+            run: record.created,
+            generation: record.generation,
+            stable: record.spec.stable.clone(),
+            canary: record.spec.canary.clone(),
+            weight: effective.weight,
+            audience: Arc::new(record.spec.audience.clone()),
+        })
     }
 
     fn virtual_ips(&self, service: &Service) -> Vec<IpAddr> {

@@ -64,7 +64,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weft_decide::{Place, ServiceTable};
 use weft_identity::{BundleSource, SvidSource};
-use weft_model::{Federation, GatewayName, WallTime};
+use weft_model::{Clamp, Federation, GatewayName, WallTime};
 use weft_plan::catalog::{CatalogView, EntryFront, Epoch};
 use weft_proxy::{Metrics, TableSource};
 
@@ -154,6 +154,8 @@ pub struct Situation {
     pub reach: Reach,
     /// How long ago this replica heard the leader.
     pub silence: Duration,
+    /// Local lowerings of releases' weights.
+    pub clamps: Arc<[Clamp]>,
     /// Addresses that names answer with beside services' own virtual IPs.
     pub addresses: Vec<Address>,
 }

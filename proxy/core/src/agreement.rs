@@ -15,8 +15,8 @@ use weft_model::{
 use crate::fixture::{Draft, PORT, endpoint, place, remote, routes};
 use crate::{
     Backend, Balancer, Demand, HeaderList, Lane, Outcome, OutlierConfig, PathState, Reason,
-    RequestHead, Rng, Route, RouteSource, RuleTable, Scope, ServiceRoutes, ServiceTable, Tick,
-    find, rules_of,
+    RequestHead, Rng, Route, RouteSource, RuleTable, ServiceRoutes, ServiceTable, Tick, find,
+    rules_of,
 };
 
 const TABLES: u64 = 10_000;

@@ -194,12 +194,6 @@ impl<'t> Backend<'t> {
         })
     }
 
-    /// The lane of a request to it; without a head it is a connection.
-    pub fn lane(&self, head: Option<&RequestHead<'_>>, rng: &mut Rng) -> Lane {
-        let release = self.service.spec().release.as_ref();
-        release.map_or(Lane::Any, |release| release.lane(head, rng))
-    }
-
     /// Which endpoints a lane means; none: all.
     fn meant(&self, lane: Lane) -> Option<LaneKind> {
         let release = self.service.spec().release.as_ref()?;

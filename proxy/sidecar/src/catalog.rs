@@ -18,6 +18,7 @@ mod merge;
 mod mirror;
 mod own;
 mod record;
+mod releases;
 mod session;
 pub mod wire;
 

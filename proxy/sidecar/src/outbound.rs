@@ -6,6 +6,7 @@ mod flight;
 mod http;
 mod limits;
 mod tcp;
+mod withdrawn;
 
 pub(crate) use captured::Captured;
 pub use http::Hint;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use weft_decide::{
-    Backend, Balancer, EndpointView, Outcome, OutlierConfig, Reason, RetryBudget, Rng, Scope,
-    ServiceRoutes, Tick,
+    Backend, Balancer, Demand, EndpointView, Lane, Outcome, OutlierConfig, Reason, RequestHead,
+    RetryBudget, Rng, Scope, ServiceRoutes, Tick,
 };
 use weft_identity::{BundleSource, SvidSource};
 use weft_model::{AppProtocol, EndpointId, ServiceKey};
@@ -34,6 +35,7 @@ use crate::metrics::{Metrics, Recorder};
 use crate::pool::Pool;
 use crate::snapshot::TableSource;
 use limits::{Bounds, Gauge, Limits, Permit};
+use withdrawn::Withdrawals;
 
 /// Routes, balances and forwards what clients on this side send. It belongs to
 /// one thread, whose tasks run on a `LocalSet`; clones share its state.
@@ -79,6 +81,7 @@ struct Shared {
     workers: u32,
     /// Copies of requests under way.
     mirrors: Gauge,
+    withdrawals: Withdrawals,
     drain: CancellationToken,
     rng: RefCell<Rng>,
     services: RefCell<HashMap<ServiceKey, ServiceState>>,
@@ -105,11 +108,15 @@ struct Chosen {
     service: Arc<ServiceRoutes>,
     port: NonZeroU16,
     scope: Scope,
+    /// Of which version, while a release is in effect.
+    lane: Lane,
 }
 
-impl From<&Backend<'_>> for Chosen {
-    fn from(backend: &Backend<'_>) -> Self {
+impl Chosen {
+    /// The port of `backend`, for a request with this head; without one it is a connection.
+    fn new(backend: &Backend<'_>, head: Option<&RequestHead<'_>>, rng: &mut Rng) -> Self {
         Self {
+            lane: backend.service.lane(head, rng),
             service: Arc::clone(backend.service),
             port: backend.port.port.port,
             scope: backend.scope.clone(),
@@ -142,12 +149,14 @@ impl Outbound {
                 timeouts,
                 workers,
                 mirrors: Gauge::default(),
+                withdrawals: Withdrawals::default(),
                 drain: parts.drain,
                 rng: RefCell::new(Rng::seeded(parts.seed)),
                 services: RefCell::default(),
             }),
         };
         outbound.spawn_housekeeping();
+        outbound.spawn_withdrawals();
         outbound
     }
 
@@ -208,6 +217,7 @@ impl Shared {
             service: Arc::clone(service),
             port: to.port,
             scope: to.scope.clone(),
+            lane: service.lane(None, &mut self.rng.borrow_mut()),
         })
     }
 
@@ -220,17 +230,16 @@ impl Shared {
 
     fn pick(&self, chosen: &Chosen, tried: &[EndpointId]) -> Result<Arc<EndpointView>, Reason> {
         let now = self.clock.now();
+        let demand = Demand {
+            port: chosen.port,
+            scope: &chosen.scope,
+            lane: chosen.lane,
+            tried,
+        };
         self.with_service(chosen.service.key(), now, |state| {
             state
                 .balancer
-                .pick(
-                    &chosen.service,
-                    chosen.port,
-                    &chosen.scope,
-                    tried,
-                    now,
-                    &mut self.rng.borrow_mut(),
-                )
+                .pick(&chosen.service, &demand, now, &mut self.rng.borrow_mut())
                 .map(Arc::clone)
         })
     }

@@ -28,9 +28,22 @@ pub(crate) struct Transfer {
 /// Copies until both directions finished or one failed. An end of one direction
 /// is passed on as such, and the other goes on (half-close). A failure resets both.
 pub(crate) async fn pipe<A: Stream, B: Stream>(a: &mut A, b: &mut B) -> Transfer {
+    pipe_until(a, b, std::future::pending()).await
+}
+
+/// The same until `cut` resolves, which is a failure.
+pub(crate) async fn pipe_until<A: Stream, B: Stream>(
+    a: &mut A,
+    b: &mut B,
+    cut: impl Future<Output = ()>,
+) -> Transfer {
     let mut forward = Pump::new();
     let mut backward = Pump::new();
+    let mut cut = std::pin::pin!(cut);
     let end = poll_fn(|cx| {
+        if cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let there = forward.poll(cx, a, b)?;
         let back = backward.poll(cx, b, a)?;
         if there.is_ready() && back.is_ready() {

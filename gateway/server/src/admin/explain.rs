@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use serde_json::Value;
 use tonic::Status;
 use weft_decide::{
-    Backend, HeaderList, Matched, Reason, RequestHead, Route, RuleTable, ServiceTable,
+    Backend, HeaderList, Lane, Matched, Reason, RequestHead, Route, RuleTable, ServiceTable,
 };
 use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
@@ -227,7 +227,7 @@ fn answered_by(
 ) -> Result<String, Reason> {
     let mut taking = 0;
     // Ejections are each sidecar's own observation: a gateway knows of none.
-    for (view, verdict) in backend.candidates(table, |_| false) {
+    for (view, verdict) in backend.candidates(table, Lane::Any, |_| false) {
         taking += usize::from(verdict.is_ok());
         let endpoint = &view.endpoint;
         steps.push(StepView {

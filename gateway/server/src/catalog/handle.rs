@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use weft_decide::Place;
-use weft_model::{ClusterName, Federation, GatewayName, RegionName, SpiffeId};
+use weft_model::{Clamp, ClusterName, Federation, GatewayName, Index, RegionName, SpiffeId};
 use weft_plan::Moment;
 use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId, Timing};
 
@@ -75,6 +75,8 @@ pub struct Surroundings {
     pub silence: Duration,
     /// The tunnels.
     pub reach: Reach,
+    /// Local lowerings of releases' weights.
+    pub clamps: Arc<[Clamp]>,
 }
 
 /// The catalog. Clones share it.
@@ -111,7 +113,10 @@ pub(super) struct State {
     interests: BTreeMap<SessionId, Interest>,
     silence: Duration,
     reach: Reach,
+    clamps: Arc<[Clamp]>,
     surroundings_changed: bool,
+    /// The log position that the feed reflects; `federation` may be ahead of it for a moment.
+    pub(super) fed: Index,
 }
 
 impl CatalogHandle {
@@ -140,7 +145,9 @@ impl CatalogHandle {
             interests: BTreeMap::new(),
             silence: Duration::ZERO,
             reach: Reach::default(),
+            clamps: Arc::default(),
             surroundings_changed: true,
+            fed: Index(0),
         };
         let inner = Arc::new(Inner {
             view: ArcSwap::from_pointee(CatalogView::empty(config.cluster.clone())),
@@ -212,6 +219,7 @@ impl CatalogHandle {
             federation: Arc::clone(&state.federation),
             silence: state.silence,
             reach: state.reach.clone(),
+            clamps: Arc::clone(&state.clamps),
         }
     }
 
@@ -232,11 +240,13 @@ impl CatalogHandle {
             }
         }
         state.surroundings_changed |= new.reach != state.reach;
+        state.surroundings_changed |= new.clamps != state.clamps;
         let knew = weft_plan::Lease::known(None, state.silence);
         state.surroundings_changed |= knew != weft_plan::Lease::known(None, new.silence);
         state.federation = new.federation;
         state.silence = new.silence;
         state.reach = new.reach;
+        state.clamps = new.clamps;
         self.inner.nudge.notify_one();
     }
 }
@@ -270,11 +280,13 @@ impl Inner {
             catalog: &view,
             reach: &state.reach,
             silence: state.silence,
+            clamps: &state.clamps,
             place: &self.place,
         };
         let intent = std::mem::take(&mut state.surroundings_changed);
         if intent {
             state.feed.update_all(&scene);
+            state.fed = state.federation.applied();
         } else {
             state.feed.update_services(&touched, &scene);
         }

@@ -357,7 +357,7 @@ impl Inner {
         let state = self.state();
         let batch = state.feed.read(at, BATCH, interest)?;
         let mark = batch.caught_up.then(|| wire::Mark {
-            applied_index: state.federation.applied().0,
+            applied_index: state.fed.0,
             hash: state.feed.hash(interest).0,
             recovering: state.catalog.is_recovering(),
         });

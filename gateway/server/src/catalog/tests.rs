@@ -153,6 +153,7 @@ fn surroundings(federation: Federation) -> Surroundings {
         federation: Arc::new(federation),
         silence: Duration::ZERO,
         reach,
+        clamps: Arc::default(),
     }
 }
 

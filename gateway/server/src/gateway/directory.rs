@@ -178,6 +178,9 @@ impl Directory {
             "" => None,
             version => Some(Version::new(version).map_err(|_| Reason::BadPreamble)?),
         };
+        // Who names no version meets the canary of no release: its sidecar chose no lane.
+        let release = self.federation.release_for(service);
+        let version = version.or_else(|| release.map(|(_, it)| it.spec.stable.clone()));
         let listed = self.view.service(service).ok_or(Reason::NoSuchEndpoint)?;
         let fit: Vec<_> = listed
             .of(&self.own)

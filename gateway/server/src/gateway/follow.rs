@@ -32,6 +32,7 @@ impl Follower {
         let mut changed = hub.registry().changed();
         let mut paths = hub.tunnels().watch_paths();
         let mut catalog = hub.catalog_handle().changed();
+        let mut clamps = hub.clamps().changed();
         let mut tick = tokio::time::interval(TICK);
         let mut followed = Arc::new(Federation::default());
         let mut reach = Reach::default();
@@ -40,11 +41,13 @@ impl Follower {
                 result = changed.changed() => if result.is_err() { return },
                 result = paths.changed() => if result.is_err() { return },
                 result = catalog.changed() => if result.is_err() { return },
+                result = clamps.changed() => if result.is_err() { return },
                 _ = tick.tick() => {}
             }
             changed.mark_unchanged();
             paths.mark_unchanged();
             catalog.mark_unchanged();
+            clamps.mark_unchanged();
             let state = hub.registry().state();
             if !Arc::ptr_eq(&state, &followed) && state.domain().is_some() {
                 followed = Arc::clone(&state);
@@ -62,6 +65,7 @@ impl Follower {
                 federation: Arc::clone(&state),
                 silence,
                 reach: reach.clone(),
+                clamps: hub.clamps().load(),
             });
             self.names
                 .update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
@@ -71,6 +75,7 @@ impl Follower {
                 catalog: hub.catalog(),
                 reach: reach.clone(),
                 silence,
+                clamps: hub.clamps().load(),
                 addresses: Address::of(&hub.zones()),
             });
         }

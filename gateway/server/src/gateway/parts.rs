@@ -22,7 +22,6 @@ use crate::control::TunnelTransport;
 use crate::hub::{Hub, wall_clock};
 use crate::membership::{Membership, MembershipError, keep_started};
 use crate::relay::{Limits, Local, Relay, RelayConfig, SessionId, Sessions};
-use crate::scene::Reach;
 use crate::standin::{self, Clients, FrontAddress, Issue, StandIn, StandInConfig, StandInParts};
 use crate::tunnel::IncomingRelay;
 use crate::workers::Workers;
@@ -100,7 +99,7 @@ pub(super) fn start_registry(
 pub(super) fn start_catalog(
     config: &GatewayConfig,
     membership: &Membership,
-    registry: &Registry,
+    surroundings: Surroundings,
     sessions: &Arc<Sessions>,
 ) -> CatalogHandle {
     let (granted, revoked) = (Arc::clone(sessions), Arc::clone(sessions));
@@ -125,15 +124,7 @@ pub(super) fn start_catalog(
         interest: Interest::Everything,
         timing: Timing::default(),
     };
-    CatalogHandle::start(
-        config,
-        grants,
-        Surroundings {
-            federation: registry.state(),
-            silence: registry.applied().age,
-            reach: Reach::default(),
-        },
-    )
+    CatalogHandle::start(config, grants, surroundings)
 }
 
 pub(super) fn start_relay(

@@ -64,6 +64,7 @@ fn table(federation: &Federation, reach: &Reach, previous: Option<&ServiceTable>
         catalog: &catalog,
         reach,
         silence: Duration::ZERO,
+        clamps: &[],
         place: &place,
     };
     service_table(&scene, previous)

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use weft_decide::{Backend, Scope, ServiceRoutes, ServiceTable};
+use weft_decide::{Backend, Lane, Scope, ServiceRoutes, ServiceTable};
 use weft_model::ServiceKey;
 use weft_plan::dns;
 use weft_proxy::Hint;
@@ -71,7 +71,10 @@ pub(super) fn is_served(table: &ServiceTable, hint: &Hint) -> bool {
                 port,
                 scope: hint.scope.clone(),
             };
-            let mut candidates = itself.candidates(table, |_| false);
+            // Somebody's lane: the canary's falls back to the stable one.
+            let release = service.spec().release.as_ref();
+            let lane = release.map_or(Lane::Any, |it| Lane::Canary { run: it.run });
+            let mut candidates = itself.candidates(table, lane, |_| false);
             // Rules may send its requests elsewhere, and say so if they cannot.
             port.rules.is_some() || candidates.any(|(_, verdict)| verdict.is_ok())
         })

@@ -106,6 +106,7 @@ impl Control {
             catalog: &situation.catalog,
             reach: &situation.reach,
             silence: situation.silence,
+            clamps: &situation.clamps,
             place: &self.place,
         };
         let table = service_table(&scene, Some(&self.tables.load()));

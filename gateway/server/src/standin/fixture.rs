@@ -249,6 +249,7 @@ impl World {
             catalog: self.view.borrow().clone(),
             reach: self.reach.clone(),
             silence: Duration::ZERO,
+            clamps: Arc::default(),
             addresses: Vec::new(),
         }
     }
@@ -274,6 +275,7 @@ async fn supervise(mut s: Supervisor) {
             catalog: view,
             reach: s.reach.clone(),
             silence: Duration::ZERO,
+            clamps: Arc::default(),
             addresses: Vec::new(),
         });
         tokio::select! {

@@ -9,7 +9,7 @@ use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId, TrafficPolicySp
 
 use super::{EndpointRefusal, EndpointView, Level, LevelMembers, Place};
 use crate::lane::LaneKind;
-use crate::{Lane, ReleaseView, RouteSource, RuleTable, Scope};
+use crate::{Lane, ReleaseView, RequestHead, Rng, RouteSource, RuleTable, Scope};
 
 /// What the catalog says of a service, without its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,12 @@ impl ServiceRoutes {
     /// The port with this number.
     pub fn port(&self, port: NonZeroU16) -> Option<&PortRoutes> {
         self.ports.iter().find(|routes| routes.port.port == port)
+    }
+
+    /// The lane of a request to it, while a release is in effect; without a head it is a connection.
+    pub fn lane(&self, head: Option<&RequestHead<'_>>, rng: &mut Rng) -> Lane {
+        let release = self.spec.release.as_ref();
+        release.map_or(Lane::Any, |release| release.lane(head, rng))
     }
 
     /// All endpoints, usable or not, in the order of their ids.

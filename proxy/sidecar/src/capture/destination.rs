@@ -100,6 +100,7 @@ mod tests {
             stale: Default::default(),
             routes: Vec::new(),
             policy: None,
+            release: None,
             headless: false,
             virtual_ips: vec!["240.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
         };

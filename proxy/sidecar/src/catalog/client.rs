@@ -103,7 +103,7 @@ impl CatalogClient {
         let mut merge = Merge::new(config.place.clone());
         if let Some(path) = &config.state_file {
             match disk::load(path, &config.place) {
-                Ok(mirror) => mirror.into_iter().for_each(|mirror| merge.restore(mirror)),
+                Ok(state) => state.into_iter().for_each(|state| merge.restore(state)),
                 Err(why) => {
                     tracing::warn!(path = %path.display(), %why, "starting without the last state");
                 }
@@ -231,12 +231,14 @@ impl Shared {
         let Some(path) = self.config.state_file.clone() else {
             return Ok(());
         };
-        let mirror = lock(&self.merge).for_disk().cloned();
-        let Some(mirror) = mirror else {
+        let state = lock(&self.merge)
+            .for_disk()
+            .map(|(mirror, releases)| (mirror.clone(), releases.clone()));
+        let Some((mirror, releases)) = state else {
             return Ok(());
         };
         let place = self.config.place.clone();
-        let write = move || disk::store(&path, &disk::encode(&mirror, &place));
+        let write = move || disk::store(&path, &disk::encode(&mirror, &releases, &place));
         match tokio::task::spawn_blocking(write).await {
             Ok(stored) => stored.map_err(|why| why.to_string()),
             Err(why) => Err(format!("it ended early: {why}")),

@@ -12,6 +12,8 @@ use weft_model::Index;
 use weft_proto::catalog as wire;
 
 use super::mirror::Mirror;
+use super::releases::Releases;
+use super::wire as convert;
 
 /// The format this version writes and reads.
 const FORMAT: u32 = 1;
@@ -34,7 +36,7 @@ pub(super) enum DiskError {
 }
 
 /// Reads the last state; none if there is none yet.
-pub(super) fn load(path: &Path, place: &Place) -> Result<Option<Mirror>, DiskError> {
+pub(super) fn load(path: &Path, place: &Place) -> Result<Option<(Mirror, Releases)>, DiskError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -53,20 +55,36 @@ pub(super) fn load(path: &Path, place: &Place) -> Result<Option<Mirror>, DiskErr
         .iter()
         .map(|item| Bytes::from(item.encode_to_vec()));
     mirror.restore(Index(file.applied_index), items);
-    Ok(Some(mirror))
+    let mut releases = Releases::default();
+    for known in &file.releases {
+        let service = convert::service_key(known.service.as_ref());
+        let release = known.release.as_ref().map(convert::release);
+        // What an older or newer version wrote and this one cannot read is left out.
+        if let (Ok(service), Some(Ok(release))) = (service, release) {
+            releases.restore(service, release);
+        }
+    }
+    Ok(Some((mirror, releases)))
 }
 
 /// The file for a state.
-pub(super) fn encode(mirror: &Mirror, place: &Place) -> Vec<u8> {
+pub(super) fn encode(mirror: &Mirror, releases: &Releases, place: &Place) -> Vec<u8> {
     let items = mirror
         .items()
         .filter_map(|item| wire::Item::decode(item.clone()).ok());
+    let releases = releases
+        .iter()
+        .map(|(service, release)| wire::KnownRelease {
+            service: Some(convert::to_service_key(service)),
+            release: Some(convert::to_release(release)),
+        });
     wire::StateFile {
         format: FORMAT,
         cluster: place.cluster.to_string(),
         region: place.region.to_string(),
         applied_index: mirror.applied().0,
         items: items.collect(),
+        releases: releases.collect(),
     }
     .encode_to_vec()
 }

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_decide::{
-    ClusterView, EndpointView, Locality, Place, ServiceRoutes, ServiceSpec, ServiceTable,
+    ClusterView, EndpointView, Locality, Place, ReleaseView, ServiceRoutes, ServiceSpec,
+    ServiceTable,
 };
 use weft_model::{ClusterName, Endpoint, EndpointId, Index, ServiceKey, TrustDomain};
 
 use super::mirror::{Change, Mirror};
 use super::record::{Record, RecordKey};
+use super::releases::Releases;
 
 /// One run of one gateway: its configured address and its stream.
 pub(super) type Source = (String, [u8; 16]);
@@ -27,6 +29,7 @@ pub(super) struct Merge {
     place: Place,
     mirrors: BTreeMap<Source, (Contact, Mirror)>,
     routes: BTreeMap<ServiceKey, Arc<ServiceRoutes>>,
+    releases: Releases,
     touched: Touched,
 }
 
@@ -48,6 +51,7 @@ impl Merge {
             place,
             mirrors: BTreeMap::new(),
             routes: BTreeMap::new(),
+            releases: Releases::default(),
             touched: Touched::Everything,
         }
     }
@@ -83,10 +87,29 @@ impl Merge {
     }
 
     /// Takes in what was on disk.
-    pub(super) fn restore(&mut self, mirror: Mirror) {
+    pub(super) fn restore(&mut self, (mirror, releases): (Mirror, Releases)) {
+        self.releases = releases;
         let disk = (String::new(), [0; 16]);
         self.mirrors.insert(disk, (Contact::Lost, mirror));
         self.note(Change::Everything);
+    }
+
+    /// `source` has said everything up to some position: that it knows no release, or another one,
+    /// may count from now on. Says whether it may.
+    pub(super) fn marked(&mut self, source: &Source) -> bool {
+        let Some((_, mirror)) = self.mirrors.get(source) else {
+            return false;
+        };
+        let differs = |(service, known): &(&ServiceKey, &ReleaseView)| {
+            let said = release_of(mirror, service).flatten();
+            said.map(|said| said.generation) != Some(known.generation)
+        };
+        let differing = self.releases.iter().filter(differs);
+        let differing: Vec<_> = differing.map(|(service, _)| service.clone()).collect();
+        for service in &differing {
+            self.note(Change::Service(service.clone()));
+        }
+        !differing.is_empty()
     }
 
     /// Something changed.
@@ -143,9 +166,11 @@ impl Merge {
     }
 
     /// The mirror to keep on disk: the settled one that has seen most of the log.
-    pub(super) fn for_disk(&self) -> Option<&Mirror> {
+    /// With it the last word on releases, of all gateways.
+    pub(super) fn for_disk(&self) -> Option<(&Mirror, &Releases)> {
         let settled = self.heard().filter(|mirror| mirror.is_settled());
-        settled.max_by_key(|mirror| mirror.applied())
+        let newest = settled.max_by_key(|mirror| mirror.applied())?;
+        Some((newest, &self.releases))
     }
 
     fn is_settled(&self) -> bool {
@@ -193,11 +218,12 @@ impl Merge {
     }
 
     fn routes_of(
-        &self,
+        &mut self,
         key: &ServiceKey,
         clusters: &BTreeMap<ClusterName, Arc<ClusterView>>,
     ) -> Option<ServiceRoutes> {
-        let spec = ServiceSpec::clone(self.spec(key)?);
+        let mut spec = ServiceSpec::clone(self.spec(key)?);
+        spec.release = self.release(key);
         let mut endpoints: BTreeMap<(&ClusterName, EndpointId), &Arc<Endpoint>> = BTreeMap::new();
         for endpoint in self.heard().flat_map(|mirror| mirror.endpoints_of(key)) {
             let at = (&endpoint.cluster, endpoint.id);
@@ -214,6 +240,18 @@ impl Merge {
         };
         let views: Vec<_> = endpoints.into_values().map(view).collect();
         Some(ServiceRoutes::new(spec, &self.place, views))
+    }
+
+    /// The release in effect, by all that is known.
+    fn release(&mut self, service: &ServiceKey) -> Option<ReleaseView> {
+        let mut releases = std::mem::take(&mut self.releases);
+        let said = self.heard().filter_map(|mirror| {
+            let release = release_of(mirror, service)?;
+            Some((mirror.applied(), release))
+        });
+        let settled = releases.settle(service, said).cloned();
+        self.releases = releases;
+        settled
     }
 
     fn spec(&self, key: &ServiceKey) -> Option<&Arc<ServiceSpec>> {
@@ -242,6 +280,14 @@ impl Merge {
             }
         }
         best
+    }
+}
+
+/// The release that a gateway says is in effect for a service; none if it does not know the service.
+fn release_of<'m>(mirror: &'m Mirror, service: &ServiceKey) -> Option<Option<&'m ReleaseView>> {
+    match mirror.record(&RecordKey::Service(service.clone())) {
+        Some(Record::Service(spec)) => Some(spec.release.as_ref()),
+        _ => None,
     }
 }
 

@@ -209,6 +209,9 @@ impl<'a> Session<'a> {
             Some(Frame::Item(item)) => self.with_mirror(|mirror| mirror.apply(position, item)),
             Some(Frame::Mark(mark)) => {
                 let change = self.with_mirror(|mirror| mirror.mark(position, &mark));
+                if lock(&self.shared.merge).marked(&self.source) {
+                    self.shared.dirty.notify_one();
+                }
                 let synced = change.is_ok();
                 self.shared
                     .note(self.address, |status| status.synced = synced);

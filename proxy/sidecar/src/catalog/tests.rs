@@ -201,8 +201,9 @@ fn the_state_survives_the_disk() {
     let mut merge = Merge::new(place());
     let items = [service(), item(&endpoint(EU, 1, 1))];
     snapshot(&mut merge, &source("a:1", 1), &items, false);
-    let mirror = merge.for_disk().unwrap();
-    super::disk::store(&path, &super::disk::encode(mirror, &place())).unwrap();
+    let (mirror, releases) = merge.for_disk().unwrap();
+    let bytes = super::disk::encode(mirror, releases, &place());
+    super::disk::store(&path, &bytes).unwrap();
     let mut restarted = Merge::new(place());
     restarted.restore(super::disk::load(&path, &place()).unwrap().unwrap());
     assert_eq!(ids(&restarted.table().unwrap()), [(1, Health::Ready)]);

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use weft_decide::{ClusterView, RouteSource, ServiceSpec};
+use weft_decide::{ClusterView, ReleaseView, RouteSource, ServiceSpec};
 use weft_model::{
-    AppProtocol, ClusterName, Endpoint, EndpointId, EndpointPort, Health, Index, RouteSpec,
-    ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol, spec_from_json, spec_to_json,
+    AppProtocol, Audience, BasisPoints, ClusterName, Endpoint, EndpointId, EndpointPort, Health,
+    Index, RouteSpec, ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol,
+    spec_from_json, spec_to_json,
 };
 use weft_proto::catalog as wire;
 
@@ -128,6 +129,7 @@ pub fn service(from: &wire::Service) -> Result<ServiceSpec, WireError> {
         stale: stale.collect::<Result<_, _>>()?,
         routes: from.routes.iter().map(route).collect::<Result<_, _>>()?,
         policy: policy(&from.policy_json)?,
+        release: from.release.as_ref().map(release).transpose()?,
     })
 }
 
@@ -147,6 +149,22 @@ fn policy(json: &[u8]) -> Result<Option<Arc<TrafficPolicySpec>>, WireError> {
     }
     let policy = spec_from_json(json).map_err(|why| WireError::new("policy_json", why))?;
     Ok(Some(Arc::new(policy)))
+}
+
+/// Reads a release.
+pub fn release(from: &wire::Release) -> Result<ReleaseView, WireError> {
+    let weight = u16::try_from(from.weight).ok().and_then(BasisPoints::new);
+    let audience: Audience = spec_from_json(&from.audience_json)
+        .map_err(|why| WireError::new("release.audience_json", why))?;
+    Ok(ReleaseView {
+        key: service_key(from.name.as_ref())?,
+        run: Index(from.run),
+        generation: Index(from.generation),
+        stable: parse("release.stable", &from.stable)?,
+        canary: parse("release.canary", &from.canary)?,
+        weight: weight.ok_or_else(|| WireError::new("release.weight", "is above 10000"))?,
+        audience: Arc::new(audience),
+    })
 }
 
 /// Reads how another cluster is seen.
@@ -205,6 +223,20 @@ pub fn to_service(from: &ServiceSpec) -> wire::Service {
             Some(policy) => spec_to_json(&**policy).into(),
             None => bytes::Bytes::new(),
         },
+        release: from.release.as_ref().map(to_release),
+    }
+}
+
+/// Writes a release.
+pub fn to_release(from: &ReleaseView) -> wire::Release {
+    wire::Release {
+        name: Some(to_service_key(&from.key)),
+        run: from.run.0,
+        generation: from.generation.0,
+        stable: from.stable.to_string(),
+        canary: from.canary.to_string(),
+        weight: from.weight.value().into(),
+        audience_json: spec_to_json(&*from.audience).into(),
     }
 }
 

@@ -17,7 +17,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
-use weft_decide::{Reason, RequestHead, Scope, find, find_service};
+use weft_decide::{Backend, Reason, RequestHead, Scope, find, find_service};
 use weft_model::ServiceKey;
 
 use super::tcp::Opened;
@@ -281,20 +281,26 @@ impl Shared {
             percent == 100 || rng.below(100) < u64::from(percent)
         });
         let mirrors = copies.filter_map(|mirror| route.refer(&table, &mirror.backend_ref).ok());
-        let mirrors = mirrors.map(|backend| Chosen::from(&backend)).collect();
+        // Collected first: chance is one thing, and each of them asks it.
+        let mirrors: Vec<Backend<'_>> = mirrors.collect();
         let backend = route.backend(&table, &mut rng);
+        // By the head as it came, before a rule changes it.
+        let mut chosen = |backend: &Backend<'_>| Chosen::new(backend, Some(&head), &mut rng);
+        let mirrors = mirrors.iter().map(&mut chosen).collect();
         Ok(Plan {
-            backend: backend.map(|backend| Chosen::from(&backend)),
+            backend: backend.map(|backend| chosen(&backend)),
             mirrors,
             ruling,
         })
     }
 
+    /// Where an opaque connection goes.
     fn choose(&self, head: &RequestHead<'_>) -> Result<Chosen, Reason> {
         let table = self.tables.load();
         let route = find(&table, head)?;
-        let backend = route.backend(&table, &mut self.rng.borrow_mut())?;
-        Ok(Chosen::from(&backend))
+        let mut rng = self.rng.borrow_mut();
+        let backend = route.backend(&table, &mut rng)?;
+        Ok(Chosen::new(&backend, None, &mut rng))
     }
 }
 

@@ -10,10 +10,11 @@ use weft_model::ServiceKey;
 use super::attempts::Attempts;
 use super::flight::Flight;
 use super::limits::Permit;
+use super::withdrawn::{Cut, until_cut};
 use super::{Chosen, Hint, Outbound, Shared, blame};
 use crate::inner::{InnerStream, Protocol, Target};
 use crate::metrics::{Labels, Reporter};
-use crate::pipe::pipe;
+use crate::pipe::pipe_until;
 use crate::stream::Stream;
 
 /// An inner connection that the endpoint's app has accepted.
@@ -21,6 +22,7 @@ pub(super) struct Opened {
     stream: InnerStream,
     flight: Flight,
     labels: Labels,
+    cut: Option<Cut>,
     _permit: Permit,
 }
 
@@ -72,6 +74,7 @@ impl Shared {
                     let labels = flight.labels("tcp", 0);
                     self.recorder.connection_opened(labels.clone());
                     return Ok(Opened {
+                        cut: self.cut_of(&chosen, &flight.view),
                         stream,
                         flight,
                         labels,
@@ -111,9 +114,10 @@ impl Shared {
             mut stream,
             flight,
             labels,
+            cut,
             _permit,
         } = opened;
-        let transfer = pipe(&mut client, &mut stream).await;
+        let transfer = pipe_until(&mut client, &mut stream, until_cut(cut.as_ref())).await;
         if let Err(error) = &transfer.end {
             tracing::debug!(%error, "connection cut");
         }

@@ -18,6 +18,7 @@ mod framing;
 mod grpc;
 mod identity;
 mod relay;
+mod releases;
 mod resilience;
 mod routes;
 mod silence;

@@ -199,11 +199,23 @@ impl Side {
         rules: &str,
         policy: Option<&str>,
     ) {
+        self.sees_as(endpoints, |spec| {
+            spec.routes.extend(route(rules));
+            spec.policy = policy.map(|json| Arc::new(spec_from_json(json.as_bytes()).unwrap()));
+        });
+    }
+
+    /// The same with what `change` makes of the service.
+    pub(crate) fn sees_as(
+        &self,
+        endpoints: impl IntoIterator<Item = EndpointView>,
+        change: impl FnOnce(&mut ServiceSpec),
+    ) {
         let endpoints: Vec<_> = endpoints.into_iter().map(Arc::new).collect();
         let protocol = endpoints
             .first()
             .map_or(AppProtocol::Http, |e| e.endpoint.ports[0].protocol);
-        let spec = ServiceSpec {
+        let mut spec = ServiceSpec {
             key: "shop/checkout".parse().unwrap(),
             ports: vec![ServicePort {
                 name: None,
@@ -221,16 +233,18 @@ impl Side {
             headless: false,
             virtual_ips: Vec::new(),
             stale: BTreeSet::new(),
-            routes: Vec::from_iter(route(rules)),
-            policy: policy.map(|json| Arc::new(spec_from_json(json.as_bytes()).unwrap())),
+            routes: Vec::new(),
+            policy: None,
+            release: None,
         };
+        change(&mut spec);
         let routes = ServiceRoutes::new(spec, &place(), endpoints);
         let table = ServiceTable::new(place(), Index(1), [Arc::new(routes)]);
         self.tables.store(Arc::new(table));
     }
 }
 
-fn route(rules: &str) -> Option<RouteSource> {
+pub(crate) fn route(rules: &str) -> Option<RouteSource> {
     let json = format!(r#"{{"parentRefs":[{{"name":"checkout"}}],"rules":{rules}}}"#);
     let spec: RouteSpec = spec_from_json(json.as_bytes()).unwrap();
     (!spec.rules.is_empty()).then(|| {

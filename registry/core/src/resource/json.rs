@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ReleaseSpec, RouteSpec, TrafficPolicySpec};
+use super::{Audience, ReleaseSpec, RouteSpec, TrafficPolicySpec};
 
 /// A spec that travels as JSON.
 pub trait Spec: Serialize + DeserializeOwned {}
@@ -11,6 +11,7 @@ pub trait Spec: Serialize + DeserializeOwned {}
 impl Spec for RouteSpec {}
 impl Spec for TrafficPolicySpec {}
 impl Spec for ReleaseSpec {}
+impl Spec for Audience {}
 
 /// Writes a spec. Equal specs give equal bytes.
 pub fn spec_to_json(spec: &impl Spec) -> Vec<u8> {

@@ -172,7 +172,7 @@ fn explanations_say_what_is_picked() {
         ];
         let list = HeaderList(&fields);
         let head = head("/", &list);
-        let lane = backend.lane(Some(&head), &mut rng);
+        let lane = routes.lane(Some(&head), &mut rng);
         match release.stand(Some(&head)) {
             Standing::Outside(_) => assert_eq!(lane, Lane::Stable),
             Standing::Sticky(bucket) => {

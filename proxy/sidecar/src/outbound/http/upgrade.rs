@@ -14,8 +14,9 @@ use crate::http::{self, Body, Exchange, Form, STATUS, Wish, add_via, strip_hop_b
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::limits::Permit;
+use crate::outbound::withdrawn::{Cut, until_cut};
 use crate::outbound::{Chosen, Shared, blame};
-use crate::pipe::pipe;
+use crate::pipe::pipe_until;
 use crate::pool::Place;
 use crate::stream::Stream;
 
@@ -23,6 +24,7 @@ use crate::stream::Stream;
 pub(super) struct Changed {
     inner: OnUpgrade,
     flight: Flight,
+    cut: Option<Cut>,
     held: (Place, Permit),
 }
 
@@ -40,7 +42,7 @@ impl Shared {
         let mut attempts = Attempts::new(0);
         loop {
             let view = attempts.next(self, &mut chosen)?;
-            let flight = Flight::start(self, &chosen, view);
+            let mut flight = Flight::start(self, &chosen, view);
             let lease = match self.lease(&chosen, &flight, attempts.cut_at()).await {
                 Ok(lease) => lease,
                 Err(reason) => {
@@ -53,7 +55,16 @@ impl Shared {
             let request = outgoing.take(&self.target(&chosen, &flight));
             match outgoing.answer(send.try_send_request(request)).await {
                 Ok(response) if response.status() == StatusCode::OK => {
-                    return Ok(self.changed(flight, (lease.place, permit), response, wish));
+                    let cut = self.cut_of(&chosen, &flight.view);
+                    let (response, inner) = self.changed(&mut flight, response, wish);
+                    let held = (lease.place, permit);
+                    let changed = Changed {
+                        inner,
+                        flight,
+                        cut,
+                        held,
+                    };
+                    return Ok((response, Some(changed)));
                 }
                 Ok(response) => {
                     let response = self.accept(flight, lease.place, permit, response);
@@ -73,11 +84,10 @@ impl Shared {
 
     fn changed(
         &self,
-        mut flight: Flight,
-        held: (Place, Permit),
+        flight: &mut Flight,
         mut response: Response<Incoming>,
         wish: &Wish,
-    ) -> (Response<Body>, Option<Changed>) {
+    ) -> (Response<Body>, OnUpgrade) {
         let latency = flight.answered();
         let inner = hyper::upgrade::on(&mut response);
         let (mut head, _) = response.into_parts();
@@ -90,12 +100,7 @@ impl Shared {
         }
         let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
-        let changed = Changed {
-            inner,
-            flight,
-            held,
-        };
-        (Response::from_parts(head, Body::empty()), Some(changed))
+        (Response::from_parts(head, Body::empty()), inner)
     }
 
     /// Carries what a stream of an HTTP/2 client became, beside its connection.
@@ -127,6 +132,7 @@ async fn carry_changed(mut client: impl Stream, changed: Changed) {
     let Changed {
         inner,
         flight,
+        cut,
         held,
     } = changed;
     let inner = match inner.await {
@@ -137,7 +143,8 @@ async fn carry_changed(mut client: impl Stream, changed: Changed) {
             return flight.end(Outcome::LocalOrigin);
         }
     };
-    let transfer = pipe(&mut client, &mut http::Tunnel::new(inner)).await;
+    let mut inner = http::Tunnel::new(inner);
+    let transfer = pipe_until(&mut client, &mut inner, until_cut(cut.as_ref())).await;
     if let Err(error) = &transfer.end {
         tracing::debug!(%error, "connection cut");
     }
