@@ -237,6 +237,12 @@ codes! {
     NFT_REFUSED = 4033, "the kernel refused the capture rules",
         "It lacks NAT in nftables for family inet (Linux 5.2, modules nft_redir and nf_conntrack), or nft is too old.",
         "What nft said is shown; `modprobe nft_redir`, or `weft capture on --dry-run` and nft by hand, say more.";
+    NO_SUCH_PLACE = 4040, "there is no such cluster or region",
+        "No member of the federation, as this gateway has applied it, has that name or that region.",
+        "`weft status` lists clusters with their regions.";
+    NOT_A_TAP = 4041, "a file is not what a tap wrote",
+        "`weft tap --read` reads lines of `weft tap -o ndjson`, of this version of their format.",
+        "Check the file at the line shown; a newer weft may read it.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet (retired)",
         "Versions before releases said so; this one enforces them and never says it.",

@@ -21,8 +21,10 @@ pub mod duration;
 mod endpoint;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+mod flow;
 mod host_port;
 mod id;
+mod latency;
 mod name;
 pub mod quota;
 mod refusal;
@@ -32,6 +34,7 @@ mod service;
 mod sha256;
 mod spiffe;
 mod state;
+mod tap;
 mod time;
 mod weight;
 
@@ -41,11 +44,13 @@ pub use command::{
     SignerRecord, TokenGrant,
 };
 pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
+pub use flow::{Carried, Flow, FlowClass, Served, Tally};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{
     ClampId, EndpointId, FormatLevel, Generation, Index, NodeId, RequestId, SignerEpoch, Stage,
     TokenId, VirtualIpIndex,
 };
+pub use latency::{BUCKETS as LATENCY_BUCKETS, Latencies, LatencyBucket};
 pub use name::{
     ClusterName, FederationDomain, GatewayName, Hostname, NameError, Namespace, PortName,
     RegionName, ServiceAccount, ServiceName, UserName, Version, WaveName, ZoneName,
@@ -76,5 +81,6 @@ pub use state::{
     Applied, ExportRecord, Federation, FederationParts, Member, Node, PartsError, PolicyRecord,
     Quarantine, RouteRecord, TokenState, WorkloadRecord,
 };
+pub use tap::{StatusMatch, TapFilter, TapSubject};
 pub use time::WallTime;
 pub use weight::{BasisPoints, Percent};
