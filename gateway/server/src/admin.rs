@@ -7,10 +7,15 @@
 mod authorise;
 mod events;
 mod explain;
+mod observe;
+mod paths;
 mod read;
 mod status;
+mod tap;
 pub mod view;
 mod write;
+
+pub(crate) use paths::own_peers;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +29,7 @@ use weft_proto::api::admin_server::Admin;
 use weft_proto::api::{
     AskRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
     IssueWorkloadTokenResponse, PutRequest, StatusRequest, SubmitRequest, SubmitResponse,
-    TransferLeaderRequest, WatchEvent, WatchRequest,
+    TapRequest, TransferLeaderRequest, WatchEvent, WatchRequest,
 };
 
 use crate::api::refusal;
@@ -119,6 +124,13 @@ impl Admin for AdminService {
             "proxies" => self.document(&read::proxies(&self.hub)),
             "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
+            "top-services" => self.document(&observe::services(&self.hub, &arguments).await?),
+            "top-regions" => self.document(&observe::regions(&self.hub, &arguments).await?),
+            "edges" => self.document(&observe::edges(&self.hub, &arguments).await?),
+            "versions" => self.document(&observe::versions(&self.hub, &arguments).await?),
+            "top-tunnels" => self.document(&paths::tunnels(&self.hub).await),
+            "netcheck" => self.document(&paths::netcheck(&self.hub, &arguments).await?),
+            "ping" => self.document(&paths::pinged(&self.hub, &arguments).await?),
             "order" => self.document(&read::order(&self.hub, &user)),
             "events" => self.document(&events::recent(&self.hub, &arguments)?),
             "tokens" => self.document(&read::tokens(&self.hub)),
@@ -142,6 +154,15 @@ impl Admin for AdminService {
         authorise::needs(&self.hub, &request, Role::Viewer)?;
         let from = Index(request.get_ref().from_index);
         Ok(Response::new(events::watch(&self.hub, from)))
+    }
+
+    type TapStream = tap::Lines;
+
+    async fn tap(&self, request: Request<TapRequest>) -> Result<Response<Self::TapStream>, Status> {
+        // Paths and hosts of single requests are more than what a viewer needs to see.
+        authorise::needs(&self.hub, &request, Role::Operator)?;
+        let lines = tap::open(&self.hub, &request.get_ref().json)?;
+        Ok(Response::new(lines))
     }
 
     async fn issue_workload_token(

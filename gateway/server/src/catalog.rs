@@ -18,6 +18,7 @@ mod lease;
 mod link;
 mod own;
 mod session;
+mod tap;
 #[cfg(test)]
 mod tests;
 

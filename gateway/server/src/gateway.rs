@@ -37,6 +37,7 @@ use crate::control::{self, TunnelTransport};
 use crate::dns::{DnsService, DnsServiceConfig, ZonesSource};
 use crate::hub::{Hub, Parts};
 use crate::membership::Membership;
+use crate::observe;
 use crate::outlook::Clock;
 use crate::relay::{Relay, Sessions};
 use crate::scene::Reach;
@@ -157,6 +158,9 @@ impl Gateway {
             catalog,
             Arc::clone(hub) as Arc<_>,
         ));
+        let traffic = self.stand_in.traffic().clone();
+        self.tasks
+            .spawn(observe::own_traffic(Arc::clone(hub), traffic));
         self.tasks.spawn(links::keep(Arc::clone(hub)));
         self.tasks.spawn(links::accept(Arc::clone(hub), streams));
         self.tasks.spawn(links::leases(Arc::clone(hub)));

@@ -25,6 +25,7 @@ use crate::clamps::ClampSource;
 use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
+use crate::observe::{self, Observatory};
 use crate::outlook::{Clock, outlook};
 use crate::scene::{Scene, service_table};
 use crate::tunnel::Tunnels;
@@ -178,6 +179,11 @@ impl Hub {
     /// The catalog.
     pub(crate) fn catalog_handle(&self) -> &CatalogHandle {
         &self.catalog
+    }
+
+    /// What this gateway's sources reported.
+    pub(crate) fn observatory(&self) -> &Observatory {
+        self.catalog.observatory()
     }
 
     /// The leases, ours and, while we lead, everybody's.
@@ -468,6 +474,7 @@ impl crate::control::Questions for Hub {
             self.leases.renewed(cluster.clone());
             return Ok(Bytes::new());
         }
-        Err(format!("there is no method {:?}", question.method))
+        let observed = observe::answer(self, question);
+        observed.unwrap_or_else(|| Err(format!("there is no method {:?}", question.method)))
     }
 }

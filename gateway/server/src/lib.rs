@@ -21,6 +21,7 @@ pub mod dns;
 mod gateway;
 mod hub;
 pub mod membership;
+mod observe;
 mod outlook;
 mod peer;
 pub mod relay;

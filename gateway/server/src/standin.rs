@@ -46,6 +46,7 @@ mod tests;
 mod worker;
 
 pub use answers::{Address, ListenerPlan, plan_listeners};
+pub(crate) use connector::TunnelStream;
 pub use connector::{Connectors, through};
 pub use control::Status;
 pub use front::{BoxError, FrontAddress, Issue};
@@ -66,7 +67,7 @@ use weft_decide::{Place, ServiceTable};
 use weft_identity::{BundleSource, SvidSource};
 use weft_model::{Clamp, Federation, GatewayName, WallTime};
 use weft_plan::catalog::{CatalogView, EntryFront, Epoch};
-use weft_proxy::{Metrics, TableSource};
+use weft_proxy::{Metrics, TableSource, Traffic};
 
 use crate::catalog::OwnSession;
 use crate::scene::Reach;
@@ -166,6 +167,7 @@ pub struct StandIn {
     status: watch::Receiver<Status>,
     end: Option<oneshot::Sender<()>>,
     control: Option<JoinHandle<Control>>,
+    traffic: Traffic,
     workers: TaskTracker,
     /// Threads end when nobody holds them.
     _threads: Workers,
@@ -198,6 +200,7 @@ impl StandIn {
     /// See [`StartError`].
     pub fn start(config: StandInConfig, parts: StandInParts) -> Result<Self, StartError> {
         let metrics = StandInMetrics::new(parts.metrics.registry())?;
+        let traffic = parts.metrics.traffic().clone();
         let tables = TableSource::new(ServiceTable::empty(config.place.clone()));
         let (pool, intakes) = Pool::new(parts.workers.len(), metrics.clone());
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
@@ -239,6 +242,7 @@ impl StandIn {
             status: watched,
             end: Some(end),
             control: Some(tokio::spawn(control.run(shown, ended))),
+            traffic,
             workers: running,
             _threads: parts.workers,
             drain,
@@ -255,6 +259,11 @@ impl StandIn {
     /// What it could and could not do, and changes of that.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// What it forwarded for clients, counted since it was last taken.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Tells that servers are draining, stops accepting, lets connections finish

@@ -95,6 +95,31 @@ pub(crate) fn raise_buffers(socket: &impl AsRawFd, bytes: usize) {
         .or_else(|_| option(socket, libc::SO_SNDBUF, &wanted));
 }
 
+/// What the kernel grants a UDP socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// Bytes of datagrams that may wait to be read.
+    pub receive_buffer: usize,
+    /// Bytes of datagrams that may wait to be sent.
+    pub send_buffer: usize,
+    /// Whether it cuts one large write into datagrams (`UDP_SEGMENT`).
+    pub gso: bool,
+    /// Whether it hands over several datagrams at once (`UDP_GRO`), as it was asked to.
+    pub gro: bool,
+}
+
+/// Asks the kernel about `socket`, which is in use.
+pub(crate) fn facts(socket: &std::net::UdpSocket) -> io::Result<SocketFacts> {
+    let asked = SockRef::from(socket);
+    // The kernel keeps as much again for its own bookkeeping, and tells both (socket(7)).
+    Ok(SocketFacts {
+        receive_buffer: asked.recv_buffer_size()? / 2,
+        send_buffer: asked.send_buffer_size()? / 2,
+        gso: udp_option(socket, libc::UDP_SEGMENT).is_ok(),
+        gro: udp_option(socket, libc::UDP_GRO).is_ok_and(|on| on != 0),
+    })
+}
+
 /// Makes the next close of `socket` send a TCP RST rather than a FIN.
 pub(crate) fn reset_on_close(socket: &tokio::net::TcpStream) {
     // It fails only for a socket that is already dead, and that one is not closed by FIN either.
@@ -166,6 +191,27 @@ fn option<T>(socket: &impl AsRawFd, name: c_int, value: &T) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// `getsockopt` at `SOL_UDP` of an int.
+fn udp_option(socket: &impl AsRawFd, name: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while `socket` is borrowed, and the pointers are to one
+    // live int and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            name,
+            std::ptr::from_mut(&mut value).cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 => Ok(value),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -35,6 +35,7 @@ mod peer;
 mod raft;
 mod serve;
 mod shared;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,7 @@ pub use metrics::TunnelMetrics;
 pub use path::{PathState, Paths, PeerPath};
 pub use peer::PeerTarget;
 pub use raft::RaftReceiver;
+pub use survey::{ConnectionSurvey, LocalSurvey, PeerSurvey};
 pub use tls::TlsError;
 
 use choice::Candidate;
@@ -78,7 +80,7 @@ use shared::{Endpoints, Shared};
 use table::{Links, Snapshot};
 use tls::Tls;
 
-use crate::sys;
+use crate::sys::{self, SocketFacts};
 use crate::workers::Workers;
 
 /// The tunnels of this gateway. Clones share them; they end with [`Tunnels::drain`].
@@ -139,7 +141,7 @@ impl Tunnels {
             return Err(StartError::Workers(workers.len()));
         }
         let tls = Tls::new(svid, bundles, tuning.transport());
-        let endpoints = open_endpoints(bind, &workers, &tls, &tuning)?;
+        let (endpoints, socket) = open_endpoints(bind, &workers, &tls, &tuning)?;
         let (tell_incoming, incoming) = mpsc::channel(INCOMING_MAX);
         let (tell_relays, relays) = (0..workers.len())
             .map(|_| mpsc::channel(INCOMING_MAX))
@@ -150,6 +152,7 @@ impl Tunnels {
             incarnation: shared::new_incarnation(),
             workers,
             endpoints,
+            socket,
             tls,
             tuning,
             peers: ArcSwap::default(),
@@ -423,13 +426,15 @@ fn open_endpoints(
     workers: &Workers,
     tls: &Tls,
     tuning: &Tuning,
-) -> Result<Vec<Endpoints>, StartError> {
+) -> Result<(Vec<Endpoints>, SocketFacts), StartError> {
     let failed = |source| StartError::Bind {
         address: bind,
         source,
     };
     let server = tls.server()?;
     let sockets = bind_group(bind, workers.len(), tuning.socket_buffer).map_err(failed)?;
+    // What the first is granted, all are.
+    let asked = sockets[0].try_clone().map_err(failed)?;
     let mut endpoints = Vec::with_capacity(workers.len());
     for (worker, socket) in sockets.into_iter().enumerate() {
         let _on_worker = workers.handle(worker).enter();
@@ -445,7 +450,8 @@ fn open_endpoints(
             Endpoint::new(EndpointConfig::default(), None, socket, runtime).map_err(failed)?;
         endpoints.push(Endpoints { listen, dial });
     }
-    Ok(endpoints)
+    let facts = sys::facts(&asked).map_err(failed)?;
+    Ok((endpoints, facts))
 }
 
 /// Binds one socket per worker to the same port, in the workers' order, and has

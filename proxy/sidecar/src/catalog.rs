@@ -6,6 +6,7 @@
 //! gateway B ──session──> Mirror ──┼─> Merge ──> TableSource, Bundles ──> workers
 //! last state on disk ──> Mirror ──┘
 //! own endpoints, their health ──> every session
+//! own traffic ──────────────────> one of them
 //! ```
 //!
 //! **Invariant:** a gateway that goes away takes nothing with it: what it said
@@ -19,12 +20,16 @@ mod mirror;
 mod own;
 mod record;
 mod releases;
+mod report;
 mod session;
+mod taps;
 pub mod wire;
 
 pub use client::{CatalogClient, ClientConfig, Connect, ConnectError, Interest, SessionStatus};
 pub use disk::store as replace_file;
 pub use merge::Bundles;
+pub use report::{flow, to_flow, to_report};
+pub use taps::{event, filter, tap_id, to_event, to_filter};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -14,6 +14,7 @@ use prometheus::{
 use weft_model::{ClusterName, ServiceKey, SpiffeId, Version};
 
 use crate::outbound::Captured;
+use crate::traffic::{Counter, Traffic};
 
 /// All series of a process. Clones share them.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub struct Metrics {
     captured: IntCounterVec,
     /// The log position of the table in use.
     pub(crate) applied: IntGauge,
+    traffic: Traffic,
 }
 
 /// Which side of a request reports it.
@@ -136,6 +138,7 @@ impl Metrics {
             captured,
             duration,
             applied,
+            traffic: Traffic::default(),
             registry,
         })
     }
@@ -143,6 +146,11 @@ impl Metrics {
     /// Where further series of the process belong.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What is counted for reports.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Everything in Prometheus's text format.
@@ -154,6 +162,8 @@ impl Metrics {
 /// One worker's resolved handles: a series is looked up by label once.
 pub(crate) struct Recorder {
     metrics: Metrics,
+    /// The flows that this process is the source of.
+    pub(crate) flows: Counter,
     requests: RefCell<HashMap<Labels, (IntCounter, Histogram)>>,
     connections: RefCell<HashMap<Labels, Rc<Connections>>>,
 }
@@ -168,6 +178,7 @@ struct Connections {
 impl Recorder {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
+            flows: Counter::new(metrics.traffic.clone()),
             metrics,
             requests: RefCell::default(),
             connections: RefCell::default(),

@@ -198,6 +198,7 @@ impl Outbound {
                 };
                 let table = shared.tables.load_full();
                 shared.pool.tidy(&table);
+                shared.recorder.flows.tidy();
                 shared
                     .services
                     .borrow_mut()

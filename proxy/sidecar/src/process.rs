@@ -72,7 +72,9 @@ impl Process {
             svid: enrolled.svid.clone(),
             bundles: enrolled.bundles.clone(),
         };
-        let sidecar = Sidecar::start(config, Arc::clone(&endpoints), &sources, &Metrics::new()?)?;
+        let metrics = Metrics::new()?;
+        catalog.report(metrics.traffic().clone());
+        let sidecar = Sidecar::start(config, Arc::clone(&endpoints), &sources, &metrics)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(trust(catalog.clone(), enrolled.bundles.clone()));
         tasks.spawn(enrolled.renewal(config, now).run());

@@ -1,6 +1,20 @@
 //! What the admin API answers with: JSON documents that a gateway writes and the
 //! CLI reads. Fields are only ever added.
 
+mod observe;
+mod paths;
+mod tap;
+
+pub use observe::{
+    EdgeView, HeardView, ObservedView, RegionTrafficView, ServiceTrafficView, SilentView, SumView,
+    VersionTrafficView,
+};
+pub use paths::{
+    ClockView, ConnectionView, LocalView, NetcheckView, PeerView, PingStepView, PingView,
+    TunnelView,
+};
+pub use tap::{TapEndView, TapEventView, TapHeaderView, TapLine};
+
 use serde::{Deserialize, Serialize};
 
 /// How fresh an answer is.

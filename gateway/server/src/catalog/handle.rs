@@ -18,6 +18,7 @@ use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId
 
 use super::disk;
 use super::feed::Feed;
+use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
 
 /// Changes are gathered for this long before a view is made of them.
@@ -99,6 +100,7 @@ pub(super) struct Inner {
     pub(super) changed: watch::Sender<u64>,
     /// No sessions any more.
     pub(super) ending: CancellationToken,
+    pub(super) observatory: Observatory,
 }
 
 pub(super) struct State {
@@ -163,6 +165,7 @@ impl CatalogHandle {
             nudge: Notify::new(),
             changed: watch::Sender::new(0),
             ending: CancellationToken::new(),
+            observatory: Observatory::new(now),
             config,
         });
         let handle = Self { inner };
@@ -185,6 +188,11 @@ impl CatalogHandle {
     /// Now, on the clock of the moments in the view.
     pub fn now(&self) -> Moment {
         self.inner.now()
+    }
+
+    /// What sidecars reported in their sessions.
+    pub(crate) fn observatory(&self) -> &Observatory {
+        &self.inner.observatory
     }
 
     /// This run of this gateway.

@@ -17,6 +17,7 @@ use weft_proto::catalog::catalog_server::{Catalog, CatalogServer};
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
 use super::handle::{CatalogHandle, Inner, RelayGrant};
+use super::tap;
 use crate::PeerIdentity;
 
 /// A sidecar says who it is within this time.
@@ -30,7 +31,7 @@ const BATCH: usize = 256;
 /// Frames between the reader of the journal and the connection.
 const DOWNSTREAM_DEPTH: usize = 32;
 
-type Down = Result<wire::Downstream, Status>;
+pub(super) type Down = Result<wire::Downstream, Status>;
 
 impl CatalogHandle {
     /// The gRPC service for sidecars. Its listener must put a [`PeerIdentity`]
@@ -141,6 +142,7 @@ async fn run(
         ended = write(inner, cursor, wishes, down) => ended,
         ended = tell_left(&mut left, down) => ended,
         () = inner.ending.cancelled() => Err(ending()),
+        ended = tap::tell(inner, down) => ended,
     }
 }
 
@@ -223,6 +225,13 @@ async fn read(
                 drop(state);
                 open.inner.nudge();
                 wish.send_modify(|wish| wish.interest = wanted);
+            }
+            Some(Frame::Report(report)) => {
+                let observatory = &open.inner.observatory;
+                observatory.report(open.inner.now(), open.identity, &report);
+            }
+            Some(Frame::TapEvents(seen)) => {
+                open.inner.observatory.taps().arrived(open.identity, &seen);
             }
             Some(Frame::Resync(_)) => wish.send_modify(|wish| wish.snapshots += 1),
             // A newer sidecar may say more than this version knows.
@@ -369,7 +378,7 @@ impl Inner {
     }
 }
 
-async fn send(
+pub(super) async fn send(
     down: &mpsc::Sender<Down>,
     position: u64,
     frame: wire::downstream::Frame,

@@ -4,6 +4,7 @@
 mod intent;
 mod leases;
 mod links;
+mod reports;
 mod restarts;
 mod sessions;
 mod tables;

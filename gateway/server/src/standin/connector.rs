@@ -72,7 +72,7 @@ impl Way for TunnelWay {
 }
 
 /// A relay stream as a byte stream. It ends well by shutdown, and otherwise by RESET.
-struct TunnelStream {
+pub(crate) struct TunnelStream {
     send: SendStream,
     recv: RecvStream,
     finished: bool,
@@ -83,7 +83,8 @@ struct TunnelStream {
 const CUT: VarInt = VarInt::from_u32(2);
 
 impl TunnelStream {
-    fn new(stream: PeerStream) -> (Self, Arc<Hold>) {
+    /// The stream, from where it was read to, and what keeps its connection from being closed.
+    pub(crate) fn new(stream: PeerStream) -> (Self, Arc<Hold>) {
         let PeerStream { send, recv, hold } = stream;
         let hold = Arc::new(hold);
         let stream = Self {

@@ -1,7 +1,7 @@
 //! Accepting: handshakes on the shared port, and the judgement of who dialled.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming};
 use tokio::sync::Semaphore;
@@ -46,6 +46,7 @@ pub(super) async fn accept(shared: Arc<Shared>, worker: usize) {
 
 /// Completes one handshake and hello, and admits or closes the connection.
 async fn judge(shared: Arc<Shared>, worker: usize, incoming: Incoming) {
+    let began = Instant::now();
     let address = incoming.remote_address();
     let connection = match timeout(HANDSHAKE, async { incoming.accept()?.await }).await {
         Ok(Ok(connection)) => connection,
@@ -64,7 +65,10 @@ async fn judge(shared: Arc<Shared>, worker: usize, incoming: Incoming) {
         }
     };
     match timeout(HANDSHAKE, welcome(&shared, &connection)).await {
-        Ok(Ok(origin)) => shared.admit(worker, connection, origin),
+        Ok(Ok(mut origin)) => {
+            origin.handshake = began.elapsed();
+            shared.admit(worker, connection, origin);
+        }
         Ok(Err(refusal)) => refuse(&shared, &connection, refusal),
         Err(_) => refuse(&shared, &connection, Close::Timeout),
     }
@@ -112,6 +116,7 @@ fn origin(shared: &Shared, id: SpiffeId, offered: &Offered) -> Result<Origin, Cl
         purpose: hello.purpose,
         dialled: Dialled::There,
         worker,
+        handshake: Duration::ZERO,
     })
 }
 

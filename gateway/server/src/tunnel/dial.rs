@@ -220,6 +220,7 @@ impl Dialler {
         target: PeerTarget,
         address: SocketAddr,
     ) -> Result<(Connection, Origin), DialError> {
+        let began = Instant::now();
         let shared = &self.shared;
         let config = shared.tls.client(&target.id)?;
         let endpoint = &shared.endpoints[self.worker].dial;
@@ -250,6 +251,7 @@ impl Dialler {
             purpose: self.purpose,
             dialled: Dialled::Here,
             worker: self.worker,
+            handshake: began.elapsed(),
         };
         Ok((connection, origin))
     }

@@ -32,6 +32,8 @@ pub(super) struct Origin {
     pub(super) dialled: Dialled,
     /// The dialler's worker.
     pub(super) worker: usize,
+    /// From the first packet until the hello was judged, on this side.
+    pub(super) handshake: Duration,
 }
 
 /// A connection after its hello.
@@ -199,6 +201,11 @@ impl Hold {
     /// Nothing comes back by the link: others are preferred until something does.
     pub fn doubt(&self) {
         self.0.doubt(self.0.arrived());
+    }
+
+    /// Which peer its connection leads to.
+    pub fn node(&self) -> NodeId {
+        self.0.origin.node
     }
 }
 

@@ -22,6 +22,7 @@ use super::raft::Lanes;
 use super::serve;
 use super::table::Links;
 use super::tls::Tls;
+use crate::sys::SocketFacts;
 use crate::workers::Workers;
 
 pub(super) struct Shared {
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) incarnation: u64,
     pub(super) workers: Workers,
     pub(super) endpoints: Vec<Endpoints>,
+    /// What the sockets that listen were granted.
+    pub(super) socket: SocketFacts,
     pub(super) tls: Tls,
     pub(super) tuning: Tuning,
     pub(super) peers: ArcSwap<PeerTable>,
@@ -115,7 +118,7 @@ impl Shared {
 }
 
 /// An IPv4 address that a socket of both families has seen, as itself.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

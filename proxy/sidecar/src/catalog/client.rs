@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -17,7 +17,7 @@ use super::disk;
 use super::merge::{Bundles, Merge};
 use super::own::Own;
 use super::session;
-use crate::{RelaySession, RelaySessions, TableSource};
+use crate::{RelaySession, RelaySessions, TableSource, Taken, Taps, Traffic};
 
 /// Changes are gathered for this long before a table is built of them.
 const GATHER: Duration = Duration::from_millis(10);
@@ -94,6 +94,10 @@ pub(super) struct Shared {
     relays: RelaySessions,
     table: TableSource,
     bundles: watch::Sender<Bundles>,
+    /// What is reported, once there is something.
+    traffic: OnceLock<Traffic>,
+    /// The gateway that is told: one of them, so that sums over all count nothing twice.
+    reporter: Mutex<Option<String>>,
 }
 
 impl CatalogClient {
@@ -121,6 +125,8 @@ impl CatalogClient {
             status: Mutex::new(unopened(&config)),
             sessions: Mutex::default(),
             relays: RelaySessions::default(),
+            traffic: OnceLock::new(),
+            reporter: Mutex::default(),
             config,
         });
         shared.publish();
@@ -170,6 +176,12 @@ impl CatalogClient {
             });
     }
 
+    /// Reports this traffic to one of the gateways from now on, and shows it to those who ask. The
+    /// first one told counts.
+    pub fn report(&self, traffic: Traffic) {
+        let _told_before = self.shared.traffic.set(traffic);
+    }
+
     /// Lets all endpoints drain: no new work, running work may finish.
     pub fn drain(&self) {
         self.shared.own.send_modify(Own::drain);
@@ -207,6 +219,27 @@ impl Shared {
             None => sessions.remove(address),
         };
         self.relays.store(sessions.values().cloned().collect());
+    }
+
+    /// What is to be reported to the gateway at `address`: nothing while another one is told.
+    pub(super) fn take_report(&self, address: &str) -> Option<Taken> {
+        let traffic = self.traffic.get()?;
+        let mut reporter = lock(&self.reporter);
+        let is_told = reporter.get_or_insert_with(|| address.to_owned()) == address;
+        is_told.then(|| traffic.take())
+    }
+
+    /// Where requests are shown, once there are any.
+    pub(super) fn taps(&self) -> Option<&Taps> {
+        self.traffic.get().map(Traffic::taps)
+    }
+
+    /// The gateway at `address` is told no more.
+    pub(super) fn stop_report(&self, address: &str) {
+        let mut reporter = lock(&self.reporter);
+        if reporter.as_deref() == Some(address) {
+            *reporter = None;
+        }
     }
 
     fn publish(&self) -> bool {

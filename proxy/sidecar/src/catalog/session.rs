@@ -17,10 +17,16 @@ use super::backoff::Backoff;
 use super::client::{ConnectError, Interest, Shared, lock, until_closing};
 use super::merge::Source;
 use super::mirror::{Change, Mirror, MirrorError};
+use super::report::to_report;
+use super::taps::{filter, tap_id, to_frames};
 use super::wire::{self as convert, WireError};
-use crate::{RelaySession, SessionId};
+use crate::{RelaySession, SessionId, Taps};
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often what taps saw is shown, while there are any.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+/// A gateway that wants a tap for longer says so again.
+const TAP_MAX: Duration = Duration::from_secs(60);
 /// Gateways speak every few seconds; a silent one is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -140,6 +146,10 @@ impl<'a> Session<'a> {
     /// Runs until the client ends (`Ok`) or the session does.
     async fn run(mut self) -> Result<(), SessionError> {
         let ended = self.exchange().await;
+        self.shared.stop_report(self.address);
+        if let Some(taps) = self.shared.taps() {
+            taps.forget(self.address);
+        }
         self.shared.set_relay(self.address, None);
         lock(&self.shared.merge).lose(&self.source);
         self.shared.dirty.notify_one();
@@ -152,8 +162,11 @@ impl<'a> Session<'a> {
         let mut closing = self.shared.closing.subscribe();
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut showing = interval(SHOW_INTERVAL);
+        showing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell().await?;
         loop {
+            let is_tapped = self.shared.taps().is_some_and(Taps::is_on);
             tokio::select! {
                 frame = timeout(SILENCE_MAX, self.down.message()) => {
                     let frame = frame.map_err(|_| SessionError::Timeout(SILENCE_MAX))??;
@@ -168,7 +181,9 @@ impl<'a> Session<'a> {
                 _ = heartbeat.tick() => {
                     let beat = wire::upstream::Frame::Heartbeat(wire::Heartbeat {});
                     send(&self.up, beat).await?;
+                    self.report().await?;
                 }
+                _ = showing.tick(), if is_tapped => self.show().await?,
                 () = until_closing(&mut closing) => return self.close().await,
             }
         }
@@ -183,9 +198,43 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Tells what was counted since the last time, if this gateway is the one that is told.
+    async fn report(&self) -> Result<(), SessionError> {
+        let taken = self.shared.take_report(self.address);
+        match taken.and_then(|taken| to_report(&taken)) {
+            Some(report) => send(&self.up, wire::upstream::Frame::Report(report)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Shows what this gateway's taps saw. While the gateway takes no frames, they keep it.
+    async fn show(&self) -> Result<(), SessionError> {
+        let taps = self.shared.taps();
+        let Some(taps) = taps.filter(|_| self.up.capacity() > UPSTREAM_DEPTH / 2) else {
+            return Ok(());
+        };
+        for (id, seen) in taps.take(self.address) {
+            for frame in to_frames(id, &seen) {
+                send(&self.up, wire::upstream::Frame::TapEvents(frame)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a tap for this gateway, or lets it last.
+    fn order(&self, order: &wire::TapOrder) -> Result<(), WireError> {
+        let filter = filter(&order.filter.clone().unwrap_or_default())?;
+        let lasting = Duration::from_millis(order.lasting_ms.into()).min(TAP_MAX);
+        if let Some(taps) = self.shared.taps() {
+            taps.open(tap_id(&order.id)?, filter, self.address, lasting);
+        }
+        Ok(())
+    }
+
     /// Tells the last words and waits until the gateway, having taken them, ends the stream.
     async fn close(&mut self) -> Result<(), SessionError> {
         self.tell().await?;
+        self.report().await?;
         self.up = mpsc::channel(1).0;
         while self.down.message().await?.is_some() {}
         Ok(())
@@ -226,6 +275,12 @@ impl<'a> Session<'a> {
             Some(Frame::Leave(leave)) => {
                 for counter in leave.counters {
                     self.relay.iter().for_each(|relay| relay.leave(counter));
+                }
+                Ok(Change::Nothing)
+            }
+            Some(Frame::Tap(order)) => {
+                if let Err(why) = self.order(&order) {
+                    tracing::warn!(gateway = %self.address, %why, "a tap does not read");
                 }
                 Ok(Change::Nothing)
             }

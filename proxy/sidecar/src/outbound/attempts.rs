@@ -58,6 +58,11 @@ impl Attempts {
         picked.map_err(|reason| self.last.unwrap_or(reason))
     }
 
+    /// Whether `id` is another endpoint than the first that was chosen.
+    pub(super) fn moved_to(&self, id: EndpointId) -> bool {
+        self.tried.first().is_some_and(|first| *first != id)
+    }
+
     /// The endpoint could not be reached.
     pub(super) fn unreached(&mut self, flight: &Flight, reason: Reason) {
         self.failed(flight, reason);

@@ -4,11 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Extensions;
 use weft_decide::{EndpointView, Outcome, Tick};
-use weft_model::ServiceKey;
+use weft_model::{Carried, FlowClass, ServiceKey};
 
+use super::attempts::Attempts;
 use super::{Chosen, Shared};
 use crate::metrics::{Labels, Reporter};
+use crate::tap::{Answered, TapServed};
 
 /// Tells the balancer when it began and, exactly once, how it ended; dropped
 /// without an end it was cancelled.
@@ -18,6 +21,8 @@ pub(super) struct Flight {
     pub(super) view: Arc<EndpointView>,
     start: Tick,
     latency: Option<Duration>,
+    /// Another endpoint was chosen at first.
+    rerouted: bool,
     ended: bool,
 }
 
@@ -31,8 +36,15 @@ impl Flight {
             service,
             view,
             latency: None,
+            rerouted: false,
             ended: false,
         }
+    }
+
+    /// The same after others were tried.
+    pub(super) fn after(mut self, attempts: &Attempts) -> Self {
+        self.rerouted = attempts.moved_to(self.view.endpoint.id);
+        self
     }
 
     /// The answer's head, or the connection, is there: this was the latency.
@@ -65,6 +77,26 @@ impl Flight {
     pub(super) fn count(&self, status: u16) {
         let labels = self.labels("http", status);
         self.shared.recorder.request(labels, self.elapsed());
+    }
+
+    /// Counts the answer that the client sees, with its latency.
+    pub(super) fn tally(&self, carried: Carried, class: FlowClass) {
+        let latency = self.latency.unwrap_or_else(|| self.elapsed());
+        let endpoint = &self.view.endpoint;
+        let flows = &self.shared.recorder.flows;
+        flows.answered(endpoint, carried, class, latency, self.rerouted);
+    }
+
+    /// Leaves word on an answer of who gave it, while somebody wants to see requests.
+    pub(super) fn sign(&self, answer: &mut Extensions) {
+        if self.shared.recorder.flows.taps().is_on() {
+            let endpoint = &self.view.endpoint;
+            answer.insert(Answered(TapServed {
+                endpoint: endpoint.id,
+                cluster: endpoint.cluster.clone(),
+                version: endpoint.version.clone(),
+            }));
+        }
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {

@@ -27,6 +27,7 @@ use crate::http::{
     refuse, serve_h1, serve_h2,
 };
 use crate::stream::Stream;
+use crate::tap::Sighting;
 use request::{Outgoing, authority, is_without_host};
 use rule::Ruling;
 use send::within;
@@ -141,13 +142,18 @@ impl Shared {
         let connect = request.method() == Method::CONNECT && wish.is_none();
         let stream = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
             .then(|| hyper::upgrade::on(&mut request));
+        let taps = self.recorder.flows.taps();
+        let sighting = taps.is_on().then(|| Sighting::of(&request));
         let mut tunnel = None;
-        let answer = if connect {
+        let mut answer = if connect {
             self.connect_tunnel(&request, &mut tunnel).await
         } else {
             self.forward(request, client, wish, &mut service, &mut tunnel)
                 .await
         };
+        if let Some(sighting) = sighting {
+            taps.offer(|| sighting.answered(service.as_ref(), &mut answer));
+        }
         match (tunnel, stream) {
             (Some(tunnel), Some(stream)) => {
                 self.carry_stream(stream, tunnel, client.activity.begin());

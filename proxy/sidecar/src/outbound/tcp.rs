@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_decide::{Outcome, Reason, Scope};
-use weft_model::ServiceKey;
+use weft_model::{Carried, FlowClass, ServiceKey};
 
 use super::attempts::Attempts;
 use super::flight::Flight;
@@ -67,10 +67,11 @@ impl Shared {
         let mut attempts = Attempts::new(0);
         loop {
             let view = attempts.next(self, &mut chosen)?;
-            let mut flight = Flight::start(self, &chosen, view);
+            let mut flight = Flight::start(self, &chosen, view).after(&attempts);
             match self.connect(&chosen, &flight).await {
                 Ok(stream) => {
                     flight.answered();
+                    flight.tally(Carried::Connection, FlowClass::Success);
                     let labels = flight.labels("tcp", 0);
                     self.recorder.connection_opened(labels.clone());
                     return Ok(Opened {
@@ -145,10 +146,19 @@ impl Shared {
             },
             flags: r.response_flag(),
         };
-        if protocol == "tcp" {
+        let carried = if protocol == "tcp" {
             self.recorder.connection_closed(labels, 0, 0);
+            Carried::Connection
         } else {
             self.recorder.request(labels, std::time::Duration::ZERO);
+            Carried::Request
+        };
+        if let Some(service) = service {
+            let class = match r.http_status() {
+                ..500 => FlowClass::ClientError,
+                _ => FlowClass::Failed,
+            };
+            self.recorder.flows.unanswered(service, carried, class);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Shared {
         attempts.cut(self, first, Reason::UpstreamReset);
         loop {
             let view = attempts.next(self, &mut chosen).ok()?;
-            let flight = Flight::start(self, &chosen, view);
+            let flight = Flight::start(self, &chosen, view).after(&attempts);
             let lease = match self.lease(&chosen, &flight, attempts.cut_at()).await {
                 Ok(lease) => lease,
                 Err(reason) => {

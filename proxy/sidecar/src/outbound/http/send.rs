@@ -9,11 +9,12 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use weft_decide::{Outcome, Reason, Tick};
+use weft_model::{Carried, FlowClass};
 
 use super::hedge::{Raced, race};
 use super::request::{Outgoing, Unanswered};
 use super::rule::{Again, Ruling};
-use crate::http::{Body, BodyEnd, add_via, grpc_status, strip_hop_by_hop};
+use crate::http::{Body, BodyEnd, add_via, grpc_status, is_grpc, strip_hop_by_hop};
 use crate::inner::Target;
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
@@ -39,7 +40,7 @@ impl Shared {
         let mut repeats = 0;
         loop {
             let view = attempts.next(self, &mut chosen)?;
-            let flight = Flight::start(self, &chosen, view);
+            let flight = Flight::start(self, &chosen, view).after(&attempts);
             let lease = match self.lease(&chosen, &flight, attempts.cut_at()).await {
                 Ok(lease) => lease,
                 Err(reason) => {
@@ -158,11 +159,20 @@ impl Shared {
         let (mut head, incoming) = response.into_parts();
         let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
+        flight.sign(&mut head.extensions);
         strip_hop_by_hop(&mut head.headers);
         add_via(&mut head.headers, head.version);
-        let by_head = outcome(head.status, grpc_status(&head.headers));
-        let status = head.status;
+        let (status, said) = (head.status, grpc_status(&head.headers));
+        let by_head = outcome(status, said);
+        // How a gRPC call ended stands behind its last message.
+        let ends_later = said.is_none() && is_grpc(&head.headers);
+        if !ends_later {
+            flight.tally(Carried::Request, class(status, said));
+        }
         let body = Body::forwarded(incoming).watched(Box::new(move |end| {
+            if ends_later {
+                flight.tally(Carried::Request, class_at_end(status, &end));
+            }
             flight.end(match end {
                 BodyEnd::Complete { grpc_status: None } => by_head,
                 BodyEnd::Complete { grpc_status } => outcome(status, grpc_status),
@@ -180,6 +190,26 @@ pub(super) async fn within<F: Future>(limit: Option<Duration>, act: F) -> Option
     match limit {
         Some(limit) => timeout(limit, act).await.ok(),
         None => Some(act.await),
+    }
+}
+
+/// What an answer is counted under, by its status in HTTP or else in gRPC.
+fn class(status: StatusCode, grpc_status: Option<u8>) -> FlowClass {
+    match (outcome(status, grpc_status), grpc_status) {
+        (Outcome::Success, None) => FlowClass::of_status(status.as_u16()),
+        (Outcome::Success, Some(0)) => FlowClass::Success,
+        (Outcome::Success, Some(_)) => FlowClass::ClientError,
+        _ => FlowClass::ServerError,
+    }
+}
+
+/// The same of a gRPC call whose answer ended like this.
+fn class_at_end(status: StatusCode, end: &BodyEnd) -> FlowClass {
+    match end {
+        BodyEnd::Complete { grpc_status } => class(status, *grpc_status),
+        BodyEnd::Failed => FlowClass::ServerError,
+        // The client has what it wanted.
+        BodyEnd::Dropped => class(status, None),
     }
 }
 

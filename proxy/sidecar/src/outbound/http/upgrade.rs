@@ -6,6 +6,7 @@ use ::http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use weft_decide::{Outcome, Reason};
+use weft_model::{Carried, FlowClass};
 
 use super::Tunnel;
 use super::request::Outgoing;
@@ -42,7 +43,7 @@ impl Shared {
         let mut attempts = Attempts::new(0);
         loop {
             let view = attempts.next(self, &mut chosen)?;
-            let mut flight = Flight::start(self, &chosen, view);
+            let mut flight = Flight::start(self, &chosen, view).after(&attempts);
             let lease = match self.lease(&chosen, &flight, attempts.cut_at()).await {
                 Ok(lease) => lease,
                 Err(reason) => {
@@ -89,9 +90,11 @@ impl Shared {
         wish: &Wish,
     ) -> (Response<Body>, OnUpgrade) {
         let latency = flight.answered();
+        flight.tally(Carried::Request, FlowClass::Success);
         let inner = hyper::upgrade::on(&mut response);
         let (mut head, _) = response.into_parts();
         head.extensions.clear();
+        flight.sign(&mut head.extensions);
         strip_hop_by_hop(&mut head.headers);
         add_via(&mut head.headers, head.version);
         if let Form::Upgrade { .. } = wish.by {
