@@ -21,6 +21,10 @@ Look:
   weft service endpoints shop/checkout      who serves one, and how well
   weft dns explain checkout.shop.svc.clusterset.local
   weft route explain GET http://checkout.shop/
+  weft top                                  who is asked how often, how well, how fast
+  weft edges                                who calls whom, and whether it is encrypted
+  weft tap shop/checkout --status 5xx       requests as they are answered
+  weft ping shop/checkout --from eu-west    which step of a connection takes the time
 Change:
   weft diff -f exports.yaml                 what would change (exit 1 if anything)
   weft apply -f exports.yaml
@@ -125,6 +129,16 @@ pub(crate) enum Command {
     Dev(command::dev::Dev),
     /// One screen: quorum, clusters, tunnels, services.
     Status(command::status::Status),
+    /// Traffic by service, region or tunnel; live on a terminal.
+    Top(command::top::Top),
+    /// Who calls whom, and whether it is encrypted all the way.
+    Edges(command::edges::Edges),
+    /// Single requests as they are answered, from every caller.
+    Tap(command::tap::Tap),
+    /// One connection to a service, step by step: which one takes the time.
+    Ping(command::ping::Ping),
+    /// The network between gateways: paths, round trips, loss, packet sizes, clocks.
+    Netcheck(command::netcheck::Netcheck),
     /// Look for what is wrong, and say what to do about it.
     Check(command::check::Check),
     /// Print resources.

@@ -2,6 +2,7 @@
 //! operator is, and turns every failure into what, why and next step.
 
 mod connect;
+mod tap;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -9,6 +9,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod dev;
 pub(crate) mod dns;
+pub(crate) mod edges;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod gateway;
@@ -16,6 +17,8 @@ pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod identity;
 pub(crate) mod man;
+pub(crate) mod netcheck;
+pub(crate) mod ping;
 pub(crate) mod proxy;
 pub(crate) mod raft;
 pub(crate) mod route;
@@ -24,6 +27,8 @@ pub(crate) mod schema;
 pub(crate) mod service;
 pub(crate) mod sidecar;
 pub(crate) mod status;
+pub(crate) mod tap;
+pub(crate) mod top;
 pub(crate) mod wait;
 
 use std::future::Future;
@@ -47,6 +52,11 @@ pub(crate) fn run(args: Args) -> Outcome {
     match command {
         Command::Dev(command) => command.run(&global),
         Command::Status(command) => block_on(command.run(&global)),
+        Command::Top(command) => block_on(command.run(&global)),
+        Command::Edges(command) => block_on(command.run(&global)),
+        Command::Tap(command) => block_on(command.run(&global)),
+        Command::Ping(command) => block_on(command.run(&global)),
+        Command::Netcheck(command) => block_on(command.run(&global)),
         Command::Check(command) => block_on(command.run(&global)),
         Command::Get(command) => block_on(command.run(&global)),
         Command::Describe(command) => block_on(command.run(&global)),

@@ -11,6 +11,7 @@ mod complete;
 mod context;
 mod dev;
 mod document;
+mod live;
 mod membership;
 mod nft;
 mod output;

@@ -15,6 +15,7 @@ pub(crate) enum Format {
     /// A table with every column.
     Wide,
     /// One JSON document; one a line where it watches.
+    #[value(alias = "ndjson")]
     Json,
     /// YAML.
     Yaml,
@@ -92,6 +93,17 @@ pub(crate) fn json_line(value: &impl Serialize) {
 
 /// Prints a table without lines: a header in capitals, columns apart by three spaces.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    match table_text(header, rows) {
+        Some(text) => data(&text),
+        None => narrate("nothing to show"),
+    }
+}
+
+/// The same as text; none without rows.
+pub(crate) fn table_text(
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Option<String> {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -102,15 +114,20 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         table.add_row(row);
         any = true;
     }
-    if any {
-        let text: Vec<String> = table
-            .to_string()
-            .lines()
-            .map(|line| line.trim_end().trim_start_matches(' ').to_owned())
-            .collect();
-        data(&text.join("\n"));
-    } else {
-        narrate("nothing to show");
+    let text = table.to_string();
+    let lines = text.lines();
+    let lines = lines.map(|line| line.trim_end().trim_start_matches(' '));
+    any.then(|| lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Prints a value as one line of JSON, or as one YAML document of several.
+pub(crate) fn one_of_many(format: Format, value: &impl Serialize) {
+    match format {
+        Format::Yaml => {
+            data("---");
+            self::value(format, value);
+        }
+        _ => data(&serde_json::to_string(value).unwrap_or_else(|error| error.to_string())),
     }
 }
 

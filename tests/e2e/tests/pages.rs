@@ -18,6 +18,7 @@ const FIRST_TEN_MINUTES: &str = "docs/tutorials/first-ten-minutes.md";
 const POSTGRESQL: &str = "docs/how-to/postgresql.md";
 const FORWARD_DNS: &str = "docs/how-to/forward-dns.md";
 const TWO_HOSTS: &str = "docs/how-to/two-hosts.md";
+const OBSERVE: &str = "docs/how-to/observe.md";
 /// Tells what to configure and nothing to type; the tests in `networks` run it.
 const NETWORKS: &str = "docs/how-to/networks.md";
 /// Needs users, tables of the kernel and routes of its own: `capture` and `virtual_ips` make them.
@@ -62,6 +63,13 @@ fn registering_postgresql_holds() -> Result<()> {
             let _server = PostgreSql::start("127.2.9.1")?;
             Walk::new(dev.user())?.along(&page(POSTGRESQL)?)
         })
+    })
+}
+
+#[test]
+fn seeing_what_goes_on_holds() -> Result<()> {
+    isolated("seeing_what_goes_on_holds", || {
+        Dev::with(&[], |dev| Walk::new(dev.user())?.along(&page(OBSERVE)?))
     })
 }
 
@@ -129,6 +137,7 @@ fn every_page_is_walked() -> Result<()> {
         POSTGRESQL,
         FORWARD_DNS,
         TWO_HOSTS,
+        OBSERVE,
         NETWORKS,
         CAPTURE,
     ]);
@@ -151,6 +160,7 @@ fn what_is_not_run_is_known() -> Result<()> {
         POSTGRESQL,
         FORWARD_DNS,
         TWO_HOSTS,
+        OBSERVE,
         NETWORKS,
     ] {
         for block in page(path)?.blocks {
