@@ -1,12 +1,15 @@
 //! Explanations: the functions that decide, asked for their reasons.
 
+mod lanes;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use serde_json::Value;
 use tonic::Status;
 use weft_decide::{
-    Backend, HeaderList, Lane, Matched, Reason, RequestHead, Route, RuleTable, ServiceTable,
+    Backend, EndpointRefusal, EndpointView, HeaderList, Level, Matched, Reason, RequestHead, Route,
+    RuleTable, ServiceTable,
 };
 use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
@@ -131,10 +134,16 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         found.number()
     )));
     steps.extend(without_sidecar(hub.config(), &found).map(fact));
+    let asked = Asked {
+        hub,
+        table: &table,
+        // What CONNECT opens is a connection: no audience that is told by requests meets it.
+        head: (method != "CONNECT").then_some(&head),
+    };
     let result = match (&found.matched, found.port.rules.as_ref()) {
         (Some(matched), Some(rules)) => {
             steps.extend(rule_steps(rules, &head));
-            ruled(&table, &found, matched, &mut steps)
+            ruled(&asked, &found, matched, &mut steps)
         }
         _ => {
             let itself = Backend {
@@ -142,15 +151,22 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
                 port: found.port,
                 scope: found.scope.clone(),
             };
-            answered_by(&table, &itself, &mut steps)
+            answered_by(&asked, &itself, &mut steps)
         }
     };
     Ok(explanation(hub, method, url, steps, result))
 }
 
+/// What is asked, and by what it is judged.
+struct Asked<'a> {
+    hub: &'a Hub,
+    table: &'a ServiceTable,
+    head: Option<&'a RequestHead<'a>>,
+}
+
 /// What the rule that counts does with the request.
 fn ruled(
-    table: &ServiceTable,
+    asked: &Asked<'_>,
     found: &Route<'_>,
     matched: &Matched<'_>,
     steps: &mut Vec<StepView>,
@@ -173,8 +189,8 @@ fn ruled(
         let key = backend.key(&rule.route.namespace);
         let share = 100.0 * f64::from(backend.weight) / total as f64;
         let answer = found
-            .refer(table, backend)
-            .and_then(|backend| answered_by(table, &backend, steps));
+            .refer(asked.table, backend)
+            .and_then(|backend| answered_by(asked, &backend, steps));
         answers.push(match answer {
             Ok(answer) => format!("{share:.1} % to {answer}"),
             Err(reason) => format!("{share:.1} % to {key}: {}", reason.what()),
@@ -219,42 +235,71 @@ fn refused_rules(table: &ServiceTable, head: &RequestHead<'_>) -> Vec<StepView> 
         .unwrap_or_default()
 }
 
-/// Every endpoint of a backend, and how many take work.
+/// Every endpoint of a backend, and how many take work, in each lane that the request may get.
 fn answered_by(
-    table: &ServiceTable,
+    asked: &Asked<'_>,
     backend: &Backend<'_>,
     steps: &mut Vec<StepView>,
 ) -> Result<String, Reason> {
-    let mut taking = 0;
+    let possible = lanes::possible(asked.hub, backend, asked.head, steps);
     // Ejections are each sidecar's own observation: a gateway knows of none.
-    for (view, verdict) in backend.candidates(table, Lane::Any, |_| false) {
-        taking += usize::from(verdict.is_ok());
-        let endpoint = &view.endpoint;
-        steps.push(StepView {
-            verdict: if verdict.is_ok() {
-                "candidate"
-            } else {
-                "refused"
-            }
-            .into(),
-            subject: format!(
-                "{} in {}",
-                short(&endpoint.id.to_string()),
-                endpoint.cluster
-            ),
-            reason: match verdict {
-                Ok(level) => format!("{level}{}", fronted(&endpoint.identity)),
-                Err(refused) => refused.to_string(),
-            },
-        });
+    let judge = |lane| backend.candidates(asked.table, lane, |_| false);
+    let mut taking = vec![0; possible.len()];
+    let mut verdicts: Vec<_> = possible.iter().map(|it| judge(it.lane)).collect();
+    loop {
+        let row: Vec<_> = verdicts.iter_mut().filter_map(Iterator::next).collect();
+        let Some((view, _)) = row.first() else { break };
+        let view: &EndpointView = view;
+        let verdicts = row.into_iter().map(|(_, verdict)| verdict);
+        let mut said = None;
+        for (verdict, taking) in verdicts.zip(&mut taking) {
+            *taking += usize::from(verdict.is_ok());
+            said = match said {
+                Some(Ok(level)) => Some(Ok(level)),
+                _ => Some(verdict),
+            };
+        }
+        steps.extend(said.map(|verdict| endpoint_step(view, verdict)));
     }
-    match taking {
-        0 => Err(Reason::NoEndpoints),
-        _ => Ok(format!(
-            "{} port {}: {taking} candidate(s); the nearest level while it has capacity, peak-EWMA among two",
-            backend.service.key(),
-            backend.port.port.port
-        )),
+    if taking.iter().all(|taking| *taking == 0) {
+        return Err(Reason::NoEndpoints);
+    }
+    let parts = possible.iter().zip(&taking).map(|(it, taking)| {
+        let named = match it.named.as_str() {
+            "" => String::new(),
+            named => format!(" of {named}"),
+        };
+        format!("{taking} candidate(s){named}")
+    });
+    let parts: Vec<_> = parts.collect();
+    Ok(format!(
+        "{} port {}: {}; the nearest level while it has capacity, peak-EWMA among two",
+        backend.service.key(),
+        backend.port.port.port,
+        parts.join(", ")
+    ))
+}
+
+fn endpoint_step(view: &EndpointView, verdict: Result<Level, EndpointRefusal>) -> StepView {
+    let endpoint = &view.endpoint;
+    let version = endpoint.version.as_ref();
+    let version = version.map(|version| format!(" {version}"));
+    StepView {
+        verdict: match verdict {
+            Ok(_) => "candidate",
+            Err(_) => "refused",
+        }
+        .into(),
+        subject: format!(
+            "{}{} in {}",
+            short(&endpoint.id.to_string()),
+            version.unwrap_or_default(),
+            endpoint.cluster
+        ),
+        reason: match verdict {
+            Ok(level) => format!("{level}{}", fronted(&endpoint.identity)),
+            Err(refused) => refused.to_string(),
+        },
     }
 }
 

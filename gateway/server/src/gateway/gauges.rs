@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
 use weft_model::{Health, ServiceKey};
+use weft_plan::release::{CallerPlace, weight};
 use weft_registry::disk::Space;
 
 use crate::hub::Hub;
@@ -24,6 +25,7 @@ pub(super) struct Gauges {
     endpoints: IntGaugeVec,
     view: IntGauge,
     sessions: IntGauge,
+    releases: GaugeVec,
 }
 
 impl Gauges {
@@ -80,6 +82,13 @@ impl Gauges {
                 "weft_catalog_sessions",
                 "Sidecars with an open session here.",
             )?,
+            releases: GaugeVec::new(
+                Opts::new(
+                    "weft_release_weight",
+                    "The canary's share of its audience, 0 to 1, by the callers' cluster.",
+                ),
+                &["release", "service", "source_cluster", "source_region"],
+            )?,
         };
         registry.register(Box::new(gauges.applied.clone()))?;
         registry.register(Box::new(gauges.age.clone()))?;
@@ -94,6 +103,7 @@ impl Gauges {
         registry.register(Box::new(gauges.endpoints.clone()))?;
         registry.register(Box::new(gauges.view.clone()))?;
         registry.register(Box::new(gauges.sessions.clone()))?;
+        registry.register(Box::new(gauges.releases.clone()))?;
         Ok(gauges)
     }
 
@@ -114,6 +124,7 @@ impl Gauges {
             .set(i64::try_from(hub.catalog_handle().session_count()).unwrap_or(i64::MAX));
         self.update_paths(hub);
         self.update_endpoints(hub);
+        self.update_releases(hub);
     }
 
     fn update_paths(&self, hub: &Hub) {
@@ -131,6 +142,32 @@ impl Gauges {
             self.lost.with_label_values(&labels).set(count(path.lost));
             if let Some(rtt) = path.rtt {
                 self.rtt.with_label_values(&labels).set(rtt.as_secs_f64());
+            }
+        }
+    }
+
+    /// Releases in effect, by the log and the clamps that are known here.
+    fn update_releases(&self, hub: &Hub) {
+        self.releases.reset();
+        let (state, clamps) = (hub.registry().state(), hub.clamps().load());
+        let in_effect = state.releases().filter(|(_, record)| record.is_in_effect());
+        for (key, record) in in_effect {
+            let service = record.spec.key(&key.namespace).to_string();
+            for (cluster, member) in state.clusters() {
+                let caller = CallerPlace {
+                    cluster: cluster.clone(),
+                    region: member.spec.region.clone(),
+                };
+                let effective = weight(key, record, &caller, clamps.iter());
+                let labels = [
+                    key.to_string(),
+                    service.clone(),
+                    cluster.to_string(),
+                    caller.region.to_string(),
+                ];
+                self.releases
+                    .with_label_values(&labels.each_ref().map(String::as_str))
+                    .set(f64::from(effective.weight.value()) / 10_000.0);
             }
         }
     }
