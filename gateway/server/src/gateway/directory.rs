@@ -210,3 +210,70 @@ fn key(namespace: &str, name: &str) -> Result<ServiceKey, Reason> {
         name.parse().map_err(bad)?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_model::fixture::{self, Log, name};
+    use weft_model::{AppProtocol, Command, FormatLevel, ServiceType};
+    use weft_plan::catalog::{Catalog, Epoch, SessionId, Timing};
+    use weft_proto::peer::ServiceTarget;
+
+    use super::*;
+
+    const US: &str = "us-east-1";
+
+    /// us-east-1 with one endpoint of each of two versions, the second under release to everybody.
+    fn directory() -> Directory {
+        let mut log = Log::founded();
+        log.join(2, "eu-west-1");
+        log.raise(FormatLevel::RELEASES);
+        let http = fixture::export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80);
+        log.export(1, "shop/checkout", &http);
+        let mut release = fixture::release("checkout");
+        release.waves.remove(0);
+        let put = Command::PutRelease(name("shop/v2"), Box::new(release));
+        log.accept(log.admin(), put);
+        let now = Moment::default();
+        let mut catalog =
+            Catalog::new(name(US), name("gw"), Epoch([1; 16]), Timing::default(), now);
+        for number in [1, 2] {
+            let mut endpoint = crate::standin::fixture::endpoint(number, Health::Ready);
+            endpoint.version = Some(name(&format!("v{number}")));
+            endpoint.address = Some(SocketAddr::from(([10, 0, 0, number], 15006)));
+            endpoint.sequence = 1;
+            let session = SessionId([number; 16]);
+            catalog.open_session(session, endpoint.identity.clone(), now);
+            catalog.put(session, endpoint, &log.state, now).unwrap();
+        }
+        let outlook = Outlook::new(name(US), []);
+        Directory::new(Arc::new(log.state), catalog.refresh().0, outlook, now)
+    }
+
+    #[test]
+    fn who_names_no_version_meets_no_canary() {
+        let directory = directory();
+        let caller = name(&format!(
+            "spiffe://eu-west-1.{}/gateway/gw",
+            fixture::DOMAIN
+        ));
+        let reached = |version: &str| {
+            let target = ServiceTarget {
+                namespace: "shop".into(),
+                name: "checkout".into(),
+                version: version.into(),
+            };
+            let wanted = RelayStream {
+                target: Some(Wanted::Service(target)),
+                port: 80,
+                ..RelayStream::default()
+            };
+            let reached = directory.deliver(&caller, &wanted, Local::Allow);
+            reached.map(|destination| destination.address.ip().to_string())
+        };
+        for _ in 0..50 {
+            assert_eq!(reached("").as_deref(), Ok("10.0.0.1"));
+            assert_eq!(reached("v2").as_deref(), Ok("10.0.0.2"));
+        }
+        assert_eq!(reached("v3"), Err(Reason::NoSuchEndpoint));
+    }
+}
