@@ -16,6 +16,8 @@ const CALM: Duration = Duration::from_secs(2);
 const CALM_WAIT: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long healing waits before it looks whether more has ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Federation {
     /// Pulls a cluster's plug: SIGKILL to all its processes. Returns what the other
@@ -74,18 +76,34 @@ impl Federation {
             }
         }
         self.broken.borrow_mut().links.clear();
-        let ended = self.ended();
-        self.restart(&ended).await?;
+        let restarted = self.mend(wait).await?;
         let clusters = std::mem::take(&mut self.broken.borrow_mut().clusters);
         clusters
             .iter()
             .for_each(|cluster| self.load.pause(cluster, false));
-        self.until_whole(wait).await?;
         Ok(format!(
             "{} links joined, {} processes started again",
             links.len(),
-            ended.len()
+            restarted,
         ))
+    }
+
+    /// Starts what has ended until everything is there again; how many it started. A process
+    /// that was killed a moment ago may be known to have ended a moment later.
+    async fn mend(&self, wait: Duration) -> Result<usize, Problem> {
+        let deadline = Instant::now() + wait;
+        let mut restarted = 0;
+        loop {
+            let ended = self.ended();
+            restarted += ended.len();
+            self.restart(&ended).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.until_whole(left.min(LOOK_AGAIN)).await {
+                Ok(()) => return Ok(restarted),
+                Err(missing) if Instant::now() >= deadline => return Err(missing),
+                Err(_) => {}
+            }
+        }
     }
 
     async fn restart(&self, ended: &[String]) -> Result<(), Problem> {
