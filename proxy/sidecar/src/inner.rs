@@ -7,6 +7,6 @@ mod way;
 
 pub use dial::{Connector, NoRemote, RemoteTarget};
 pub(crate) use dial::{Dialer, connect_tcp};
-pub(crate) use target::{Target, is_probe, probe};
+pub(crate) use target::{Target, TargetFields, is_probe, probe};
 pub(crate) use tls::{Identities, InnerStream, Protocol};
 pub use way::{Line, Way};

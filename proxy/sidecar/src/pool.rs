@@ -25,7 +25,7 @@ use weft_model::{EndpointId, SpiffeId};
 
 use crate::clock::Clock;
 use crate::http::{Body, client_h2};
-use crate::inner::{Dialer, Protocol};
+use crate::inner::{Dialer, Protocol, Target, TargetFields};
 use vitals::Sensed;
 
 /// Concurrent requests on one connection. Lower: less head-of-line blocking over
@@ -64,6 +64,8 @@ struct Connection {
     send: SendRequest<Body>,
     streams: Rc<Streams>,
     vitals: Rc<Vitals>,
+    /// What all its requests are for.
+    target: Rc<TargetFields>,
 }
 
 /// How many requests a connection carries, and since when none.
@@ -78,6 +80,7 @@ pub(crate) struct Lease {
     pub(crate) send: SendRequest<Body>,
     pub(crate) place: Place,
     pub(crate) vitals: Rc<Vitals>,
+    pub(crate) target: Rc<TargetFields>,
 }
 
 /// One of a connection's concurrent requests.
@@ -203,6 +206,7 @@ impl Entry {
             send: connection.send.clone(),
             place: Place(Rc::clone(&connection.streams)),
             vitals: Rc::clone(&connection.vitals),
+            target: Rc::clone(&connection.target),
         })
     }
 }
@@ -228,6 +232,11 @@ impl Inner {
             clock: self.clock,
         });
         let endpoint = view.endpoint.id;
+        let target = Target {
+            endpoint,
+            service: view.endpoint.service.clone(),
+            port,
+        };
         let left = self.left((endpoint, port), &vitals, &streams);
         tokio::task::spawn_local(async move {
             let mut driver = pin!(driver);
@@ -244,6 +253,7 @@ impl Inner {
             send,
             streams,
             vitals,
+            target: Rc::new(target.to_fields()),
         })
     }
 

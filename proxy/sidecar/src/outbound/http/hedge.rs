@@ -91,7 +91,7 @@ impl Shared {
                     continue;
                 }
             };
-            let request = outgoing.take(&self.target(&chosen, &flight));
+            let request = outgoing.take(&lease.target);
             match self.start(&lease, request, &outgoing, limit).await {
                 Ok(response) => {
                     return Some(Won {

@@ -45,8 +45,7 @@ impl Shared {
             return self.recorder.mirror_dropped();
         };
         let mut request = copy.map(|()| Body::empty());
-        self.target(&chosen, &flight)
-            .write_to(request.headers_mut());
+        lease.target.write_to(request.headers_mut());
         let mut send = lease.send;
         if let Ok(answer) = send.try_send_request(request).await {
             flight.answered();

@@ -18,7 +18,7 @@ use crate::http::{
     Body, METHOD, Pace, REQUEST_ID, Silent, Timeouts, Wish, add_via, continue_trace, introduce,
     is_grpc, sanitize, strip_hop_by_hop,
 };
-use crate::inner::Target;
+use crate::inner::TargetFields;
 
 /// The host a request is for: an absolute target wins over `Host` (RFC 9112
 /// §3.2.2); without either, with several, or with a user's name in it (RFC 9110
@@ -133,7 +133,7 @@ impl Outgoing {
     }
 
     /// The request, addressed to one endpoint.
-    pub(super) fn take(&mut self, target: &Target) -> Request<Body> {
+    pub(super) fn take(&mut self, target: &TargetFields) -> Request<Body> {
         let mut request = self
             .request
             .take()

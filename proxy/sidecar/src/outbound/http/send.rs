@@ -15,7 +15,6 @@ use super::hedge::{Raced, race};
 use super::request::{Outgoing, Unanswered};
 use super::rule::{Again, Ruling};
 use crate::http::{Body, BodyEnd, add_via, grpc_status, is_grpc, strip_hop_by_hop};
-use crate::inner::Target;
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::limits::Permit;
@@ -50,7 +49,7 @@ impl Shared {
                 }
             };
             let limit = ruling.and_then(Ruling::attempt_timeout);
-            let request = outgoing.take(&self.target(&chosen, &flight));
+            let request = outgoing.take(&lease.target);
             let may_repeat = outgoing.can_repeat() && repeats < repeats_max;
             let raced = {
                 // Pinned here: a future that is handed on by value is held twice.
@@ -137,14 +136,6 @@ impl Shared {
     ) -> Result<Lease, Reason> {
         let _waiting = self.enter(chosen, |limits, max| limits.pending.enter(max.pending))?;
         self.pool.lease(&flight.view, chosen.port, since).await
-    }
-
-    pub(super) fn target(&self, chosen: &Chosen, flight: &Flight) -> Target {
-        Target {
-            endpoint: flight.view.endpoint.id,
-            service: chosen.service.key().clone(),
-            port: chosen.port,
-        }
     }
 
     /// The answer's head is here; its body will say when the request is over.

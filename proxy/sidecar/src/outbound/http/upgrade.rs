@@ -53,7 +53,7 @@ impl Shared {
                 }
             };
             let mut send = lease.send;
-            let request = outgoing.take(&self.target(&chosen, &flight));
+            let request = outgoing.take(&lease.target);
             match outgoing.answer(send.try_send_request(request)).await {
                 Ok(response) if response.status() == StatusCode::OK => {
                     let cut = self.cut_of(&chosen, &flight.view);
