@@ -13,8 +13,14 @@ usage: cargo xtask TASK
   lint              format and clippy alone
   doc               build the documentation; a warning is an error
   tidy              what no compiler checks: names, links, fences, sizes, sources
+  soak [--minutes N]
+                    an hour, or N minutes, of mixed load and churn on a federation
+                    of this machine: memory and descriptors stay flat, and a table
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
+
+/// How long a soak takes if nobody says otherwise.
+const SOAK_MINUTES: u32 = 60;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub(crate) enum Task {
     Doc,
     Tidy,
     Deny(Install),
+    /// For so many minutes.
+    Soak(u32),
     Help,
 }
 
@@ -38,6 +46,13 @@ impl Task {
             ["lint"] => Ok(Self::Lint),
             ["doc"] => Ok(Self::Doc),
             ["tidy"] => Ok(Self::Tidy),
+            ["soak"] => Ok(Self::Soak(SOAK_MINUTES)),
+            ["soak", "--minutes", minutes] => match minutes.parse() {
+                Ok(minutes) if minutes > 0 => Ok(Self::Soak(minutes)),
+                _ => Err(Failure::Usage(format!(
+                    "{minutes:?} is no number of minutes"
+                ))),
+            },
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
             ["help" | "--help" | "-h"] => Ok(Self::Help),
@@ -60,12 +75,20 @@ mod tests {
         assert_eq!(parse("test").unwrap(), Task::Test(Scope::Everything));
         assert_eq!(parse("test --quick").unwrap(), Task::Test(Scope::Quick));
         assert_eq!(parse("deny --install").unwrap(), Task::Deny(Install::Yes));
+        assert_eq!(parse("soak").unwrap(), Task::Soak(60));
+        assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
         assert_eq!(parse("--help").unwrap(), Task::Help);
     }
 
     #[test]
     fn anything_else_is_wrong_usage() {
-        for line in ["", "tests", "test --slow", "lint --quick"] {
+        for line in [
+            "",
+            "tests",
+            "test --slow",
+            "lint --quick",
+            "soak --minutes 0",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
         }
     }

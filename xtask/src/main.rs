@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask test | lint | doc | tidy | deny`.
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -45,6 +45,7 @@ fn run() -> Result<(), Failure> {
         Task::Lint => suite::lint(root),
         Task::Doc => suite::doc(root),
         Task::Tidy => tidy::run(root),
+        Task::Soak(minutes) => suite::soak(root, minutes),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

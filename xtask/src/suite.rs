@@ -21,6 +21,9 @@ const SIMULATION: &str = "weft-sim";
 /// The path of the program under test, for the end-to-end tests.
 const WEFT_BIN: &str = "WEFT_BIN";
 
+/// How long the soak test takes; a minute if it is not set.
+const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
+
 /// How much of the suite to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -60,6 +63,19 @@ pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
 /// Format and clippy.
 pub(crate) fn lint(root: &Path) -> Result<(), Failure> {
     checks(&mut Stages::new(root))
+}
+
+/// Runs the soak test for so long, and shows its table.
+pub(crate) fn soak(root: &Path, minutes: u32) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure(root))?;
+    let binary = binary(&mut stages)?;
+    let mut command = cargo();
+    command.args(["test", "--package", END_TO_END, "--test", "soak"]);
+    command.args(["--", "--nocapture"]);
+    command.env(WEFT_BIN, binary);
+    command.env(SOAK_MINUTES, minutes.to_string());
+    stages.finish("soak", &mut command)
 }
 
 /// Builds the documentation of our crates.

@@ -1,5 +1,6 @@
 //! `weft dev`, and the admin commands against it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,6 +202,30 @@ impl Dev {
             outbound: text(workload, "outbound")?,
             admin: text(workload, "admin")?,
         })
+    }
+
+    /// Its gateways and sidecars that run, by name.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn processes(&self) -> Result<BTreeMap<String, u32>> {
+        let status = self.status()?;
+        let mut processes = BTreeMap::new();
+        for cluster in list(&status["clusters"]) {
+            let named = text(cluster, "name")?;
+            for gateway in list(&cluster["gateways"]) {
+                let name = format!("{named}/{}", text(gateway, "name")?);
+                processes.extend(pid(gateway).map(|pid| (name, pid)));
+            }
+            for workload in list(&cluster["workloads"]) {
+                let version = workload["version"].as_str().unwrap_or_default();
+                let name = format!("{named}/{} {version}", text(workload, "service")?);
+                let sidecar = workload["sidecarPid"].as_u64();
+                let sidecar = sidecar.and_then(|pid| u32::try_from(pid).ok());
+                processes.extend(sidecar.map(|pid| (name, pid)));
+            }
+        }
+        Ok(processes)
     }
 
     /// Ids of all its processes that run: its own, gateways and workloads.
