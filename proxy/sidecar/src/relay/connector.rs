@@ -62,16 +62,14 @@ impl Connector for RelayConnector {
                 tokio::select! {
                     answer = asked.next() => match answer {
                         Some(Ok(line)) => return Ok(line),
+                        // Whatever it is: one that has just started may not know yet what
+                        // the others know.
                         Some(Err(reason)) => last = reason,
                         None => return Err(last),
                     },
                     () = sleep(patience), if rest.peek().is_some() => {
                         newest.iter().for_each(|session| session.doubt());
-                        continue;
                     }
-                }
-                if !another_may_help(last) {
-                    return Err(last);
                 }
             }
         })
@@ -113,18 +111,4 @@ fn header(target: RemoteTarget<'_>) -> RelayStream {
         priority: 0,
         hops: 0,
     }
-}
-
-/// Whether the refusal is this gateway's own trouble. The rest another gateway
-/// of the cluster would only repeat.
-fn another_may_help(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ConnectFailed
-            | Reason::NoPath
-            | Reason::Overload
-            | Reason::BadPreamble
-            | Reason::Draining
-            | Reason::Timeout
-    )
 }

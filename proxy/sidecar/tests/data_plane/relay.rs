@@ -94,3 +94,18 @@ async fn a_relays_refusal_reaches_the_client_with_its_reason() {
         assert_eq!(header(&response, "x-weft-reason"), reason.label());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_that_just_started_does_not_know_another_does() {
+    let world = World::new();
+    let server = world.remote_server(app::constant(200, "from afar").await, "http");
+    for unknowing in [Reason::NoSuchEndpoint, Reason::NotExported] {
+        let client = world.client();
+        client.sees([remote(server.endpoint())]);
+        let (new, asked) = gateway(server.addresses.inbound, unknowing.to_wire()).await;
+        let (old, _) = gateway(server.addresses.inbound, 0).await;
+        client.relays.store(vec![session(new), session(old)]);
+        assert_eq!(get(client.addresses.outbound).await.status(), 200);
+        assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+}
