@@ -4,8 +4,12 @@
 //! the least of what was committed for its wave and of every clamp for its region that no resume
 //! has lifted.
 
+mod clamps;
+mod forecast;
 mod report;
 
+pub use clamps::{ABORTED, CLAMPS_MAX, ClampRefused, Clamps, HeardRefused};
+pub use forecast::{Finding, Forecast, ForecastRow, Ready, Serving, forecast};
 pub use report::{PlaceRow, Report, RowState, report};
 
 use std::fmt;

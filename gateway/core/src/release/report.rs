@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use weft_model::{
-    BasisPoints, Clamp, ClusterName, RegionName, ReleasePhase, ReleaseRecord, ServiceKey, Stage,
-    Wave, WaveName,
+    BasisPoints, Clamp, ClusterName, RegionName, ReleasePhase, ReleaseRecord, ReleaseSpec,
+    ServiceKey, Stage, Wave, WaveName,
 };
 
 use super::{CallerPlace, WeightReason, weight};
@@ -67,15 +67,7 @@ pub fn report(
     places: impl IntoIterator<Item = CallerPlace>,
     clamps: &[Clamp],
 ) -> Report {
-    let mut groups: BTreeMap<(usize, RegionName), Vec<ClusterName>> = BTreeMap::new();
-    for CallerPlace { cluster, region } in places {
-        let mut waves = record.spec.waves.iter();
-        let at = waves.position(|wave| wave.holds(&cluster, &region));
-        let at = at.unwrap_or(record.spec.waves.len());
-        groups.entry((at, region)).or_default().push(cluster);
-    }
-    let row = |((at, region), mut clusters): ((usize, RegionName), Vec<ClusterName>)| {
-        clusters.sort();
+    let row = |((at, region), clusters): ((usize, RegionName), Vec<ClusterName>)| {
         // Those of one group have the same wave and region, so the same weight.
         let caller = CallerPlace {
             cluster: clusters[0].clone(),
@@ -100,8 +92,25 @@ pub fn report(
         stage: record.stage,
         last: record.spec.last_stage(),
         next: record.next_stage().filter(|_| record.phase.is_under_way()),
-        rows: groups.into_iter().map(row).collect(),
+        rows: by_wave(&record.spec, places).into_iter().map(row).collect(),
     }
+}
+
+/// Clusters in order by the number of their wave and their region; those of no wave have the
+/// number past the last.
+pub(super) fn by_wave(
+    spec: &ReleaseSpec,
+    places: impl IntoIterator<Item = CallerPlace>,
+) -> BTreeMap<(usize, RegionName), Vec<ClusterName>> {
+    let mut groups: BTreeMap<(usize, RegionName), Vec<ClusterName>> = BTreeMap::new();
+    for CallerPlace { cluster, region } in places {
+        let mut waves = spec.waves.iter();
+        let at = waves.position(|wave| wave.holds(&cluster, &region));
+        let at = at.unwrap_or(spec.waves.len());
+        groups.entry((at, region)).or_default().push(cluster);
+    }
+    groups.values_mut().for_each(|clusters| clusters.sort());
+    groups
 }
 
 /// How far a wave is, how many of its steps were taken, and how many it has.
