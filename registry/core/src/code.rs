@@ -269,6 +269,37 @@ codes! {
         "The name or number is none of its spec's.",
         "`weft describe release NAME` shows its waves and steps.";
 
+    RELEASE_VERSION = 5020, "no endpoint serves with that version",
+        "The release names a version that no endpoint of the service has, or none of its stable ones is ready.",
+        "`weft service endpoints NAMESPACE/NAME` shows the versions; start it with --force if they are to come.";
+    RELEASE_THIN = 5021, "too few endpoints are ready for the release",
+        "Where a version has none, its callers cross to another region; without a canary everybody meets stable.",
+        "Start endpoints of the version there, or take the region out of the wave.";
+    RELEASE_STARVED = 5022, "endpoints of other versions get nothing",
+        "While a release is in effect, its service is served by its two versions alone.",
+        "Give those endpoints one of the two versions, or leave them idle.";
+    RELEASE_UNSEEN = 5023, "a region cannot be seen",
+        "No gateway of it has been heard for a while: callers there go by the last entry that reached them.",
+        "`weft status` says which tunnels are down. It does not advance meanwhile, and a local abort there works.";
+    RELEASE_AUDIENCE = 5024, "the audience cannot be told there",
+        "An audience is a matter of requests; on a port that carries bytes everybody meets the stable version.",
+        "Leave the audience out, or let that port carry HTTP.";
+    CLAMP_REGION = 5025, "a gateway clamps its own region alone",
+        "A clamp lowers what one region's callers meet, and is made by a gateway of that region.",
+        "Name a cluster of the region with --cluster, or abort for everybody without --local.";
+    CLAMPS_FULL = 5026, "too many clamps are in force",
+        "A cluster's gateways keep a bounded number of them, so that none can fill another's disk.",
+        "Resume the releases that no longer need theirs: `weft release list` shows them.";
+    CLAMP_NOT_KEPT = 5027, "the clamp could not be written to the gateway's disk",
+        "A clamp counts once it would survive a crash; nothing was changed.",
+        "Free space there, or ask another gateway of the region with --cluster.";
+    CLAMPS_DAMAGED = 5028, "the file of clamps is damaged",
+        "It does not read back as it was written, so that weights may be higher than somebody allowed.",
+        "Move clamps.pb out of the state folder, start the gateway, and repeat local aborts that `weft release status` no longer shows.";
+    RELEASE_ENDED = 5029, "the release has ended",
+        "It came to another end than the one that was waited for, or ended with this very spec before.",
+        "`weft release history NAME` says how. To run the same spec anew, delete it first.";
+
     NO_LEADER = 6001, "the registry has no leader",
         "A majority of its voters cannot reach each other. Reads, DNS and traffic go on.",
         "Retry; `weft raft members` shows who is missing. Nothing was written.";
