@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use weft_gateway::config::GatewayConfigFile;
-use weft_gateway::{Gateway as Process, GatewayError};
+use weft_gateway::{ClampFileError, Gateway as Process, GatewayError};
 use weft_model::code;
 
 use super::Outcome;
@@ -64,6 +64,8 @@ fn problem(error: &GatewayError) -> Problem {
         GatewayError::Membership(error) => return membership_problem(error),
         GatewayError::Registry(weft_registry::StartError::Disk(error)) => disk_code(error),
         GatewayError::Registry(_) | GatewayError::Founding(_) => code::CORRUPT_STATE,
+        GatewayError::Clamps(ClampFileError::Read { source, .. }) => io_code(source),
+        GatewayError::Clamps(ClampFileError::Damaged { .. }) => code::CLAMPS_DAMAGED,
         GatewayError::Disk(_) => code::DISK,
         GatewayError::Io { source, .. } => io_code(source),
         GatewayError::Zone { .. } => code::WRONG_VALUE,

@@ -1,10 +1,19 @@
-//! The clamps that this gateway knows, behind one pointer: whoever keeps and hears of them stores,
-//! what weighs releases loads.
+//! The clamps that this gateway knows, behind one pointer: the keeper, which has them on disk and
+//! hears of them, stores; what weighs releases loads.
+
+mod file;
+mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use weft_model::Clamp;
+
+pub use file::ClampFileError;
+pub(crate) use file::{read, write};
+pub use keeper::{ClampError, ClampKeeper};
 
 /// Where the clamps are. Clones share it.
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ use weft_proxy::rpc::ALPN_GRPC;
 use crate::admin::AdminService;
 use crate::api::{self, ApiListener, EnrolmentService, RenewalService, UsedTokens};
 use crate::catalog::Surroundings;
-use crate::clamps::ClampSource;
+use crate::clamps::{ClampKeeper, ClampSource};
 use crate::config::GatewayConfigFile;
 use crate::control::{self, TunnelTransport};
 use crate::dns::{DnsService, DnsServiceConfig, ZonesSource};
@@ -87,13 +87,14 @@ impl Gateway {
         let sessions = Arc::new(Sessions::default());
         let clock = Clock::start();
         let clamps = ClampSource::default();
+        let keeper = ClampKeeper::open(spec.state_dir.join("clamps.pb"), clamps.clone())?;
         let surroundings = Surroundings {
             federation: registry.state(),
             silence: registry.applied().age,
             reach: Reach::default(),
             clamps: clamps.load(),
         };
-        let catalog = parts::start_catalog(&spec, &membership, surroundings, &sessions);
+        let catalog = parts::start_catalog(&spec, &membership, surroundings, &sessions, keeper);
         let zone = parts::own_zone(&spec)?;
         let zones: ZonesSource = Arc::new(ArcSwap::from_pointee(Zones::unknown(zone.clone())));
         let dns = DnsService::start(
@@ -166,6 +167,7 @@ impl Gateway {
         self.tasks.spawn(links::leases(Arc::clone(hub)));
         self.tasks.spawn(links::format(Arc::clone(hub)));
         self.tasks.spawn(follower.follow(Arc::clone(hub)));
+        self.tasks.spawn(hub.clamp_keeper().clone().keep());
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
         self.tasks.spawn(announce::announce(Arc::clone(hub)));
     }

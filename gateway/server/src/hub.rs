@@ -21,7 +21,7 @@ use weft_registry::{Draft, Proposal, ProposeError, Registry};
 
 use crate::api::refusal;
 use crate::catalog::{CatalogHandle, LeaseKeeper};
-use crate::clamps::ClampSource;
+use crate::clamps::{ClampKeeper, ClampSource};
 use crate::config::GatewayConfig;
 use crate::dns::ZonesSource;
 use crate::membership::{Membership, MembershipError};
@@ -218,6 +218,11 @@ impl Hub {
     /// The clamps that it knows.
     pub fn clamps(&self) -> &ClampSource {
         &self.clamps
+    }
+
+    /// What keeps them.
+    pub(crate) fn clamp_keeper(&self) -> &ClampKeeper {
+        self.catalog.clamps()
     }
 
     /// How it sees the other clusters now.

@@ -14,7 +14,7 @@
 pub mod admin;
 pub mod api;
 pub mod catalog;
-mod clamps;
+pub mod clamps;
 pub mod config;
 mod control;
 pub mod dns;
@@ -33,6 +33,6 @@ mod testing;
 pub mod tunnel;
 pub mod workers;
 
-pub use clamps::ClampSource;
+pub use clamps::{ClampFileError, ClampSource};
 pub use gateway::{Gateway, GatewayError};
 pub use peer::PeerIdentity;

@@ -18,6 +18,7 @@ use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId
 
 use super::disk;
 use super::feed::Feed;
+use crate::clamps::ClampKeeper;
 use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
 
@@ -43,6 +44,8 @@ pub struct CatalogConfig {
     pub interest: Interest,
     /// Spans of time.
     pub timing: Timing,
+    /// The clamps that gateways tell each other of.
+    pub clamps: ClampKeeper,
 }
 
 /// A sidecar's key for the preambles of its relayed connections.
@@ -218,6 +221,11 @@ impl CatalogHandle {
         sessions
             .map(|(id, endpoints)| (id.clone(), endpoints))
             .collect()
+    }
+
+    /// The clamps that gateways tell each other of.
+    pub fn clamps(&self) -> &ClampKeeper {
+        &self.inner.config.clamps
     }
 
     /// What surrounds it, as last told.

@@ -1,6 +1,7 @@
 //! Gateways and sidecars in one process: sessions over TCP on loopback, links
 //! over in-memory streams.
 
+mod clamps;
 mod intent;
 mod leases;
 mod links;
@@ -33,6 +34,7 @@ use weft_proxy::catalog as client;
 
 use super::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 use crate::PeerIdentity;
+use crate::clamps::ClampKeeper;
 use crate::scene::Reach;
 
 const EU: &str = "eu-west-1";
@@ -134,6 +136,7 @@ fn start(
         state_file,
         interest: Interest::Everything,
         timing: quick(),
+        clamps: ClampKeeper::in_memory(),
     };
     let hooks = RelayGrants {
         grant: Arc::new(move |grant: RelayGrant| granted.lock().unwrap().push(grant.session)),

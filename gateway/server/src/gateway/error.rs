@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::ApiError;
+use crate::clamps::ClampFileError;
 use crate::membership::MembershipError;
 use crate::{standin, tunnel};
 
@@ -18,6 +19,9 @@ pub enum GatewayError {
     /// The founding entry on disk does not read.
     #[error("the founding entry does not read")]
     Founding(#[from] weft_registry::wire::WireError),
+    /// The clamps that it kept cannot be used.
+    #[error(transparent)]
+    Clamps(#[from] ClampFileError),
     /// The tunnels cannot start.
     #[error(transparent)]
     Tunnels(#[from] tunnel::StartError),

@@ -53,6 +53,7 @@ impl Follower {
                 followed = Arc::clone(&state);
                 hub.bundles().replace(bundles(&state));
                 hub.tunnels().set_peers(peers(&state, hub.node()));
+                hub.clamp_keeper().follow(&state);
             }
             let seen = hub.tunnels().paths();
             if let Some(rtt) = slowest(&seen) {

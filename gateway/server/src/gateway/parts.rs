@@ -17,6 +17,7 @@ use weft_registry::{Proposal, Registry, RegistryConfig, Start};
 use super::{GatewayError, directory};
 use crate::api::UsedTokens;
 use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
+use crate::clamps::ClampKeeper;
 use crate::config::GatewayConfig;
 use crate::control::TunnelTransport;
 use crate::hub::{Hub, wall_clock};
@@ -101,6 +102,7 @@ pub(super) fn start_catalog(
     membership: &Membership,
     surroundings: Surroundings,
     sessions: &Arc<Sessions>,
+    clamps: ClampKeeper,
 ) -> CatalogHandle {
     let (granted, revoked) = (Arc::clone(sessions), Arc::clone(sessions));
     let grants = RelayGrants {
@@ -123,6 +125,7 @@ pub(super) fn start_catalog(
         state_file: Some(config.state_dir.join("catalog.pb")),
         interest: Interest::Everything,
         timing: Timing::default(),
+        clamps,
     };
     CatalogHandle::start(config, grants, surroundings)
 }

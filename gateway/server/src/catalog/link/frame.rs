@@ -3,13 +3,15 @@
 
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use weft_model::{Digest, DigestRow};
+use weft_model::{Clamp, Digest, DigestRow};
 use weft_plan::catalog::{Attestation, Interest};
+use weft_plan::release::CLAMPS_MAX;
 use weft_proto::catalog as wire;
 use weft_proto::catalog::peer_frame::Frame;
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
 use super::LinkError;
+use crate::clamps;
 
 /// A longer frame is refused.
 pub(super) const FRAME_MAX: u32 = 4 << 20;
@@ -73,6 +75,19 @@ pub(super) fn to_interest(interest: &Interest) -> wire::Interest {
             services: named.iter().map(convert::to_service_key).collect(),
             everything: false,
         },
+    }
+}
+
+/// Beyond what one cluster may have in force, no list is read.
+pub(super) fn read_clamps(from: &wire::ClampList) -> Result<Vec<Clamp>, WireError> {
+    let clamps = from.clamps.iter().take(CLAMPS_MAX);
+    clamps.map(clamps::read).collect()
+}
+
+pub(super) fn to_clamps<'c>(clamps: impl IntoIterator<Item = &'c Clamp>) -> wire::ClampList {
+    let clamps = clamps.into_iter().map(clamps::write);
+    wire::ClampList {
+        clamps: clamps.collect(),
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use weft_model::{Digest, Endpoint, EndpointId};
+use weft_model::{Clamp, Digest, Endpoint, EndpointId};
 use weft_plan::catalog::{Epoch, Interest, SetHash};
 use weft_proto::catalog::peer_frame::Frame;
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
-use super::frame::{read_digest, read_frame};
+use super::frame::{read_clamps, read_digest, read_frame};
 use super::{Asked, LinkError, Peer, Wish, asked_of};
 use crate::catalog::handle::Inner;
 use crate::catalog::session::interest;
@@ -60,7 +60,13 @@ impl Inner {
         let now = self.now();
         let (cluster, epoch) = (&peer.cluster, peer.epoch);
         // Converted before the lock.
-        let said = Said::read(said)?;
+        let said = match Said::read(said)? {
+            Said::Clamps(clamps) => {
+                self.hear_clamps(peer, clamps);
+                return Ok(true);
+            }
+            said => said,
+        };
         let mut state = self.state();
         let state = &mut *state;
         let catalog = &mut state.catalog;
@@ -93,9 +99,22 @@ impl Inner {
                     in_step = false;
                 }
             }
+            Said::Clamps(_) => {}
         }
         self.nudge();
         Ok(in_step)
+    }
+
+    /// Takes those that are for the region of the peer's own cluster, and so lower nobody else. A
+    /// cluster that this replica does not know yet tells again.
+    fn hear_clamps(&self, peer: &Peer, clamps: Vec<Clamp>) {
+        let federation = Arc::clone(&self.state().federation);
+        let Some(member) = federation.cluster(&peer.cluster) else {
+            return;
+        };
+        let region = &member.spec.region;
+        let keeper = &self.config.clamps;
+        keeper.hear(&peer.cluster, &peer.gateway, region, clamps);
     }
 }
 
@@ -107,6 +126,7 @@ enum Said {
     Retracted(EndpointId),
     Digest(Digest),
     Mark(SetHash),
+    Clamps(Vec<Clamp>),
 }
 
 impl Said {
@@ -120,6 +140,7 @@ impl Said {
             Frame::EndpointRetracted(id) => Self::Retracted(convert::endpoint_id(&id)?),
             Frame::Digest(digest) => Self::Digest(read_digest(&digest)?),
             Frame::Mark(mark) => Self::Mark(SetHash(mark.hash)),
+            Frame::Clamps(list) => Self::Clamps(read_clamps(&list)?),
             Frame::Hello(_) | Frame::Interest(_) | Frame::Resync(_) => {
                 return Err(WireError::new("frame", "is about the stream"));
             }

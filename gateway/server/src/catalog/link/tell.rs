@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use weft_model::{Digest, ServiceKey};
+use weft_model::{Clamp, ClampId, Digest, ServiceKey};
 use weft_plan::catalog::{Cursor, Interest, SetHash};
 use weft_proto::catalog as wire;
 use weft_proto::catalog::peer_frame::Frame;
 
-use super::frame::{to_digest, to_frame, to_interest, write_frame};
+use super::frame::{to_clamps, to_digest, to_frame, to_interest, write_frame};
 use super::{Asked, LinkError, Peer, Wish, asked_of};
 use crate::catalog::handle::{Inner, State};
 
@@ -41,6 +41,8 @@ struct Writer<'a, W> {
     digest_told: Option<Digest>,
     digest_due: Instant,
     mark_due: Instant,
+    clamps_told: Vec<ClampId>,
+    clamps_due: Instant,
 }
 
 /// Tells the peer what it wants to hear until the stream ends.
@@ -51,6 +53,7 @@ pub(super) async fn write(
     mut wishes: watch::Receiver<Wish>,
 ) -> Result<(), LinkError> {
     let mut changed = inner.changed.subscribe();
+    let mut clamped = inner.config.clamps.source().changed();
     let now = Instant::now();
     let mut writer = Writer {
         inner,
@@ -67,12 +70,16 @@ pub(super) async fn write(
         digest_told: None,
         digest_due: now,
         mark_due: now,
+        clamps_told: Vec::new(),
+        clamps_due: now,
     };
     loop {
         changed.mark_unchanged();
+        clamped.mark_unchanged();
         let wish = wishes.borrow_and_update().clone();
         writer.tell_interest(&wish).await?;
         writer.tell_recovery().await?;
+        writer.tell_clamps().await?;
         writer.tell_endpoints(wish).await?;
         writer.tell_digest().await?;
         let due = match writer.digest_told {
@@ -81,6 +88,7 @@ pub(super) async fn write(
         };
         tokio::select! {
             _ = changed.changed() => {}
+            _ = clamped.changed() => {}
             gone = wishes.changed() => if gone.is_err() { return Ok(()) },
             () = sleep_until(due) => {}
         }
@@ -120,6 +128,23 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         }
         self.recovering_told = hello.recovering;
         write_frame(self.to, Frame::Hello(hello)).await
+    }
+
+    /// The clamps made here: when they changed, and again now and then, since the peer may not have
+    /// been able to judge them.
+    async fn tell_clamps(&mut self) -> Result<(), LinkError> {
+        let config = &self.inner.config;
+        let known = config.clamps.known();
+        let made = known.made_by(&config.cluster, &config.gateway);
+        let made: Vec<&Clamp> = made.collect();
+        let ids: Vec<ClampId> = made.iter().map(|clamp| clamp.id).collect();
+        let due = !ids.is_empty() && Instant::now() >= self.clamps_due;
+        if ids == self.clamps_told && !due {
+            return Ok(());
+        }
+        self.clamps_due = Instant::now() + MARK_INTERVAL;
+        self.clamps_told = ids;
+        write_frame(self.to, Frame::Clamps(to_clamps(made))).await
     }
 
     async fn tell_endpoints(&mut self, wish: Wish) -> Result<(), LinkError> {
