@@ -10,6 +10,7 @@ mod explain;
 mod observe;
 mod paths;
 mod read;
+mod release;
 mod status;
 mod tap;
 pub mod view;
@@ -133,6 +134,15 @@ impl Admin for AdminService {
             "ping" => self.document(&paths::pinged(&self.hub, &arguments).await?),
             "order" => self.document(&read::order(&self.hub, &user)),
             "events" => self.document(&events::recent(&self.hub, &arguments)?),
+            "releases" => self.document(&release::list(&self.hub, &arguments)),
+            "release" => self.document(&release::one(&self.hub, &arguments)?),
+            "release-plan" => self.document(&release::plan(&self.hub, &arguments)?),
+            "release-explain" => self.document(&release::explain(&self.hub, &arguments)?),
+            "release-who" => self.document(&release::who(&self.hub, &arguments)?),
+            "release-clamp" => {
+                let user = authorise::needs(&self.hub, &request, Role::Operator)?;
+                self.document(&release::clamp(&self.hub, user, &arguments).await?)
+            }
             "tokens" => self.document(&read::tokens(&self.hub)),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;

@@ -49,6 +49,7 @@ pub(super) fn view(hub: &Hub) -> StatusView {
         raft,
         clusters,
         services,
+        releases: super::release::under_way(hub),
         certificate_expires_ms: hub.svid().expires().0,
         disk: DiskView {
             free_bytes: room.free,
@@ -339,7 +340,7 @@ fn unready(catalog: &CatalogView) -> Vec<ProblemView> {
         .collect()
 }
 
-fn problem(severity: &str, code: weft_model::Code, what: String) -> ProblemView {
+pub(super) fn problem(severity: &str, code: weft_model::Code, what: String) -> ProblemView {
     ProblemView {
         severity: severity.into(),
         code: code.to_string(),

@@ -3,6 +3,7 @@
 
 mod observe;
 mod paths;
+mod release;
 mod tap;
 
 pub use observe::{
@@ -12,6 +13,10 @@ pub use observe::{
 pub use paths::{
     ClockView, ConnectionView, LocalView, NetcheckView, PeerView, PingStepView, PingView,
     TunnelView,
+};
+pub use release::{
+    ClampView, PlanPlaceView, ReleaseChangeView, ReleasePlaceView, ReleasePlanView, ReleaseView,
+    StageView,
 };
 pub use tap::{TapEndView, TapEventView, TapHeaderView, TapLine};
 
@@ -49,6 +54,9 @@ pub struct StatusView {
     pub clusters: Vec<ClusterView>,
     /// Services it may see.
     pub services: Vec<ServiceView>,
+    /// Releases under way.
+    #[serde(default)]
+    pub releases: Vec<ReleaseView>,
     /// When this gateway's certificate ends, milliseconds since the Unix epoch.
     pub certificate_expires_ms: u64,
     /// The disk under this gateway's log.
