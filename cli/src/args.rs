@@ -25,6 +25,9 @@ Look:
   weft edges                                who calls whom, and whether it is encrypted
   weft tap shop/checkout --status 5xx       requests as they are answered
   weft ping shop/checkout --from eu-west    which step of a connection takes the time
+Release:
+  weft release plan -f checkout-v2.yaml     who would meet the new version, and when
+  weft release status checkout-v2 -w        how it stands in each region
 Change:
   weft diff -f exports.yaml                 what would change (exit 1 if anything)
   weft apply -f exports.yaml
@@ -164,6 +167,9 @@ pub(crate) enum Command {
     /// Services and their endpoints.
     #[command(subcommand, visible_alias = "svc")]
     Service(command::service::Service),
+    /// Move a service's traffic from one version to another, by hand.
+    #[command(subcommand, visible_alias = "rel")]
+    Release(command::release::Release),
     /// How a request would travel.
     #[command(subcommand)]
     Route(command::route::Route),

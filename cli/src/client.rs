@@ -2,6 +2,7 @@
 //! operator is, and turns every failure into what, why and next step.
 
 mod connect;
+mod region;
 mod tap;
 
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ use weft_registry::{Draft, Proposal};
 
 use crate::args::Global;
 use crate::command::apply::{command_of, namespace_of, no_namespace};
-use crate::context::{Context, Contexts, Member};
+use crate::context::{Context, Contexts};
 use crate::document::Document;
 use crate::problem::Problem;
 
@@ -399,19 +400,7 @@ async fn refresh(contexts: &Contexts, name: &str, timeout: Duration) -> Result<C
     let (_, context) = contexts.pick(Some(name))?;
     let mut client = Client::to(context.clone(), &context.home, timeout).await?;
     let status = client.status(false).await?;
-    let mut context = context.clone();
-    for member in status.clusters {
-        let Ok(cluster) = ClusterName::new(&member.name) else {
-            continue;
-        };
-        context.clusters.insert(
-            cluster,
-            Member {
-                api: member.api,
-                bundle: member.bundle,
-            },
-        );
-    }
+    let context = context.clone().with_members(status.clusters);
     let mut contexts = contexts.clone();
     contexts.contexts.insert(name.to_owned(), context.clone());
     contexts.save()?;

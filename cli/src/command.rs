@@ -21,6 +21,7 @@ pub(crate) mod netcheck;
 pub(crate) mod ping;
 pub(crate) mod proxy;
 pub(crate) mod raft;
+pub(crate) mod release;
 pub(crate) mod route;
 pub(crate) mod sample;
 pub(crate) mod schema;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Cluster(command) => block_on(command.run(&global)),
         Command::Raft(command) => block_on(command.run(&global)),
         Command::Service(command) => block_on(command.run(&global)),
+        Command::Release(command) => block_on(command.run(&global)),
         Command::Route(command) => block_on(command.run(&global)),
         Command::Proxy(command) => block_on(command.run(&global)),
         Command::Dns(command) => block_on(command.run(&global)),

@@ -17,8 +17,8 @@ use clap_complete::env::{CompleteEnv, Shells};
 use crate::args::Args;
 
 pub(crate) use names::{
-    clusters, codes, contexts, dns_names, gateways, kind_names, kinds, namespaces, resources,
-    services,
+    clusters, codes, contexts, dns_names, gateways, kind_names, kinds, namespaces, releases,
+    resources, services,
 };
 
 /// Set by the shell's function; names the shell.

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use weft_gateway::admin::view::ClusterView;
 use weft_model::{ClusterName, FederationDomain, SignerEpoch, UserName, code};
 
 use crate::problem::Problem;
@@ -56,6 +57,27 @@ pub(crate) struct Member {
     pub(crate) api: Vec<String>,
     /// Its CA certificates, PEM.
     pub(crate) bundle: String,
+}
+
+impl Context {
+    /// Every cluster that it knows, the home first.
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = &ClusterName> {
+        let others = self.clusters.keys().filter(|name| **name != self.home);
+        std::iter::once(&self.home).chain(others)
+    }
+
+    /// The same, with what a gateway says of the members.
+    pub(crate) fn with_members(mut self, members: Vec<ClusterView>) -> Self {
+        for ClusterView {
+            name, api, bundle, ..
+        } in members
+        {
+            if let Ok(cluster) = ClusterName::new(&name) {
+                self.clusters.insert(cluster, Member { api, bundle });
+            }
+        }
+        self
+    }
 }
 
 impl Contexts {

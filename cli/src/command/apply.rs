@@ -235,7 +235,7 @@ fn nothing_applied(problem: Problem, document: &Document) -> Problem {
     Problem { what, ..problem }
 }
 
-fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
+pub(crate) fn read_all(files: &Files) -> Result<Vec<Document>, Problem> {
     let mut documents = Vec::new();
     let mut problems = Vec::new();
     for file in &files.files {
@@ -326,7 +326,12 @@ pub(crate) fn no_namespace(kind: Kind) -> Problem {
 }
 
 /// Lines `+`, `-` and `~` for every leaf that differs, in the order of names.
-fn changes(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<String>) {
+pub(crate) fn changes(
+    path: &str,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    lines: &mut Vec<String>,
+) {
     match (old, new) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();

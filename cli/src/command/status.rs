@@ -4,6 +4,7 @@ use weft_gateway::admin::view::{ClusterView, ProblemView, StatusView};
 
 use super::Outcome;
 use super::check::FailOn;
+use super::release;
 use crate::args::Global;
 use crate::client::Client;
 use crate::output::{self, Format};
@@ -72,6 +73,10 @@ fn print(status: &StatusView) {
         output::narrate("no service is exported to this cluster or registered in it");
     } else {
         print_services(status);
+    }
+    if !status.releases.is_empty() {
+        output::data("");
+        release::table(&status.releases);
     }
     for problem in &status.problems {
         output::data(&format!(

@@ -73,6 +73,14 @@ pub(crate) fn services() -> Candidates {
         .collect()
 }
 
+/// Releases: names, of one namespace if it is given.
+pub(crate) fn releases() -> Candidates {
+    resource_names(Kind::Release)
+        .into_iter()
+        .map(|(namespace, name)| CompletionCandidate::new(name).help(namespace.map(Into::into)))
+        .collect()
+}
+
 /// Namespaces of services.
 pub(crate) fn namespaces() -> Candidates {
     let services = service_names();
