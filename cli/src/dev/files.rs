@@ -134,6 +134,32 @@ spec:
     )
 }
 
+/// `samples/checkout-v2.yaml`: version 2 of the checkout to the callers of one region, in three
+/// stages.
+pub(crate) const RELEASE: &str = "\
+# Version 2 of the checkout to callers in eu-west. Nothing advances by itself:
+#
+#     weft release plan -f checkout-v2.yaml
+#     weft release start -f checkout-v2.yaml
+#     weft release promote checkout-v2
+#     weft release abort checkout-v2
+apiVersion: weft.dev/v1
+kind: Release
+metadata: { namespace: shop, name: checkout-v2 }
+spec:
+  service: checkout
+  stable: v1
+  canary: v2
+  waves:
+    - name: west-europe
+      regions: [eu-west]                # where the callers are
+      steps:                            # the canary's percent of their requests
+        - setWeight: 5
+        - pause: {}
+        - setWeight: 50
+        - setWeight: 100
+";
+
 /// A cluster's `exports.yaml`: each of its services, offered to everyone.
 pub(crate) fn exports(cluster: &ClusterPlan) -> String {
     let mut text = format!("# What {} offers to the other clusters.\n", cluster.name);
@@ -202,6 +228,25 @@ mod tests {
                 assert_eq!(config.outbound, workload.outbound);
                 assert_eq!(config.advertised, workload.inbound);
             }
+        }
+    }
+
+    #[test]
+    fn the_sample_release_is_of_the_sample_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkout-v2.yaml");
+        std::fs::write(&path, RELEASE).unwrap();
+        let documents = read_resources(&path).unwrap();
+        let [Document::Release(release)] = &documents[..] else {
+            panic!("{documents:?}")
+        };
+        let plan = Plan::new(&Options::default());
+        let service: weft_model::ServiceKey = "shop/checkout".parse().unwrap();
+        assert_eq!(release.spec.service, service.name);
+        let versions = [&release.spec.stable, &release.spec.canary];
+        for version in versions {
+            let mut workloads = plan.workloads();
+            assert!(workloads.any(|it| it.service == service && it.version == *version));
         }
     }
 

@@ -5,6 +5,7 @@
 //! DIR/us-east-1/exports.yaml
 //! DIR/us-east-1/gw-1/             gateway.yaml, state/
 //! DIR/us-east-1/checkout-v1/      sidecar.yaml, token, state/
+//! DIR/samples/checkout-v2.yaml    a release to try
 //! DIR/logs/                       one file per process
 //! ```
 
@@ -107,6 +108,11 @@ impl Folder {
     pub(super) fn mark(&self, options: &Options) -> Result<(), Problem> {
         let text = serde_json::to_string_pretty(options).expect("options are plain values");
         self.write(&self.root.join(MARK), &(text + "\n"))
+    }
+
+    /// A release to try.
+    pub(super) fn sample_release(&self) -> PathBuf {
+        self.root.join("samples/checkout-v2.yaml")
     }
 
     /// A gateway's folder.

@@ -47,7 +47,8 @@ pub(super) fn page(federation: &Federation, program: &Path) -> String {
         &format!("  ok  traffic     {rate} requests/s from customers of shop/web    {ready}\n"),
     );
     text.push_str(&addresses(plan));
-    text.push_str(&things_to_try(plan, program));
+    let release = federation.folder.sample_release();
+    text.push_str(&things_to_try(plan, program, &release));
     line(
         &mut text,
         "  Something is wrong in the sample shop on purpose. Find it:  weft check\n",
@@ -143,7 +144,7 @@ fn addresses(plan: &Plan) -> String {
 }
 
 /// Five things that work, with what they show.
-fn things_to_try(plan: &Plan, program: &Path) -> String {
+fn things_to_try(plan: &Plan, program: &Path, release: &Path) -> String {
     let (home, dns) = (&plan.founder().cluster, plan.founder().dns);
     let far = plan
         .clusters
@@ -183,7 +184,12 @@ fn things_to_try(plan: &Plan, program: &Path) -> String {
         &format!("weft dev break cluster {home}"),
         "pull a plug and see traffic move; then: weft dev heal",
     );
-    item(5, "weft status", "quorum, clusters, tunnels, services");
+    item(
+        5,
+        &format!("weft release plan -f {}", release.display()),
+        "version 2 of the checkout to one region; then: start, status -w, promote, abort",
+    );
+    item(6, "weft status", "quorum, clusters, tunnels, services");
     if !on_path(program) {
         let written = write!(
             text,

@@ -53,6 +53,8 @@ impl Federation {
 
     fn write_files(&self) -> Result<(), Problem> {
         self.folder.make(&self.folder.logs())?;
+        self.folder
+            .write(&self.folder.sample_release(), files::RELEASE)?;
         for cluster in &self.plan.clusters {
             self.folder.write(
                 &self.folder.exports(&cluster.name),
