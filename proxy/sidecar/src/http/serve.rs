@@ -62,6 +62,9 @@ where
     let activity = handler.activity.clone();
     let mut connection = server_h1().serve_connection(TokioIo::new(stream), handler);
     let ended = tokio::select! {
+        // In this order: a connection that is asked to end before it was first polled ends
+        // without a look at the request that is there.
+        biased;
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         () = drain.cancelled() => {
             Pin::new(&mut connection).graceful_shutdown();
@@ -104,6 +107,7 @@ pub(crate) async fn serve_h2<S, F>(
     let stream = TokioIo::new(Guard::new(stream, timeouts.head));
     let mut connection = pin!(server_h2().serve_connection(stream, handler));
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -123,5 +127,39 @@ pub(crate) async fn serve_h2<S, F>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "client's connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// The drain has begun when a connection is served whose request has arrived, as many
+    /// times as it takes for an unlucky order to show.
+    #[tokio::test]
+    async fn a_request_that_arrived_before_the_drain_is_answered() {
+        let drain = CancellationToken::new();
+        drain.cancel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for _ in 0..32 {
+            let connected = TcpStream::connect(listener.local_addr().unwrap());
+            let (client, accepted) = tokio::join!(connected, listener.accept());
+            let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+            let request = b"GET / HTTP/1.1\r\nhost: checkout.shop\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            stream.readable().await.unwrap();
+            let handler = Handler::new(Activity::new(), |_: Request<Incoming>| -> Answer {
+                Box::pin(async { Ok(Response::new(Body::empty())) })
+            });
+            let timeouts = Timeouts::default();
+            let served = serve_h1(stream, handler, &timeouts, &drain).await;
+            drop(served);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        }
     }
 }
