@@ -63,6 +63,7 @@ pub(crate) fn endpoint(n: u32) -> Draft {
             identity: identity("checkout"),
             weight: 100,
             health: Health::Ready,
+            unready: None,
             sequence: 1,
         },
         locality: Locality::Local,

@@ -67,6 +67,7 @@ impl LocalEndpoint {
             } else {
                 Health::NotReady
             },
+            unready: None,
             sequence: 0,
         }
     }

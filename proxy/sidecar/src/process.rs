@@ -149,10 +149,11 @@ fn read(said: &catalog::Bundles) -> Bundles {
 /// Tells the catalog of every change of an endpoint's health.
 async fn check(catalog: CatalogClient, endpoint: LocalEndpoint) {
     let checks = Checks::start(endpoint.service.app, &endpoint.service.checks);
-    let mut health = checks.health();
+    let mut verdict = checks.verdict();
     loop {
-        catalog.set_health(endpoint.id, *health.borrow_and_update());
-        if health.changed().await.is_err() {
+        let now = verdict.borrow_and_update().clone();
+        catalog.set_health(endpoint.id, now);
+        if verdict.changed().await.is_err() {
             return;
         }
     }

@@ -20,6 +20,29 @@ pub enum Health {
     Draining,
 }
 
+/// Why an endpoint's checks fail, in a few words for people. No decision reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready(Box<str>);
+
+impl Unready {
+    /// The longest, in bytes: it travels with the endpoint.
+    pub const BYTES_MAX: usize = 160;
+
+    /// Keeps the beginning of what is too long, and nothing that would break a line.
+    pub fn new(why: &str) -> Self {
+        let end = why.floor_char_boundary(Self::BYTES_MAX);
+        let plain = why[..end]
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c });
+        Self(plain.collect::<String>().into())
+    }
+
+    /// The words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A port of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointPort {
@@ -61,6 +84,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes work.
     pub health: Health,
+    /// Why its checks fail, if they do and its owner has said so.
+    pub unready: Option<Unready>,
     /// Its owner's count of changes within this process start.
     pub sequence: u64,
 }
@@ -89,5 +114,17 @@ impl Digest {
             .take_while(|((key, _, _), _)| key == service)
             .map(|(_, row)| row.ready)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_short_and_one_line() {
+        assert_eq!(Unready::new("a\nb\u{1b}[2J").as_str(), "a b [2J");
+        let long = "é".repeat(200);
+        assert!(Unready::new(&long).as_str().len() <= Unready::BYTES_MAX);
     }
 }

@@ -43,7 +43,7 @@ pub use command::{
     Author, Command, Entry, Event, Founding, GatewayRecord, Key, Outcome, PublicKey, Redemption,
     SignerRecord, TokenGrant,
 };
-pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health};
+pub use endpoint::{Digest, DigestRow, Endpoint, EndpointPort, Health, Unready};
 pub use flow::{Carried, Flow, FlowClass, Served, Tally};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{

@@ -102,6 +102,7 @@ fn endpoint(
         },
         weight: spec.weight,
         health,
+        unready: None,
         sequence: 0,
     })
 }

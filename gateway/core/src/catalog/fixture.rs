@@ -53,6 +53,7 @@ pub(super) fn endpoint(cluster: &str, n: u32, sequence: u64) -> Endpoint {
         identity: identity(cluster),
         weight: 100,
         health: Health::Ready,
+        unready: None,
         sequence,
     }
 }

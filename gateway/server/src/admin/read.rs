@@ -205,9 +205,10 @@ pub(super) fn endpoints(hub: &Hub, arguments: &Value) -> Result<ListView<Endpoin
             let verdict = outlook.verdict(&state, &key, &endpoint.cluster, now);
             let judged = match endpoint.health {
                 Health::Ready => format!("{}: {}", traffic(verdict.traffic), verdict.why),
-                Health::NotReady => {
-                    "gets nothing: its health checks fail, or nobody attests it".into()
-                }
+                Health::NotReady => match &endpoint.unready {
+                    Some(why) => format!("gets nothing: its health check fails: {}", why.as_str()),
+                    None => "gets nothing: its health checks fail, or nobody attests it".into(),
+                },
                 Health::Draining => "finishes what runs: it is draining".into(),
             };
             view(endpoint, judged)

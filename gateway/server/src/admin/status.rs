@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use weft_model::{
-    ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, code,
+    ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, Unready,
+    code,
 };
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
@@ -317,24 +318,26 @@ fn problems(
     problems
 }
 
-/// Endpoints that fail their checks, one line a service.
+/// Endpoints that fail their checks, one line a service: with the first reason that is known.
 fn unready(catalog: &CatalogView) -> Vec<ProblemView> {
-    let mut failing: BTreeMap<String, usize> = BTreeMap::new();
+    let mut failing: BTreeMap<String, (usize, Option<&Unready>)> = BTreeMap::new();
     for (key, endpoints) in catalog.services() {
         let own = endpoints
             .endpoints
             .iter()
             .filter(|e| e.health == Health::NotReady);
         for endpoint in own {
-            *failing
-                .entry(format!("{key} in {}", endpoint.cluster))
-                .or_default() += 1;
+            let place = format!("{key} in {}", endpoint.cluster);
+            let (count, why) = failing.entry(place).or_default();
+            *count += 1;
+            *why = why.or(endpoint.unready.as_ref());
         }
     }
     failing
         .into_iter()
-        .map(|(place, count)| {
-            let what = format!("{count} endpoint(s) of {place} fail their health checks");
+        .map(|(place, (count, why))| {
+            let why = why.map_or_else(String::new, |why| format!(": {}", why.as_str()));
+            let what = format!("{count} endpoint(s) of {place} fail their health checks{why}");
             problem("warn", code::NO_HEALTHY_UPSTREAM, what)
         })
         .collect()

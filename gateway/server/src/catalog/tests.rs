@@ -84,6 +84,7 @@ fn endpoint(cluster: &str, n: u8) -> Endpoint {
         identity: identity(cluster),
         weight: 100,
         health: Health::Ready,
+        unready: None,
         sequence: 0,
     }
 }

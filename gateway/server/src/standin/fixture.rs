@@ -351,6 +351,7 @@ pub(crate) fn endpoint(n: u8, health: Health) -> Endpoint {
         )),
         weight: 100,
         health,
+        unready: None,
         sequence: 0,
     }
 }

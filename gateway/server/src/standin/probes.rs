@@ -54,7 +54,7 @@ impl Probes {
     pub(super) fn health(&self) -> BTreeMap<EntryName, Health> {
         let verdicts = self.running.iter();
         verdicts
-            .map(|(name, running)| (name.clone(), *running.checks.health().borrow()))
+            .map(|(name, running)| (name.clone(), running.checks.verdict().borrow().health))
             .collect()
     }
 
@@ -65,10 +65,10 @@ impl Probes {
 
     fn start(&self, spec: &WorkloadEntrySpec) -> Running {
         let checks = Checks::start(spec.address, &spec.checks);
-        let mut health = checks.health();
+        let mut verdict = checks.verdict();
         let turned = self.turned();
         let watch = tokio::spawn(async move {
-            while health.changed().await.is_ok() {
+            while verdict.changed().await.is_ok() {
                 turned.notify_one();
             }
         });

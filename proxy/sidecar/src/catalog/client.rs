@@ -11,12 +11,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use weft_decide::{Place, ServiceTable};
-use weft_model::{Endpoint, EndpointId, GatewayName, Health, ServiceKey};
+use weft_model::{Endpoint, EndpointId, GatewayName, ServiceKey};
 
 use super::disk;
 use super::merge::{Bundles, Merge};
 use super::own::Own;
 use super::session;
+use crate::health::Verdict;
 use crate::{RelaySession, RelaySessions, TableSource, Taken, Taps, Traffic};
 
 /// Changes are gathered for this long before a table is built of them.
@@ -159,11 +160,12 @@ impl CatalogClient {
         self.shared.own.send_modify(|own| own.put(endpoint));
     }
 
-    /// Tells the health of an endpoint.
-    pub fn set_health(&self, id: EndpointId, health: Health) {
+    /// Tells the health of an endpoint, and why it is so.
+    pub fn set_health(&self, id: EndpointId, verdict: impl Into<Verdict>) {
+        let verdict = verdict.into();
         self.shared
             .own
-            .send_if_modified(|own| own.set_health(id, health));
+            .send_if_modified(|own| own.set_health(id, verdict));
     }
 
     /// Wants the endpoints of `service` as well, if it does not want all.

@@ -25,6 +25,7 @@ pub(crate) fn endpoint(cluster: &str, n: u8, sequence: u64) -> Endpoint {
             .unwrap(),
         weight: 100,
         health: Health::Ready,
+        unready: None,
         sequence,
     }
 }

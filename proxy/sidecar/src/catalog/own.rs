@@ -6,6 +6,7 @@ use weft_model::{Endpoint, EndpointId, Health};
 use weft_proto::catalog as wire;
 
 use super::wire as convert;
+use crate::health::Verdict;
 
 /// The last word on every endpoint of this process.
 #[derive(Debug, Clone, Default)]
@@ -36,15 +37,18 @@ impl Own {
             .insert(endpoint.id, Word::Put(Box::new(endpoint)));
     }
 
-    /// Changes the health of an endpoint. Returns whether that was news. One
+    /// Changes the health of an endpoint, and why it is so. Returns whether that was news. One
     /// that drains does not come back.
-    pub(super) fn set_health(&mut self, id: EndpointId, health: Health) -> bool {
+    pub(super) fn set_health(&mut self, id: EndpointId, verdict: impl Into<Verdict>) -> bool {
+        let Verdict { health, why } = verdict.into();
         let next = self.next(id);
         match self.words.get_mut(&id) {
             Some(Word::Put(endpoint))
-                if endpoint.health != health && endpoint.health != Health::Draining =>
+                if (endpoint.health, &endpoint.unready) != (health, &why)
+                    && endpoint.health != Health::Draining =>
             {
                 endpoint.health = health;
+                endpoint.unready = why;
                 endpoint.sequence = next;
                 true
             }

@@ -14,7 +14,7 @@ use prost::Message;
 use weft_decide::{ClusterView, ReleaseView, RouteSource, ServiceSpec};
 use weft_model::{
     AppProtocol, Audience, BasisPoints, ClusterName, Endpoint, EndpointId, EndpointPort, Health,
-    Index, RouteSpec, ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol,
+    Index, RouteSpec, ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol, Unready,
     spec_from_json, spec_to_json,
 };
 use weft_proto::catalog as wire;
@@ -99,6 +99,7 @@ pub fn endpoint(from: &wire::Endpoint) -> Result<Endpoint, WireError> {
         identity: parse("identity", &from.identity)?,
         weight: from.weight,
         health: health(from.health())?,
+        unready: (!from.unready.is_empty()).then(|| Unready::new(&from.unready)),
         sequence: from.sequence,
     })
 }
@@ -205,6 +206,10 @@ pub fn to_endpoint(from: &Endpoint) -> wire::Endpoint {
         identity: from.identity.to_string(),
         weight: from.weight,
         health: to_health(from.health).into(),
+        unready: from
+            .unready
+            .as_ref()
+            .map_or_else(String::new, |why| why.as_str().to_owned()),
         sequence: from.sequence,
     }
 }

@@ -41,8 +41,8 @@ async fn listen() -> (TcpListener, NonZeroU16) {
 }
 
 async fn until(checks: &Checks, health: Health) {
-    let mut verdict = checks.health();
-    let reached = verdict.wait_for(|now| *now == health);
+    let mut verdict = checks.verdict();
+    let reached = verdict.wait_for(|now| now.health == health);
     let reached = timeout(Duration::from_secs(10), reached).await;
     assert!(reached.is_ok_and(|r| r.is_ok()), "never {health:?}");
 }
@@ -58,16 +58,35 @@ async fn tcp() {
             ..check()
         }],
     );
-    assert_eq!(*checks.health().borrow(), Health::NotReady);
+    assert_eq!(checks.verdict().borrow().health, Health::NotReady);
     until(&checks, Health::Ready).await;
     drop(listener);
     until(&checks, Health::NotReady).await;
 }
 
 #[tokio::test]
+async fn a_failing_check_says_why_from_its_first_probe_on() {
+    let (listener, port) = listen().await;
+    drop(listener);
+    let refused = HealthCheck {
+        tcp: Some(TcpProbe { port }),
+        ..check()
+    };
+    let checks = Checks::start(LOOPBACK, &[refused]);
+    let mut verdict = checks.verdict();
+    let said = timeout(
+        Duration::from_secs(10),
+        verdict.wait_for(|now| now.why.is_some()),
+    );
+    let said = said.await.unwrap().unwrap().why.clone().unwrap();
+    let expect = format!("tcp port {port}: cannot connect: Connection refused");
+    assert!(said.as_str().starts_with(&expect), "{said:?}");
+}
+
+#[tokio::test]
 async fn without_checks_it_is_ready() {
     assert_eq!(
-        *Checks::start(LOOPBACK, &[]).health().borrow(),
+        Checks::start(LOOPBACK, &[]).verdict().borrow().health,
         Health::Ready
     );
 }

@@ -183,6 +183,7 @@ impl Side {
             identity: self.id.clone(),
             weight: 100,
             health: Health::Ready,
+            unready: None,
             sequence: 1,
         }
     }
