@@ -11,7 +11,8 @@ use crate::command;
 use crate::complete;
 use crate::output::Format;
 
-const EXAMPLES: &str = "\
+/// The commonest commands, by task: what `weft` alone prints.
+pub(crate) const EXAMPLES: &str = "\
 Begin:
   weft dev                                  a three-region federation on this machine
   weft status                               quorum, clusters, tunnels, services
@@ -19,21 +20,25 @@ Begin:
 Look:
   weft service list                         services this federation offers
   weft service endpoints shop/checkout      who serves one, and how well
-  weft dns explain checkout.shop.svc.clusterset.local
-  weft route explain GET http://checkout.shop/
   weft top                                  who is asked how often, how well, how fast
   weft edges                                who calls whom, and whether it is encrypted
   weft tap shop/checkout --status 5xx       requests as they are answered
   weft ping shop/checkout --from eu-west    which step of a connection takes the time
-Release:
-  weft release plan -f checkout-v2.yaml     who would meet the new version, and when
-  weft release status checkout-v2 -w        how it stands in each region
+  weft events -w                            who changes what, as it happens
+Ask why:
+  weft route explain GET http://checkout.shop/
+  weft dns explain checkout.shop.svc.clusterset.local
+  weft explain WEFT-4002                    what an error code means
 Change:
   weft diff -f exports.yaml                 what would change (exit 1 if anything)
   weft apply -f exports.yaml
+Release:
+  weft release plan -f checkout-v2.yaml     who would meet the new version, and when
+  weft release status checkout-v2 -w        how it stands in each region
 More:
-  weft help                                 every command
-  weft explain WEFT-4002                    what an error code means";
+  weft help                                 every command, and topics: resources, exit-codes
+  weft completion bash                      names complete with TAB
+  weft bug-report                           what to send along with a question";
 
 /// Joins clusters into one federation: discovery, encrypted tunnels, DNS and balancing.
 #[derive(Debug, Parser)]
@@ -267,6 +272,18 @@ mod tests {
         check("weft stats -ojson", Format::Json);
         check("weft stats -o", Format::Table);
         check("weft stats -o nonsense", Format::Table);
+    }
+
+    #[test]
+    fn every_command_that_is_advertised_parses() {
+        use clap::Parser;
+        let lines = super::EXAMPLES.lines();
+        for line in lines.filter_map(|line| line.strip_prefix("  weft ")) {
+            let typed = line.split("  ").next().unwrap_or_default();
+            let words = std::iter::once("weft").chain(typed.split(' '));
+            let parsed = super::Args::try_parse_from(words);
+            assert!(parsed.is_ok(), "{typed}: {parsed:?}");
+        }
     }
 
     #[test]

@@ -36,18 +36,19 @@ use std::future::Future;
 
 use clap::CommandFactory;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, EXAMPLES};
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
 
 /// What a command comes to.
 pub(crate) type Outcome = Result<Exit, Problem>;
 
-/// Runs the command that was typed; none prints what there is.
+/// Runs the command that was typed; none prints the commonest.
 pub(crate) fn run(args: Args) -> Outcome {
     let global = args.global;
     let Some(command) = args.command else {
-        output::data(&Args::command().render_help().to_string());
+        let about = Args::command().get_about().map(ToString::to_string);
+        output::data(&format!("{}\n\n{EXAMPLES}", about.unwrap_or_default()));
         return Ok(Exit::Done);
     };
     match command {

@@ -246,6 +246,12 @@ fn programs_read(dev: &Dev) -> Result<()> {
 }
 
 fn help_helps(dev: &Dev) -> Result<()> {
+    let alone = dev.weft::<&str>([])?.ok()?;
+    ensure!(
+        alone.contains("weft top") && !alone.contains("Usage"),
+        "{alone}"
+    );
+    dev.weft(["help"])?.exits(0)?.says("Usage: weft")?;
     dev.weft(["help", "exit-codes"])?
         .exits(0)?
         .says("safe to try again")?;
