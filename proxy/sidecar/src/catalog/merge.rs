@@ -78,10 +78,16 @@ impl Merge {
         self.note(Change::Everything);
     }
 
-    /// `source` can be heard no longer.
+    /// `source` can be heard no longer. A gateway that never runs for long enough to settle must
+    /// not leave a mirror behind with each run: of its lost runs those stay that knew more.
     pub(super) fn lose(&mut self, source: &Source) {
-        if let Some((contact, _)) = self.mirrors.get_mut(source) {
+        if let Some((contact, mirror)) = self.mirrors.get_mut(source) {
             *contact = Contact::Lost;
+            let worth = mirror.worth();
+            self.mirrors.retain(|other, (contact, mirror)| {
+                let is_older_run = other.0 == source.0 && other != source;
+                !is_older_run || *contact == Contact::Open || mirror.worth() > worth
+            });
         }
         self.note(Change::Everything);
     }

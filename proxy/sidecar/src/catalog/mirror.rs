@@ -76,6 +76,12 @@ impl Mirror {
         self.is_synced() && !self.recovering
     }
 
+    /// How much its word counts when its gateway is gone: nothing, as a gateway's that was still
+    /// recovering, or fully.
+    pub(super) fn worth(&self) -> u8 {
+        u8::from(self.is_synced()) + u8::from(self.is_settled())
+    }
+
     /// Where the stream can be resumed.
     pub(super) fn position(&self) -> Option<u64> {
         self.position

@@ -121,6 +121,26 @@ fn a_gateway_that_goes_away_takes_nothing_with_it() {
     );
 }
 
+/// Sidecars grew by a whole mirror with each restart of such a gateway.
+#[test]
+fn a_gateway_that_restarts_again_and_again_leaves_two_runs_behind() {
+    let mut merge = Merge::new(place());
+    let first = source("a:1", 1);
+    let whole = [service(), item(&endpoint(EU, 1, 1))];
+    snapshot(&mut merge, &first, &whole, false);
+    merge.lose(&first);
+    for run in 2..20 {
+        let next = source("a:1", run);
+        snapshot(&mut merge, &next, &[service()], true);
+        merge.lose(&next);
+        assert_eq!(ids(&merge.table().unwrap()), [(1, Health::Ready)]);
+    }
+    let kept: Vec<u8> = (0..20)
+        .filter(|run| merge.mirror(&source("a:1", *run)).is_some())
+        .collect();
+    assert_eq!(kept, [1, 19], "the last one that had settled, and the last");
+}
+
 #[test]
 fn the_later_word_wins_and_of_one_word_the_believing_gateway() {
     let mut merge = Merge::new(place());
