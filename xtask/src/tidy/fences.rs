@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weft-wan",
         ],
     ),
+    ("weft-nemesis", &[]),
     ("weft-e2e", &["weft-test-support"]),
     ("xtask", &[]),
 ];
