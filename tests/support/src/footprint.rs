@@ -10,8 +10,11 @@ use anyhow::{Context, Result};
 /// What one process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Resident memory, in bytes.
+    /// Resident memory, in bytes, with the pages of the program file that it happened to touch.
     pub resident: u64,
+    /// The part of it that is the process's own, in bytes: heap and stacks. What a process leaks
+    /// is in here; pages of files are bounded by the files, and shared.
+    pub anonymous: u64,
     /// Open file descriptors.
     pub descriptors: usize,
 }
@@ -23,14 +26,20 @@ impl Footprint {
     /// It does not.
     pub fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().next());
-        let kibibytes: u64 = kibibytes.context("a process has memory")?.parse()?;
         Ok(Self {
-            resident: kibibytes << 10,
+            resident: bytes(&status, "VmRSS:")?,
+            anonymous: bytes(&status, "RssAnon:")?,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }
+}
+
+/// A line of `/proc/PID/status` that is in kB (proc(5)).
+fn bytes(status: &str, field: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    let kibibytes: u64 = kibibytes.context("a process has memory")?.parse()?;
+    Ok(kibibytes << 10)
 }
 
 /// Footprints of processes by name, looked at again and again.
@@ -56,7 +65,7 @@ pub struct Trend {
     pub last: Footprint,
     /// The most descriptors seen.
     pub descriptors_max: usize,
-    /// How much resident memory grew, bytes per ten minutes: the slope of the line of
+    /// How much anonymous memory grew, bytes per ten minutes: the slope of the line of
     /// least squares.
     pub slope: f64,
 }
@@ -107,7 +116,7 @@ impl Trend {
         let ((_, first), (_, last)) = (samples.first()?, samples.last()?);
         let points = samples.iter();
         let points: Vec<(f64, f64)> = points
-            .map(|(at, seen)| (at.as_secs_f64(), seen.resident as f64))
+            .map(|(at, seen)| (at.as_secs_f64(), seen.anonymous as f64))
             .collect();
         let descriptors = samples.iter().map(|(_, seen)| seen.descriptors);
         Some(Self {
@@ -137,16 +146,18 @@ impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<32} {:>9} {:>9} {:>11} {:>8} {:>6} {:>8}",
-            "process", "RSS MiB", "then", "per 10 min", "fds", "most", "then"
+            "{:<32} {:>9} {:>9} {:>9} {:>9} {:>11} {:>5} {:>5} {:>5}",
+            "process", "RSS MiB", "then", "own MiB", "then", "per 10 min", "fds", "most", "then"
         )?;
         let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
         for (name, trend) in self.trends() {
             writeln!(
                 f,
-                "{name:<32} {:>9.1} {:>9.1} {:>+11.2} {:>8} {:>6} {:>8}",
+                "{name:<32} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>+11.2} {:>5} {:>5} {:>5}",
                 mebibytes(trend.first.resident as f64),
                 mebibytes(trend.last.resident as f64),
+                mebibytes(trend.first.anonymous as f64),
+                mebibytes(trend.last.anonymous as f64),
                 mebibytes(trend.slope),
                 trend.first.descriptors,
                 trend.descriptors_max,
@@ -167,6 +178,7 @@ mod tests {
         let _file = fs::File::open("/proc/self/status").unwrap();
         let after = Footprint::of(std::process::id()).unwrap();
         assert!(after.resident > 1 << 20);
+        assert!(after.anonymous > 0 && after.anonymous < after.resident);
         assert!(after.descriptors > before.descriptors);
     }
 
