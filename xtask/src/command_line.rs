@@ -16,11 +16,18 @@ usage: cargo xtask TASK
   soak [--minutes N]
                     an hour, or N minutes, of mixed load and churn on a federation
                     of this machine: memory and descriptors stay flat, and a table
+  watches [--events N]
+                    a million log entries, or N, under restarts, cuts and leader
+                    changes: each is watched once and in order; and what a thousand
+                    watchers that stall cost
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
 /// How long a soak takes if nobody says otherwise.
 const SOAK_MINUTES: u32 = 60;
+
+/// Entries that `watches` writes if nobody says otherwise.
+const WATCHED_EVENTS: u64 = 1_000_000;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub(crate) enum Task {
     Deny(Install),
     /// For so many minutes.
     Soak(u32),
+    /// With so many entries.
+    Watches(u64),
     Help,
 }
 
@@ -52,6 +61,11 @@ impl Task {
                 _ => Err(Failure::Usage(format!(
                     "{minutes:?} is no number of minutes"
                 ))),
+            },
+            ["watches"] => Ok(Self::Watches(WATCHED_EVENTS)),
+            ["watches", "--events", events] => match events.parse() {
+                Ok(events) if events > 0 => Ok(Self::Watches(events)),
+                _ => Err(Failure::Usage(format!("{events:?} is no number of events"))),
             },
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),

@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | deny`.
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | watches | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -46,6 +46,7 @@ fn run() -> Result<(), Failure> {
         Task::Doc => suite::doc(root),
         Task::Tidy => tidy::run(root),
         Task::Soak(minutes) => suite::soak(root, minutes),
+        Task::Watches(events) => suite::watches(root, events),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

@@ -24,6 +24,9 @@ const WEFT_BIN: &str = "WEFT_BIN";
 /// How long the soak test takes; a minute if it is not set.
 const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
 
+/// How many entries the test of watches writes; some hundred if it is not set.
+const EVENTS: &str = "WEFT_EVENTS";
+
 /// How much of the suite to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -63,6 +66,15 @@ pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
 /// Format and clippy.
 pub(crate) fn lint(root: &Path) -> Result<(), Failure> {
     checks(&mut Stages::new(root))
+}
+
+/// Runs the test of watches with so many entries, and shows its figures.
+pub(crate) fn watches(root: &Path, events: u64) -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["test", "--release", "--package", "weft-registry"]);
+    command.args(["--test", "watches", "--", "--nocapture", "--test-threads=1"]);
+    command.env(EVENTS, events.to_string());
+    Stages::new(root).finish("watches", &mut command)
 }
 
 /// Runs the soak test for so long, and shows its table.

@@ -38,7 +38,7 @@ mod verify;
 
 pub use armor::TokenError;
 pub use authority::{Authority, IssueError, new_csr};
-pub use bundle::{Bundle, BundleError, Bundles, bundle_hash};
+pub use bundle::{Bundle, BundleError, Bundles, bundle_hash, sha256};
 pub use enrolment::{EnrolmentClaims, EnrolmentToken};
 pub use keystore::{KeyStore, KeyStoreError, Sealing};
 pub use leaf::{SvidError, peer_id};

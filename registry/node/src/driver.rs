@@ -15,6 +15,7 @@
 //! Equal inputs give equal outputs: election timeouts come from a seed.
 
 mod group;
+mod history;
 mod input;
 mod output;
 mod persist;
@@ -35,6 +36,7 @@ use crate::image::Image;
 use crate::replica::{Repeats, Replica};
 use crate::wire;
 
+use history::History;
 #[cfg(feature = "bugs")]
 pub use input::Bug;
 pub use input::{Input, ReadId, Settings};
@@ -65,6 +67,7 @@ pub struct Driver {
     /// Confirmed reads that wait for their index.
     reads: Vec<(ReadId, Index)>,
     leadership: Leadership,
+    history: History,
     /// Whether this node was in the configuration before.
     was_member: bool,
 }
@@ -77,6 +80,7 @@ pub struct OpenError(#[source] Box<raft::Error>);
 impl Driver {
     /// Goes on from what the disk held.
     pub fn open(settings: Settings, stored: Stored) -> Result<Self, OpenError> {
+        let history = History::open(&stored);
         let replica = Replica::new(stored);
         let applied = replica.image().index.0;
         let config = raft::Config {
@@ -112,6 +116,7 @@ impl Driver {
             incoming: None,
             reads: Vec::new(),
             leadership: Leadership::default(),
+            history,
             was_member,
         };
         driver.timeouts.settle(&mut driver.raw);
@@ -190,7 +195,7 @@ impl Driver {
         if self.is_leader() {
             self.lead();
         }
-        if self.commit_unsaved {
+        if self.commit_unsaved || self.history.is_unsaved() {
             self.write(0, Vec::new(), None, Vec::new());
         }
     }
@@ -288,6 +293,7 @@ impl Driver {
                 }
                 kind => self.apply_conf_change(kind, entry),
             };
+            self.history.note(entry, &record);
             self.outputs.push(Output::Applied(record));
         }
         self.raw.advance_apply_to(last);

@@ -14,6 +14,7 @@
 
 pub mod disk;
 pub mod driver;
+mod history;
 mod image;
 pub mod members;
 mod node;
@@ -21,11 +22,12 @@ mod proposal;
 mod replica;
 pub mod wire;
 
+pub use history::{Trail, TrailFault};
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
-    AppliedHere, CallError, Counters, DiskStatus, Failure, Judged, METHOD_PROPOSE, METHOD_TRANSFER,
-    ProposeError, ReadError, Recent, Registry, RegistryConfig, Start, StartError, Status,
-    TransferError, Transport, Watch, WatchError, found,
+    AppliedHere, CallError, Counters, DiskStatus, Failure, HistoryError, HistoryPage, HistorySpan,
+    Judged, METHOD_PROPOSE, METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig,
+    Revision, Start, StartError, Status, TransferError, Transport, Watch, WatchError, found,
 };
 pub use proposal::{Draft, Proposal};
 pub use replica::{Answer, Origin, Record};

@@ -4,6 +4,7 @@ mod call;
 mod config;
 mod disk_thread;
 mod error;
+mod history;
 mod open;
 mod proposals;
 mod reads;
@@ -24,14 +25,15 @@ use weft_proto::peer::RaftBatch;
 
 pub use config::{RegistryConfig, Start};
 pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
+pub use history::{HistoryError, HistoryPage, HistorySpan, Revision};
 pub use open::found;
 #[cfg(test)]
 pub(crate) use open::tests::founding as founding_for_tests;
 pub use status::{Counters, DiskStatus, Status};
 pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
-pub use watch::{Judged, Recent, Watch, WatchError};
+pub use watch::{Judged, Watch, WatchError};
 
-use crate::disk::{Folder, Room, StoreId};
+use crate::disk::{Archive, Folder, Room, StoreId};
 use crate::proposal::Proposal;
 use task::Event;
 use watch::Ring;
@@ -50,6 +52,10 @@ struct Shared {
     state: ArcSwap<Federation>,
     status: ArcSwap<Status>,
     ring: Ring,
+    /// What the ring has no room for.
+    archive: Archive,
+    /// The last row of history on the disk.
+    written: latest::Sender<Index>,
     index: latest::Sender<Index>,
     failure: latest::Sender<Option<Arc<Failure>>>,
     room: latest::Receiver<Room>,
@@ -122,12 +128,6 @@ impl Registry {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone().into())),
             Err(_) => Err(self.gone().into()),
         }
-    }
-
-    /// The log's recent entries that changed something or were refused: since the last snapshot
-    /// that this node started from, and no more than [`RegistryConfig::watch_changes`].
-    pub fn recent(&self) -> Recent {
-        self.shared.ring.recent()
     }
 
     /// The entries after `from` that changed something or were refused, in order and without a gap.

@@ -13,7 +13,7 @@ use weft_model::{
 };
 
 use crate::image::{Image, Quarantined};
-use crate::wire;
+use crate::wire::{self, WireError};
 
 /// The log, the hard state and the applied state.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn of(entry: &LogEntry) -> Self {
+    pub(crate) fn of(entry: &LogEntry) -> Self {
         Self {
             author: entry.author.clone(),
             by_order_of: entry.by_order_of.clone(),
@@ -88,6 +88,8 @@ impl Replica {
             entries,
             hard,
             image,
+            history: _,
+            last_row: _,
         } = stored;
         Self {
             before,
@@ -173,7 +175,8 @@ impl Replica {
             Ok(decoded) => {
                 record.request = Some(decoded.entry.request);
                 record.origin = Some(Origin::of(&decoded.entry));
-                let (answer, events) = self.apply_decoded(index, decoded, repeats);
+                let authentic = self.is_authentic(&decoded);
+                let (answer, events) = self.apply_decoded(index, decoded, authentic, repeats);
                 record.answer = Some(answer);
                 record.events = events;
             }
@@ -212,27 +215,48 @@ impl Replica {
         record
     }
 
+    /// Applies a record of history, whose signature was judged when it was committed.
+    pub(crate) fn apply_judged(
+        &mut self,
+        entry: &Entry,
+        authentic: bool,
+    ) -> Result<Record, WireError> {
+        let decoded = wire::decode(entry.data.clone())?;
+        let mut record = self.pass(entry);
+        record.request = Some(decoded.entry.request);
+        record.origin = Some(Origin::of(&decoded.entry));
+        let (answer, events) = self.apply_decoded(record.index, decoded, authentic, Repeats::Once);
+        record.answer = Some(answer);
+        record.events = events;
+        Ok(record)
+    }
+
+    /// Whether the signature holds under the key that the state records for the author.
+    pub(crate) fn is_authentic(&self, decoded: &wire::Decoded) -> bool {
+        let key = self.image.state.signing_key(&decoded.entry.author);
+        let key = key.or_else(|| decoded.founding_key());
+        key.is_some_and(|key| {
+            let input = wire::signing_input(&decoded.signed);
+            weft_identity::verify(&key, &input, &decoded.signature)
+        })
+    }
+
     fn apply_decoded(
         &mut self,
         index: Index,
         decoded: wire::Decoded,
+        authentic: bool,
         repeats: Repeats,
     ) -> (Answer, Vec<Event>) {
-        let state = &mut self.image.state;
-        let key = state
-            .signing_key(&decoded.entry.author)
-            .or_else(|| decoded.founding_key());
         let mut entry = decoded.entry;
-        entry.authentic = key.is_some_and(|key| {
-            let input = wire::signing_input(&decoded.signed);
-            weft_identity::verify(&key, &input, &decoded.signature)
-        });
+        entry.authentic = authentic;
         match repeats {
             Repeats::Once => {}
             #[cfg(feature = "bugs")]
             Repeats::Again => entry.request = RequestId(u128::from(index.0).to_be_bytes()),
         }
-        let weft_model::Applied { outcome, events } = state.apply(index, &entry);
+        let applied = self.image.state.apply(index, &entry);
+        let weft_model::Applied { outcome, events } = applied;
         (Answer::Judged(outcome), events)
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod entry;
 mod export;
 mod field;
+mod history;
 mod outcome;
 pub(crate) mod raft;
 mod release;
@@ -19,6 +20,7 @@ mod workload;
 pub use entry::{Decoded, SIGNATURE_CONTEXT, decode, encode_signed, signing_input};
 pub(crate) use entry::{encode_entry, entry_request};
 pub use field::WireError;
+pub(crate) use history::{Row, origin, read_row, write_row};
 pub(crate) use state::{decode_image, encode_image};
 
 /// The highest format level this program reads and writes.

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod durable;
+pub(crate) mod history;
 mod leaders;
 mod once;
 mod order;

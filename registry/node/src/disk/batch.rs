@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use raft::eraftpb::{Entry, HardState};
 
+use super::archive::Bounds;
 use super::record;
 use crate::image::Image;
 
@@ -17,6 +18,10 @@ pub struct Batch {
     /// Replaces the log from the first of them on.
     pub(crate) entries: Vec<Entry>,
     pub(crate) compaction: Option<Box<Compaction>>,
+    /// Forgets all history: it begins after this position from now on.
+    pub(crate) begin: Option<u64>,
+    /// History's next rows, sealed.
+    pub(crate) rows: Vec<(u64, Bytes)>,
 }
 
 /// A new snapshot, and how much of the log it makes superfluous.
@@ -25,6 +30,10 @@ pub(crate) struct Compaction {
     pub(crate) image: Image,
     /// Position and term of the last forgotten entry.
     pub(crate) through: (u64, u64),
+    /// The position of the snapshot before, which goes into history, and the size of the rows since.
+    pub(crate) archived: (u64, u64),
+    /// What history may take.
+    pub(crate) bounds: Bounds,
 }
 
 /// What a disk held when it was opened.
@@ -34,6 +43,10 @@ pub struct Stored {
     pub(crate) entries: Vec<Entry>,
     pub(crate) hard: HardState,
     pub(crate) image: Image,
+    /// Where history begins; none in a folder of a build that kept none.
+    pub(crate) history: Option<u64>,
+    /// Its last row; 0 if there is none.
+    pub(crate) last_row: u64,
 }
 
 impl Stored {
@@ -49,6 +62,12 @@ impl Batch {
         self.entries.len()
     }
 
+    /// Up to where it writes history, if it does.
+    pub(crate) fn last_row(&self) -> Option<u64> {
+        let last = self.rows.last().map(|(index, _)| *index);
+        last.or(self.begin)
+    }
+
     /// The single writes, in order.
     pub(super) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.entries.len() + 3);
@@ -60,6 +79,12 @@ impl Batch {
             ));
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
         }
+        if let Some(after) = self.begin {
+            changes.push(Change::Begin(after));
+        }
+        for (index, row) in &self.rows {
+            changes.push(Change::Row(*index, row.clone()));
+        }
         if let Some(first) = self.entries.first() {
             changes.push(Change::DropFrom(first.index));
         }
@@ -67,13 +92,26 @@ impl Batch {
             changes.push(Change::Put(entry.index, record::entry(entry)));
         }
         if let Some(compaction) = &self.compaction {
-            let Compaction { image, through } = &**compaction;
+            let Compaction {
+                image,
+                through,
+                archived: (index, rows_bytes),
+                bounds,
+            } = &**compaction;
+            changes.push(Change::Archive {
+                index: *index,
+                rows_bytes: *rows_bytes,
+            });
             changes.push(Change::Meta(Meta::Snapshot, record::image(image)));
             changes.push(Change::Meta(
                 Meta::Start,
                 record::start(through.0, through.1),
             ));
             changes.push(Change::DropThrough(through.0));
+            changes.push(Change::Trim {
+                newest: image.index.0,
+                bounds: *bounds,
+            });
         }
         changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));
         changes
@@ -89,6 +127,20 @@ pub(super) enum Change {
     DropThrough(u64),
     Put(u64, Bytes),
     Meta(Meta, Bytes),
+    /// Forget all history, and begin it after this position.
+    Begin(u64),
+    /// History's next row.
+    Row(u64, Bytes),
+    /// Keep the snapshot, which is of this position, in history before it is replaced.
+    Archive {
+        index: u64,
+        rows_bytes: u64,
+    },
+    /// Forget the oldest of history until it keeps within bounds.
+    Trim {
+        newest: u64,
+        bounds: Bounds,
+    },
 }
 
 /// The single values beside the log.
@@ -98,6 +150,7 @@ pub(super) enum Meta {
     Hard,
     Start,
     Snapshot,
+    History,
 }
 
 impl Meta {
@@ -107,6 +160,7 @@ impl Meta {
             Self::Hard => "hard state",
             Self::Start => "log start",
             Self::Snapshot => "snapshot",
+            Self::History => "history start",
         }
     }
 }

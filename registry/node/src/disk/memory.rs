@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::archive::{self, Bounds};
 use super::batch::{Batch, Change, Meta, Stored};
 use super::record::{self, Damage};
 
@@ -13,6 +14,8 @@ use super::record::{self, Damage};
 pub struct MemoryDisk {
     log: BTreeMap<u64, Bytes>,
     meta: BTreeMap<Meta, Bytes>,
+    rows: BTreeMap<u64, Bytes>,
+    images: BTreeMap<u64, Bytes>,
     unsynced: VecDeque<(u64, Vec<Change>)>,
 }
 
@@ -59,12 +62,20 @@ impl MemoryDisk {
 
     /// What is durable.
     pub fn load(&self) -> Result<Stored, Damage> {
-        record::read(
+        let mut stored = record::read(
             self.log
                 .iter()
                 .map(|(index, value)| Ok((*index, value.clone()))),
             |meta| Ok(self.meta.get(&meta).cloned()),
-        )
+        )?;
+        stored.last_row = self.rows.keys().next_back().copied().unwrap_or(0);
+        Ok(stored)
+    }
+
+    /// Where durable history begins, and its rows.
+    pub fn history(&self) -> (Option<u64>, impl Iterator<Item = (u64, &Bytes)>) {
+        let after = self.load().ok().and_then(|stored| stored.history);
+        (after, self.rows.iter().map(|(index, row)| (*index, row)))
     }
 
     fn carry_out(&mut self, change: Change) {
@@ -79,6 +90,39 @@ impl MemoryDisk {
             Change::Meta(meta, value) => {
                 self.meta.insert(meta, value);
             }
+            Change::Begin(after) => {
+                self.rows.clear();
+                self.images.clear();
+                self.begin(after);
+            }
+            Change::Row(index, row) => {
+                self.rows.insert(index, row);
+            }
+            Change::Archive { index, rows_bytes } => {
+                let snapshot = self.meta.get(&Meta::Snapshot);
+                let archived = snapshot.map(|value| record::archived(value, rows_bytes));
+                if let Some(Ok(value)) = archived {
+                    self.images.insert(index, value);
+                }
+            }
+            Change::Trim { newest, bounds } => self.trim(newest, bounds),
+        }
+    }
+
+    fn begin(&mut self, after: u64) {
+        self.meta.insert(Meta::History, record::start(after, 0));
+    }
+
+    fn trim(&mut self, newest: u64, bounds: Bounds) {
+        let bytes = |(index, value): (&u64, &Bytes)| {
+            let bytes = record::archived_bytes(*index, value).unwrap_or(0);
+            (*index, bytes)
+        };
+        let images: Vec<_> = self.images.iter().map(bytes).collect();
+        if let Some(after) = archive::forget(&images, newest, bounds) {
+            self.images = self.images.split_off(&after);
+            self.rows = self.rows.split_off(&(after + 1));
+            self.begin(after);
         }
     }
 }
@@ -90,5 +134,7 @@ pub(super) fn founding_batch(stored: &Stored) -> Batch {
         install: Some(Box::new(stored.image.clone())),
         entries: stored.entries.clone(),
         compaction: None,
+        begin: Some(stored.image.index.0),
+        rows: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use weft_proto::{log, peer};
 
 use super::batch::{Meta, Stored};
 use crate::image::Image;
-use crate::wire;
+use crate::wire::{self, Row};
 
 /// What is wrong with what a disk holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,56 @@ pub(super) fn image(image: &Image) -> Bytes {
     seal(&snapshot.encode_to_vec())
 }
 
+/// A row of history.
+pub(crate) fn row(row: &log::HistoryRow) -> Bytes {
+    seal(&row.encode_to_vec())
+}
+
+pub(super) fn read_row(index: u64, value: &Bytes) -> Result<Row, Damage> {
+    let what = format!("history row {index}");
+    unseal(&what, value)?;
+    let wire =
+        log::HistoryRow::decode(value.slice(CRC_BYTES..)).map_err(|error| damage(&what, error))?;
+    let row = wire::read_row(wire).map_err(|error| damage(&what, error))?;
+    if row.entry.index != index {
+        let problem = format!("it says that it is row {}", row.entry.index);
+        return Err(damage(&what, problem));
+    }
+    Ok(row)
+}
+
+/// A snapshot as it stands on the disk, as history keeps it.
+pub(super) fn archived(snapshot: &[u8], rows_bytes: u64) -> Result<Bytes, Damage> {
+    let snapshot = Bytes::copy_from_slice(unseal(Meta::Snapshot.key(), snapshot)?);
+    let image = log::HistoryImage {
+        snapshot,
+        rows_bytes,
+    };
+    Ok(seal(&image.encode_to_vec()))
+}
+
+/// How much an archived snapshot and the rows after it take.
+pub(super) fn archived_bytes(index: u64, value: &[u8]) -> Result<u64, Damage> {
+    let what = format!("history image {index}");
+    let wire = log::HistoryImage::decode(unseal(&what, value)?).map_err(|e| damage(&what, e))?;
+    Ok(wire.rows_bytes + value.len() as u64)
+}
+
+pub(super) fn read_archived(index: u64, value: &[u8]) -> Result<Image, Damage> {
+    let what = format!("history image {index}");
+    let wire = log::HistoryImage::decode(unseal(&what, value)?).map_err(|e| damage(&what, e))?;
+    let snapshot =
+        peer::RaftSnapshot::decode(wire.snapshot).map_err(|error| damage(&what, error))?;
+    let snapshot = wire::raft::read_snapshot(snapshot);
+    wire::decode_image(&snapshot).map_err(|error| damage(&what, error))
+}
+
+pub(super) fn read_start(meta: Meta, value: &[u8]) -> Result<(u64, u64), Damage> {
+    let what = meta.key();
+    let start = log::LogStart::decode(unseal(what, value)?).map_err(|e| damage(what, e))?;
+    Ok((start.index, start.term))
+}
+
 pub(super) fn folder(folder: &log::Folder) -> Bytes {
     seal(&folder.encode_to_vec())
 }
@@ -89,12 +139,13 @@ pub(super) fn read(
         stored.hard = wire::raft::read_hard_state(wire);
     }
     if let Some(value) = meta(Meta::Start)? {
-        let what = Meta::Start.key();
-        let start = log::LogStart::decode(unseal(what, &value)?).map_err(|e| damage(what, e))?;
-        stored.before = (start.index, start.term);
+        stored.before = read_start(Meta::Start, &value)?;
     }
     if let Some(value) = meta(Meta::Snapshot)? {
         stored.image = read_image(&value)?;
+    }
+    if let Some(value) = meta(Meta::History)? {
+        stored.history = Some(read_start(Meta::History, &value)?.0);
     }
     for item in entries {
         let (index, value) = item?;
@@ -104,7 +155,7 @@ pub(super) fn read(
     Ok(stored)
 }
 
-fn read_image(value: &Bytes) -> Result<Image, Damage> {
+pub(super) fn read_image(value: &Bytes) -> Result<Image, Damage> {
     let what = Meta::Snapshot.key();
     unseal(what, value)?;
     let snapshot = peer::RaftSnapshot::decode(value.slice(CRC_BYTES..))

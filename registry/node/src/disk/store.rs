@@ -15,6 +15,7 @@ use redb::{
 use weft_model::{FederationDomain, NodeId};
 use weft_proto::log;
 
+use super::archive::{self, Archive, Bounds, IMAGES, ROWS};
 use super::batch::{Batch, Change, Meta, Stored};
 use super::file::{self, Patient};
 use super::memory::founding_batch;
@@ -25,7 +26,7 @@ use super::trial::Trial;
 const FILE_NAME: &str = "registry.redb";
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The format of the folder as this build writes it.
 const FORMAT: u32 = 1;
@@ -133,7 +134,7 @@ pub enum DiskError {
 /// An open state folder.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Arc<Database>,
     path: PathBuf,
     folder: Folder,
     id: StoreId,
@@ -147,7 +148,7 @@ impl Store {
         let gauge = Arc::new(Gauge::new(&std::env::temp_dir()));
         let backend = Patient::new(backend, gauge.clone());
         Self {
-            database: Builder::new().create_with_backend(backend).unwrap(),
+            database: Arc::new(Builder::new().create_with_backend(backend).unwrap()),
             path: PathBuf::new(),
             folder,
             id: StoreId([0; 16]),
@@ -177,9 +178,9 @@ impl Store {
         }
         let gauge = Arc::new(Gauge::new(dir));
         let store = Self {
-            database: open_database(&draft, Presence::New, |file| {
+            database: Arc::new(open_database(&draft, Presence::New, |file| {
                 Ok(Patient::new(file, gauge.clone()))
-            })?,
+            })?),
             path: draft.clone(),
             folder: folder.clone(),
             id,
@@ -225,7 +226,7 @@ impl Store {
             })
         })?;
         Ok(Self {
-            database,
+            database: Arc::new(database),
             path,
             folder,
             id,
@@ -248,7 +249,12 @@ impl Store {
         &self.gauge
     }
 
-    /// Reads everything.
+    /// Its history, which is read beside what is written. It does not keep the folder open.
+    pub(crate) fn archive(&self) -> Archive {
+        Archive::new(&self.database)
+    }
+
+    /// Reads everything but history, of which only the ends.
     pub fn load(&self) -> Result<Stored, DiskError> {
         contained(&self.path, || {
             load(&self.database).map_err(|damage| damaged(&self.path, damage))
@@ -349,6 +355,8 @@ fn carry_out(database: &Database, changes: Vec<Change>) -> Result<(), redb::Erro
     {
         let mut log = transaction.open_table(LOG)?;
         let mut meta = transaction.open_table(META)?;
+        let mut rows = transaction.open_table(ROWS)?;
+        let mut images = transaction.open_table(IMAGES)?;
         for change in changes {
             match change {
                 Change::DropFrom(first) => log.retain_in(first.., |_, _| false)?,
@@ -359,11 +367,50 @@ fn carry_out(database: &Database, changes: Vec<Change>) -> Result<(), redb::Erro
                 Change::Meta(key, value) => {
                     meta.insert(key.key(), &value[..])?;
                 }
+                Change::Begin(after) => {
+                    rows.retain(|_, _| false)?;
+                    images.retain(|_, _| false)?;
+                    meta.insert(Meta::History.key(), &record::start(after, 0)[..])?;
+                }
+                Change::Row(index, value) => {
+                    rows.insert(index, &value[..])?;
+                }
+                Change::Archive { index, rows_bytes } => {
+                    let snapshot = meta.get(Meta::Snapshot.key())?;
+                    let archived =
+                        snapshot.and_then(|value| record::archived(value.value(), rows_bytes).ok());
+                    if let Some(value) = archived {
+                        images.insert(index, &value[..])?;
+                    }
+                }
+                Change::Trim { newest, bounds } => {
+                    if let Some(after) = forgotten(&images, newest, bounds)? {
+                        images.retain_in(..after, |_, _| false)?;
+                        rows.retain_in(..=after, |_, _| false)?;
+                        meta.insert(Meta::History.key(), &record::start(after, 0)[..])?;
+                    }
+                }
             }
         }
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Where history is to begin; none if it stays as it is.
+fn forgotten(
+    images: &redb::Table<'_, u64, &'static [u8]>,
+    newest: u64,
+    bounds: Bounds,
+) -> Result<Option<u64>, redb::Error> {
+    let mut sizes = Vec::new();
+    for item in images.iter()? {
+        let (index, value) = item?;
+        // A damaged one is said to be so when it is read.
+        let bytes = record::archived_bytes(index.value(), value.value()).unwrap_or(0);
+        sizes.push((index.value(), bytes));
+    }
+    Ok(archive::forget(&sizes, newest, bounds))
 }
 
 fn load(database: &Database) -> Result<Stored, Damage> {
@@ -375,10 +422,20 @@ fn load(database: &Database) -> Result<Stored, Damage> {
         let (index, value) = item.map_err(|e| file(e.into()))?;
         Ok((index.value(), Bytes::copy_from_slice(value.value())))
     });
-    record::read(entries, |key| {
+    let mut stored = record::read(entries, |key| {
         let value = meta.get(key.key()).map_err(|e| file(e.into()))?;
         Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
-    })
+    })?;
+    stored.last_row = match transaction.open_table(ROWS) {
+        Ok(rows) => {
+            let last = rows.last().map_err(|e| file(e.into()))?;
+            last.map_or(0, |(index, _)| index.value())
+        }
+        // A build that kept no history wrote it.
+        Err(TableError::TableDoesNotExist(_)) => 0,
+        Err(error) => return Err(file(error.into())),
+    };
+    Ok(stored)
 }
 
 fn read_folder(database: &Database) -> Result<log::Folder, Damage> {

@@ -50,6 +50,8 @@ fn batch(entries: Vec<Entry>, commit: u64) -> Batch {
         install: None,
         entries,
         compaction: None,
+        begin: None,
+        rows: Vec::new(),
     }
 }
 
@@ -90,6 +92,8 @@ fn a_compaction_forgets_the_log_before_its_tail() {
             ..Image::default()
         },
         through: (3, 1),
+        archived: (1, 0),
+        bounds: Bounds::default(),
     }));
     check(&[compacting], &[4, 5], (3, 1));
 }

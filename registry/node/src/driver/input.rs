@@ -3,7 +3,7 @@
 use weft_model::{NodeId, WallTime};
 use weft_proto::peer::RaftMessage;
 
-use crate::disk::Space;
+use crate::disk::{Bounds, Space};
 use crate::proposal::Proposal;
 
 /// What stays the same while a driver runs.
@@ -21,6 +21,8 @@ pub struct Settings {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot, so that slow followers need not load it.
     pub tail_entries: u64,
+    /// What history may take.
+    pub history: Bounds,
     /// The fault to have, for the simulation to catch.
     #[cfg(feature = "bugs")]
     pub bug: Option<Bug>,
@@ -36,6 +38,7 @@ impl Settings {
             election_ticks: 10,
             snapshot_entries: 10_000,
             tail_entries: 1_000,
+            history: Bounds::default(),
             #[cfg(feature = "bugs")]
             bug: None,
         }

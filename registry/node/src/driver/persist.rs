@@ -113,13 +113,17 @@ impl Driver {
         self.commit_unsaved = false;
         if let Some(image) = &install {
             self.compacted = image.index.0;
+            self.history.begin_after(image.index.0);
         }
+        let (begin, rows) = self.history.take();
         let batch = Batch {
             number: self.batches,
             hard: self.raw.store().hard().clone(),
             install: install.clone(),
             entries,
             compaction: None,
+            begin,
+            rows,
         };
         self.queue(ready, batch, install, held);
     }
@@ -158,14 +162,17 @@ impl Driver {
         if !due || self.is_installing() {
             return;
         }
-        self.compacted = applied;
+        let previous = std::mem::replace(&mut self.compacted, applied);
         let keep_after = applied.saturating_sub(self.settings.tail_entries);
         let store = self.raw.mut_store();
         store.compact(keep_after);
         let compaction = Compaction {
             image: store.image().clone(),
             through: store.before(),
+            archived: (previous, self.history.close_segment()),
+            bounds: self.settings.history,
         };
+        let (begin, rows) = self.history.take();
         self.batches += 1;
         self.commit_unsaved = false;
         let batch = Batch {
@@ -174,6 +181,8 @@ impl Driver {
             install: None,
             entries: Vec::new(),
             compaction: Some(Box::new(compaction)),
+            begin,
+            rows,
         };
         self.queue(0, batch, None, Vec::new());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weft_model::{FederationDomain, NodeId};
 
-use crate::disk::Folder;
+use crate::disk::{Bounds, Folder};
 use crate::proposal::Proposal;
 
 /// How a node comes by its state.
@@ -39,8 +39,10 @@ pub struct RegistryConfig {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot. Default 1,000. Higher spares slow followers a snapshot, and takes memory.
     pub tail_entries: u64,
-    /// Entries kept for watchers. Default 10,000. Higher lets them stay away longer, and takes memory.
+    /// Entries kept in memory for watchers; those before are read from history. Default 2,000. Higher takes memory.
     pub watch_changes: usize,
+    /// What history on disk may take. Default 100,000 entries, 128 MiB. Higher lets watchers and `--as-of` go back further.
+    pub history: Bounds,
 }
 
 impl RegistryConfig {
@@ -53,7 +55,8 @@ impl RegistryConfig {
             read_timeout: Duration::from_secs(5),
             snapshot_entries: 10_000,
             tail_entries: 1_000,
-            watch_changes: 10_000,
+            watch_changes: 2_000,
+            history: Bounds::default(),
         }
     }
 }

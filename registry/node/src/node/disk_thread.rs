@@ -20,6 +20,8 @@ pub(super) enum DiskEvent {
     Persisted {
         batch: u64,
         entries: usize,
+        /// The last row of history in it.
+        row: Option<u64>,
         took: Duration,
     },
     /// A write was not confirmed; the thread has ended.
@@ -86,6 +88,7 @@ fn run(store: &Store, queue: &Receiver<Batch>, events: &UnboundedSender<DiskEven
             Ok(()) => DiskEvent::Persisted {
                 batch: batches.last().map_or(0, |batch| batch.number),
                 entries: batches.iter().map(Batch::entries).sum(),
+                row: batches.iter().rev().find_map(Batch::last_row),
                 took: begun.elapsed(),
             },
             Err(error) => DiskEvent::Failed(error),

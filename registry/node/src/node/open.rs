@@ -62,6 +62,8 @@ pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), Sta
         entries: vec![first.clone()],
         hard,
         image,
+        history: Some(1),
+        last_row: 0,
     };
     // Tried on a copy, so that a refused founding leaves no folder behind.
     let tried = Replica::new(stored.clone()).apply(&first, Repeats::Once);

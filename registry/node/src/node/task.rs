@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use weft_model::{NodeId, RequestId, WallTime};
+use weft_model::{Index, NodeId, RequestId, WallTime};
 use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
 use super::config::RegistryConfig;
@@ -122,15 +122,19 @@ pub(super) fn start(
         snapshot_entries,
         tail_entries,
         watch_changes,
+        history,
     } = config;
     let (store, stored) = open::open(&dir, start, wall_time())?;
     let (folder, store_id) = (store.folder().clone(), store.id());
     let settings = Settings {
         snapshot_entries,
         tail_entries,
+        history,
         ..Settings::new(folder.node, rand::random())
     };
+    let written = Index(stored.last_row.max(stored.history.unwrap_or(0)));
     let driver = Driver::open(settings, stored)?;
+    let archive = store.archive();
     let (disk_events, from_disk) = mpsc::unbounded_channel();
     let disk = DiskThread::spawn(store, disk_events).map_err(StartError::Thread)?;
     let index = driver.image().index;
@@ -140,6 +144,8 @@ pub(super) fn start(
         state: arc_swap::ArcSwap::from_pointee(driver.image().state.clone()),
         status: arc_swap::ArcSwap::from_pointee(Status::default()),
         ring: Ring::new(index, watch_changes),
+        archive,
+        written: tokio::sync::watch::Sender::new(written),
         index: tokio::sync::watch::Sender::new(index),
         failure: tokio::sync::watch::Sender::new(None),
         room: disk.room(),
@@ -188,8 +194,11 @@ impl<T: Transport> Task<T> {
             tokio::select! {
                 biased;
                 event = from_disk.recv() => match event {
-                    Some(DiskEvent::Persisted { batch, entries, took }) => {
+                    Some(DiskEvent::Persisted { batch, entries, row, took }) => {
                         self.disk_status.count(entries, took);
+                        if let Some(row) = row {
+                            self.shared.written.send_replace(Index(row));
+                        }
                         self.driver.handle(Input::Persisted { batch });
                     }
                     Some(DiskEvent::Failed(error)) => break Some(Failure::Disk(error)),
@@ -383,6 +392,7 @@ impl<T: Transport> Task<T> {
             .stopped
             .store(true, std::sync::atomic::Ordering::Release);
         self.shared.index.send_modify(|_| {});
+        self.shared.written.send_modify(|_| {});
         if failure.is_some() {
             self.shared.failure.send_replace(failure);
         }

@@ -1,7 +1,8 @@
 //! Watches: a ring of what the log said of late and a cursor per watcher.
 //!
-//! A watcher that does not read costs nothing but its cursor. One that stayed
-//! away too long is told from where it can go on, and reads the state instead.
+//! A watcher that does not read costs its cursor and a few entries. One that stayed away for
+//! longer than the ring reaches reads history; where history begins later, it is told from where
+//! it can go on, and reads the state instead.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,9 @@ use tokio::sync::watch as latest;
 use weft_model::{Event, Index, Refusal};
 
 use super::Shared;
-use crate::replica::Origin;
+use crate::disk::ArchiveError;
+use crate::replica::{Answer, Origin};
+use crate::wire::{self, Row};
 
 /// An entry of the log, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +27,36 @@ pub struct Judged {
     pub result: Result<Vec<Event>, Refusal>,
 }
 
-/// What is kept of the log's recent entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recent {
-    /// Every entry after this position, up to the newest, is among `entries`.
-    pub after: Index,
-    /// Those that changed something or were refused, oldest first.
-    pub entries: Vec<Arc<Judged>>,
+impl Judged {
+    /// None for what neither changed anything nor was refused: a request that was judged
+    /// before, what says what is known, and what cannot be read.
+    pub(super) fn of(
+        index: Index,
+        origin: Option<Origin>,
+        answer: &Answer,
+        events: Vec<Event>,
+    ) -> Option<Self> {
+        let result = match answer {
+            Answer::Judged(Err(refusal)) => Err(refusal.clone()),
+            _ => Ok(events),
+        };
+        let origin = origin.filter(|_| result != Ok(Vec::new()))?;
+        Some(Self {
+            index,
+            origin,
+            result,
+        })
+    }
+
+    pub(super) fn of_row(row: Row) -> Option<Self> {
+        let origin = wire::origin(&row);
+        let answer = row.answer?;
+        Self::of(Index(row.entry.index), origin, &answer, row.events)
+    }
 }
 
 /// Why a watch cannot go on where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
     /// What changed since is no longer kept. Read the state, then watch from its index.
     #[error("changes are kept from after {first} on")]
@@ -42,6 +64,9 @@ pub enum WatchError {
         /// The oldest position from which a watch can begin.
         first: Index,
     },
+    /// History cannot be read from the disk.
+    #[error("history cannot be read: {0}")]
+    Unreadable(String),
     /// The registry has stopped.
     #[error("the registry has stopped")]
     Stopped,
@@ -88,15 +113,6 @@ impl Ring {
         inner.after = after;
     }
 
-    /// All that is kept.
-    pub(super) fn recent(&self) -> Recent {
-        let inner = self.lock();
-        Recent {
-            after: inner.after,
-            entries: inner.entries.iter().cloned().collect(),
-        }
-    }
-
     /// The first entry after `cursor`, if there is one already.
     fn after(&self, cursor: Index) -> Result<Option<Arc<Judged>>, WatchError> {
         let inner = self.lock();
@@ -113,20 +129,33 @@ impl Ring {
     }
 }
 
-/// The entries after a position that changed something or were refused, in order and without a gap.
+/// The entries after a position that changed something or were refused, in order and without a
+/// gap. Those that the ring has no room for are read from history.
 pub struct Watch {
     shared: Arc<Shared>,
+    /// All up to here was handed out, or was nothing to hand out.
     cursor: Index,
+    /// Read from history, and not handed out yet.
+    ahead: VecDeque<Arc<Judged>>,
+    /// Up to where `ahead` was read.
+    read: Index,
     index: latest::Receiver<Index>,
+    written: latest::Receiver<Index>,
 }
+
+/// Rows read from history at once: what a watcher that stalls holds at most.
+const ROWS_MAX: usize = 32;
 
 impl Watch {
     pub(super) fn new(shared: Arc<Shared>, from: Index) -> Self {
-        let index = shared.index.subscribe();
+        let (index, written) = (shared.index.subscribe(), shared.written.subscribe());
         Self {
             shared,
             cursor: from,
+            ahead: VecDeque::new(),
+            read: from,
             index,
+            written,
         }
     }
 
@@ -135,14 +164,62 @@ impl Watch {
         loop {
             // Marked as seen before looking, so that no change falls between.
             self.index.borrow_and_update();
-            if let Some(entry) = self.shared.ring.after(self.cursor)? {
-                self.cursor = entry.index;
+            self.written.borrow_and_update();
+            if let Some(entry) = self.ahead.pop_front() {
+                self.cursor = match self.ahead.is_empty() {
+                    true => self.read,
+                    false => entry.index,
+                };
                 return Ok(entry);
             }
-            if self.shared.stopped.load(Ordering::Acquire) || self.index.changed().await.is_err() {
+            match self.shared.ring.after(self.cursor) {
+                Ok(Some(entry)) => {
+                    self.cursor = entry.index;
+                    return Ok(entry);
+                }
+                Ok(None) => {}
+                Err(WatchError::Compacted { .. }) if self.fetch().await? => continue,
+                Err(WatchError::Compacted { .. }) => {}
+                Err(other) => return Err(other),
+            }
+            if self.shared.stopped.load(Ordering::Acquire) {
                 return Err(WatchError::Stopped);
             }
+            let woken = tokio::select! {
+                woken = self.index.changed() => woken,
+                woken = self.written.changed() => woken,
+            };
+            woken.map_err(|_| WatchError::Stopped)?;
         }
+    }
+
+    /// Reads on in history. False if it goes no further yet: the ring has let go of what is still
+    /// on its way to the disk.
+    async fn fetch(&mut self) -> Result<bool, WatchError> {
+        let (archive, after) = (self.shared.archive.clone(), self.cursor.0);
+        let read = tokio::task::spawn_blocking(move || archive.rows(after, ROWS_MAX)).await;
+        let (begins, rows) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(ArchiveError::Closed)) | Err(_) => return Err(WatchError::Stopped),
+            Ok(Err(error)) => return Err(WatchError::Unreadable(error.to_string())),
+        };
+        if after < begins && begins != u64::MAX {
+            let first = Index(begins);
+            return Err(WatchError::Compacted { first });
+        }
+        let Some(last) = rows.last().map(|row| Index(row.entry.index)) else {
+            return Ok(false);
+        };
+        self.ahead = rows
+            .into_iter()
+            .filter_map(Judged::of_row)
+            .map(Arc::new)
+            .collect();
+        self.read = last;
+        if self.ahead.is_empty() {
+            self.cursor = last;
+        }
+        Ok(true)
     }
 
     /// The position to resume from.
@@ -190,12 +267,8 @@ mod tests {
         ring.push(at(10));
         check(4, Err(6));
         check(6, Ok(Some(9)));
-        let kept = ring.recent();
-        assert_eq!(kept.after, Index(6));
-        assert_eq!(kept.entries.len(), 2);
         ring.restart(Index(20));
         check(19, Err(20));
         check(20, Ok(None));
-        assert_eq!(ring.recent().after, Index(20));
     }
 }

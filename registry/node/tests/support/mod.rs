@@ -1,5 +1,7 @@
 //! Three registries over channels, with real folders.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;

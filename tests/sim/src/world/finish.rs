@@ -72,6 +72,11 @@ impl World {
             self.invariants.durable.check_final(&image.state)?;
             digests.push(image.state.digest());
         }
+        let disks = self
+            .members
+            .iter()
+            .map(|(node, member)| (*node, &member.disk));
+        crate::invariant::history::check(disks)?;
         digests.dedup();
         match digests.len() {
             1 => Ok(()),

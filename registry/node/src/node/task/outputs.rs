@@ -76,17 +76,11 @@ impl<T: Transport> Task<T> {
             }
             _ => {}
         }
-        let result = match &answer {
-            Some(Answer::Judged(Err(refusal))) => Err(refusal.clone()),
-            _ => Ok(events),
-        };
-        // A request that was judged before changes nothing, nor does what says what is known.
-        if let (Some(origin), false) = (origin, result == Ok(Vec::new())) {
-            self.shared.ring.push(Judged {
-                index,
-                origin,
-                result,
-            });
+        let judged = answer
+            .as_ref()
+            .and_then(|answer| Judged::of(index, origin, answer, events));
+        if let Some(judged) = judged {
+            self.shared.ring.push(judged);
         }
         if let (Some(request), Some(answer)) = (request, answer) {
             self.publish(Some(index));
