@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use weft_model::{ClusterName, Namespace, duration};
 
+use crate::as_of::AsOf;
 use crate::command;
 use crate::complete;
 use crate::output::Format;
@@ -25,6 +26,7 @@ Look:
   weft tap shop/checkout --status 5xx       requests as they are answered
   weft ping shop/checkout --from eu-west    which step of a connection takes the time
   weft events -w                            who changes what, as it happens
+  weft history route/shop/web               every revision of a record, by whom
 Ask why:
   weft route explain GET http://checkout.shop/
   weft dns explain checkout.shop.svc.clusterset.local
@@ -89,6 +91,16 @@ pub(crate) struct Global {
         add = ArgValueCandidates::new(complete::namespaces)
     )]
     pub(crate) namespace: Option<Namespace>,
+    /// Read the registry as it was: after a log position (4182), at a time
+    /// (2026-03-01T14:02:11Z), or so long ago (15m).
+    #[arg(
+        long,
+        global = true,
+        value_name = "INDEX|TIME",
+        value_parser = crate::as_of::parse,
+        help_heading = "Global"
+    )]
+    pub(crate) as_of: Option<AsOf>,
     /// How to print data.
     #[arg(
         short,
@@ -161,6 +173,10 @@ pub(crate) enum Command {
     Delete(command::apply::Delete),
     /// What the log says of late: who did what, to which record, and when.
     Events(command::events::Events),
+    /// Every revision of a record; or whether the audit trail holds.
+    History(command::history::History),
+    /// Undo one change, by a new one.
+    Revert(command::revert::Revert),
     /// Wait until a resource exists, is gone, or has ready endpoints.
     Wait(command::wait::Wait),
     /// Found, join, leave and administer clusters.

@@ -31,6 +31,7 @@ use weft_proto::api::{
 use weft_registry::{Draft, Proposal};
 
 use crate::args::Global;
+use crate::as_of::AsOf;
 use crate::command::apply::{command_of, namespace_of, no_namespace};
 use crate::context::{Context, Contexts};
 use crate::document::Document;
@@ -49,6 +50,7 @@ pub(crate) struct Client {
     context: Context,
     applied: u64,
     timeout: Duration,
+    as_of: Option<AsOf>,
 }
 
 /// A join token as it is given out, and where to use it.
@@ -63,11 +65,15 @@ impl Client {
         let contexts = Contexts::load()?;
         let (name, context) = contexts.pick(global.context.as_deref())?;
         let cluster = global.cluster.as_ref().unwrap_or(&context.home);
-        if context.clusters.contains_key(cluster) {
-            return Self::to(context.clone(), cluster, global.timeout).await;
-        }
-        let context = refresh(&contexts, name, global.timeout).await?;
-        Self::to(context, cluster, global.timeout).await
+        let context = match context.clusters.contains_key(cluster) {
+            true => context.clone(),
+            false => refresh(&contexts, name, global.timeout).await?,
+        };
+        let client = Self::to(context, cluster, global.timeout).await?;
+        Ok(Self {
+            as_of: global.as_of,
+            ..client
+        })
     }
 
     /// Connects to the cluster that a join token for `joining` must come from: its own if it is a
@@ -106,6 +112,7 @@ impl Client {
             context,
             applied: 0,
             timeout,
+            as_of: None,
         })
     }
 
@@ -132,7 +139,11 @@ impl Client {
         question: &str,
         arguments: impl Serialize,
     ) -> Result<T, Problem> {
-        let json = serde_json::to_vec(&arguments).unwrap_or_default().into();
+        let mut arguments = json!(arguments);
+        if let (Some(as_of), Some(fields)) = (self.as_of, arguments.as_object_mut()) {
+            fields.insert("asOf".to_owned(), as_of.argument());
+        }
+        let json = arguments.to_string().into_bytes().into();
         let request = self.request(AskRequest {
             question: question.to_owned(),
             json,
@@ -176,6 +187,14 @@ impl Client {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             consistent,
+            as_of_index: match global.as_of {
+                Some(AsOf::Index(index)) => index,
+                _ => 0,
+            },
+            as_of_ms: match global.as_of {
+                Some(AsOf::Time(time)) => time.0,
+                _ => 0,
+            },
         });
         let document = self
             .admin
@@ -223,6 +242,7 @@ impl Client {
         kind: Kind,
         namespace: Option<Namespace>,
         name: &str,
+        if_index: Option<u64>,
     ) -> Result<u64, Problem> {
         let invalid =
             |error: weft_model::NameError| Problem::new(code::USAGE, format!("{name:?}: {error}"));
@@ -247,13 +267,13 @@ impl Client {
             Kind::ServiceExport | Kind::WorkloadEntry => None,
         };
         if let Some(command) = command {
-            return self.submit(command, None, false).await;
+            return self.submit(command, if_index, false).await;
         }
         let request = self.request(DeleteRequest {
             kind: kind.to_string(),
             namespace: namespace.map(String::from).unwrap_or_default(),
             name: name.to_owned(),
-            if_index: 0,
+            if_index: if_index.unwrap_or(0),
             dry_run: false,
         });
         let answer = self

@@ -24,6 +24,13 @@ pub(crate) fn rfc3339(time: WallTime) -> String {
         .unwrap_or_else(|| format!("{} ms", time.0))
 }
 
+/// Reads what [`rfc3339`] writes, and other forms of the RFC.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<WallTime> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let millis = time.unix_timestamp_nanos() / 1_000_000;
+    u64::try_from(millis).ok().map(WallTime)
+}
+
 /// `12 s ago`, for people.
 pub(crate) fn ago(now: WallTime, time: WallTime) -> String {
     let seconds = now.0.saturating_sub(time.0) / 1000;

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod get;
 pub(crate) mod help;
+pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod man;
 pub(crate) mod netcheck;
@@ -22,6 +23,7 @@ pub(crate) mod ping;
 pub(crate) mod proxy;
 pub(crate) mod raft;
 pub(crate) mod release;
+pub(crate) mod revert;
 pub(crate) mod route;
 pub(crate) mod sample;
 pub(crate) mod schema;
@@ -51,6 +53,12 @@ pub(crate) fn run(args: Args) -> Outcome {
         output::data(&format!("{}\n\n{EXAMPLES}", about.unwrap_or_default()));
         return Ok(Exit::Done);
     };
+    if global.as_of.is_some() && !command.reads_the_past() {
+        return Err(Problem::new(
+            weft_model::code::AS_OF_LIVE,
+            "this command takes no --as-of",
+        ));
+    }
     match command {
         Command::Dev(command) => command.run(&global),
         Command::Status(command) => block_on(command.run(&global)),
@@ -66,6 +74,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Diff(command) => block_on(command.run(&global)),
         Command::Delete(command) => block_on(command.run(&global)),
         Command::Events(command) => block_on(command.run(&global)),
+        Command::History(command) => block_on(command.run(&global)),
+        Command::Revert(command) => block_on(command.run(&global)),
         Command::Wait(command) => block_on(command.run(&global)),
         Command::Cluster(command) => block_on(command.run(&global)),
         Command::Raft(command) => block_on(command.run(&global)),
@@ -90,6 +100,20 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Sidecar(command) => command.run(),
         Command::Capture(command) => command.run(&global),
         Command::Sample(command) => command.run(),
+    }
+}
+
+impl Command {
+    /// Whether all that it reads is recorded in the log.
+    fn reads_the_past(&self) -> bool {
+        match self {
+            Self::Get(command) => !command.is_consistent(),
+            Self::Describe(_) => true,
+            Self::Service(command) => command.reads_the_past(),
+            Self::Cluster(command) => command.reads_the_past(),
+            Self::Release(command) => command.reads_the_past(),
+            _ => false,
+        }
     }
 }
 

@@ -107,6 +107,11 @@ pub(crate) fn read_resources(path: &Path) -> Result<Vec<Document>, Vec<Problem>>
     }
 }
 
+/// Reads a resource as a gateway printed it.
+pub(crate) fn from_json(value: &serde_json::Value) -> Result<Document, Problem> {
+    resource("the gateway's answer", &value.to_string())
+}
+
 /// Reads a configuration file of one kind.
 pub(crate) fn read_config<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, Problem> {
     let text = read(path)?;

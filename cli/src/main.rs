@@ -4,6 +4,7 @@
 //! about routes, releases, DNS or membership is taken here.
 
 mod args;
+mod as_of;
 mod client;
 mod clock;
 mod command;

@@ -213,7 +213,7 @@ impl Delete {
         }
         let mut client = Client::connect(global).await?;
         for (kind, namespace, name) in targets {
-            let index = client.delete(kind, namespace, &name).await?;
+            let index = client.delete(kind, namespace, &name, None).await?;
             output::narrate(&format!("{kind} {name} deleted at index {index}"));
             if kind == Kind::Release {
                 output::narrate(

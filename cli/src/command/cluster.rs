@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
 use weft_gateway::admin::view::StatusView;
-use weft_model::{ClusterName, ClusterRole, Command, FederationDomain, RegionName, UserName, code};
+use weft_model::{
+    ClusterName, ClusterRole, Command, FederationDomain, Kind, RegionName, UserName, code,
+};
 
 use super::Outcome;
 use super::status::cluster_row;
@@ -121,8 +123,25 @@ impl From<RoleArg> for ClusterRole {
 }
 
 impl Cluster {
+    /// Whether the log alone answers it.
+    pub(crate) fn reads_the_past(&self) -> bool {
+        matches!(self, Self::List)
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         match self {
+            Self::List if global.as_of.is_some() => {
+                let mut client = Client::connect(global).await?;
+                // Of all clusters, whichever is asked.
+                let scope = Global {
+                    cluster: None,
+                    namespace: None,
+                    ..global.clone()
+                };
+                let members = client.resources(&scope, Kind::Cluster, None, false).await?;
+                list_past(&members, global.output);
+                Ok(Exit::Done)
+            }
             Self::Init(init) => crate::membership::init(init),
             Self::Join(join) => crate::membership::join(join).await,
             Self::Token(token) => token.run(global).await,
@@ -205,6 +224,33 @@ fn list(status: &StatusView, format: Format) {
                 "CLUSTER", "REGION", "ROLE", "LEASE", "PATH", "RTT", "GATEWAYS",
             ],
             status.clusters.iter().map(cluster_row),
+        ),
+    }
+}
+
+/// Members as the log had them: leases and paths as seen from a gateway are not in it.
+fn list_past(members: &[serde_json::Value], format: Format) {
+    let text = |item: &serde_json::Value, pointer: &str| match item.pointer(pointer) {
+        None | Some(serde_json::Value::Null) => "-".to_owned(),
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    match format {
+        Format::Json | Format::Yaml => output::value(
+            format,
+            &serde_json::json!({ "apiVersion": "weft.dev/v1", "items": members }),
+        ),
+        Format::Name => members
+            .iter()
+            .for_each(|member| output::data(&text(member, "/metadata/name"))),
+        Format::Table | Format::Wide => output::table(
+            &["CLUSTER", "REGION", "ROLE", "JOINED AT", "LAPSED AT"],
+            members.iter().map(|member| {
+                let cells = ["/metadata/name", "/spec/region", "/spec/role"];
+                let places = ["/status/joined", "/status/lapsed"];
+                let all = cells.into_iter().chain(places);
+                all.map(|pointer| text(member, pointer)).collect()
+            }),
         ),
     }
 }

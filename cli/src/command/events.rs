@@ -20,13 +20,15 @@ use crate::output;
 use crate::problem::{Exit, Problem};
 
 use print::Printer;
+pub(crate) use print::who;
 use record::RecordFilter;
 
 /// What the log says of late: who did what, to which record, and when.
 ///
-/// Refused entries are shown too. A gateway keeps some thousand entries, back to the snapshot that
-/// it started from; it says where they begin. `-w` goes on with what comes, over restarts of the
-/// gateway that is asked; where it missed entries that are not kept any more, it says so (WEFT-6006).
+/// Refused entries are shown too. Without `--since` the newest 10,000 log positions are looked at; a
+/// gateway keeps 100,000 of them on its disk and says where they begin. `-w` goes on with what comes,
+/// over restarts of the gateway that is asked, and misses nothing that is kept there; where it
+/// missed entries that are not kept any more, it says so (WEFT-6006).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
     /// Go on with entries as they are applied.
@@ -70,14 +72,21 @@ impl Events {
             Some(Since::Index(index)) => Some(index),
             _ => None,
         };
-        let kept = recent(&mut client, after).await?;
-        let cursor = kept.items.last().map_or(kept.kept_after, |last| last.index);
-        let cursor = cursor.max(after.unwrap_or(0));
         let now = clock::now();
-        if self.misses(&kept, now) {
+        let since = match self.since {
+            Some(Since::Age(age)) => Some(now.0.saturating_sub(millis(age))),
+            _ => None,
+        };
+        let kept = recent(&mut client, after, since).await?;
+        let cursor = kept.read.max(after.unwrap_or(0));
+        if kept.cut {
             output::narrate(&format!(
-                "this gateway keeps what the log says after index {}; what is older is not shown",
-                kept.kept_after
+                "this shows what the log says after index {}; what is older is not shown{}",
+                kept.from_after,
+                match kept.from_after > kept.kept_after {
+                    true => format!(" (--since {})", kept.kept_after),
+                    false => String::new(),
+                }
             ));
         }
         let wanted = Wanted {
@@ -99,20 +108,6 @@ impl Events {
         print::list(global.output, kept);
         Ok(Exit::Done)
     }
-
-    /// Whether there may be older entries that were asked for and are not kept.
-    fn misses(&self, kept: &EventsView, now: WallTime) -> bool {
-        let begins = kept
-            .items
-            .first()
-            .map_or(now, |first| WallTime(first.time_ms));
-        kept.kept_after > 0
-            && match self.since {
-                None => true,
-                Some(Since::Index(_)) => false,
-                Some(Since::Age(age)) => now.0.saturating_sub(begins.0) < millis(age),
-            }
-    }
 }
 
 /// Which entries are shown.
@@ -129,11 +124,30 @@ impl Wanted<'_> {
     }
 }
 
-/// What is kept after an index; without one, all that is.
-async fn recent(client: &mut Client, after: Option<u64>) -> Result<EventsView, Problem> {
-    let asked = client.ask("events", json!({ "after": after })).await;
+/// What is kept after an index, or since a time; without either the newest page of it.
+async fn recent(
+    client: &mut Client,
+    after: Option<u64>,
+    since: Option<u64>,
+) -> Result<EventsView, Problem> {
+    let mut kept = page(client, json!({ "after": after, "sinceMs": since })).await?;
+    // A page at a time, up to where the log was when the first one was read.
+    let end = kept.freshness.applied_index;
+    while kept.read < end {
+        let more = page(client, json!({ "after": kept.read })).await?;
+        if more.read <= kept.read {
+            break;
+        }
+        kept.read = more.read;
+        kept.items.extend(more.items);
+    }
+    Ok(kept)
+}
+
+async fn page(client: &mut Client, asked: serde_json::Value) -> Result<EventsView, Problem> {
+    let asked = client.ask("events", asked).await;
     asked.map_err(|problem| match problem.code {
-        code::COMPACTED => problem.next("Leave --since out to see all that is kept."),
+        code::COMPACTED => problem.next("Leave --since out to see the newest of what is kept."),
         _ => problem,
     })
 }

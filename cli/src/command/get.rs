@@ -26,6 +26,10 @@ pub(crate) struct Get {
 }
 
 impl Get {
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.consistent
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let kind = parse_kind(&self.kind)?;
         let mut client = Client::connect(global).await?;

@@ -200,6 +200,14 @@ fn key_of(view: &ReleaseView) -> Result<ServiceKey, Problem> {
 }
 
 impl Release {
+    /// Whether the log alone answers it.
+    pub(crate) fn reads_the_past(&self) -> bool {
+        matches!(
+            self,
+            Self::List | Self::Status { watch: false, .. } | Self::History { .. }
+        )
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         match self {
             Self::Plan { files } => plan::plan(&files, global).await,

@@ -27,6 +27,11 @@ pub(crate) enum Service {
 }
 
 impl Service {
+    /// Whether the log alone answers it.
+    pub(crate) fn reads_the_past(&self) -> bool {
+        matches!(self, Self::List)
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let mut client = Client::connect(global).await?;
         match self {

@@ -7,10 +7,12 @@
 mod authorise;
 mod events;
 mod explain;
+mod history;
 mod observe;
 mod paths;
 mod read;
 mod release;
+mod revert;
 mod status;
 mod tap;
 pub mod view;
@@ -25,7 +27,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 use weft_identity::{EnrolmentClaims, EnrolmentToken, bundle_hash};
-use weft_model::{Index, NodeId, Role, code};
+use weft_model::{Federation, Index, NodeId, Role, code};
 use weft_proto::api::admin_server::Admin;
 use weft_proto::api::{
     AskRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
@@ -61,6 +63,25 @@ impl AdminService {
         Ok(())
     }
 
+    /// Questions that the log alone answers, for a state of the past.
+    fn ask_past(
+        &self,
+        question: &str,
+        arguments: &serde_json::Value,
+        state: &Federation,
+    ) -> Result<Response<Document>, Status> {
+        let past = Some(state);
+        match question {
+            "services" => self.document(&read::services_past(&self.hub, state)),
+            "releases" => self.document(&release::list(&self.hub, arguments, past)),
+            "release" => self.document(&release::one(&self.hub, arguments, past)?),
+            other => Err(refusal(
+                code::AS_OF_LIVE,
+                format!("{other:?} is answered from what is live, not from the log"),
+            )),
+        }
+    }
+
     fn document(&self, value: &impl Serialize) -> Result<Response<Document>, Status> {
         let json =
             serde_json::to_vec(value).map_err(|error| Status::internal(error.to_string()))?;
@@ -84,7 +105,9 @@ impl Admin for AdminService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Document>, Status> {
         authorise::needs(&self.hub, &request, Role::Viewer)?;
         self.catch_up(request.get_ref().consistent).await?;
-        self.document(&read::resources(&self.hub, request.get_ref())?)
+        let moment = history::Moment::of(request.get_ref());
+        let state = history::state(&self.hub, moment).await?;
+        self.document(&read::resources(&state, request.get_ref())?)
     }
 
     async fn submit(
@@ -119,6 +142,10 @@ impl Admin for AdminService {
         let AskRequest { question, json } = request.get_ref();
         let arguments: serde_json::Value = serde_json::from_slice(json)
             .map_err(|error| refusal(code::USAGE, format!("the arguments are no JSON: {error}")))?;
+        if let Some(moment) = history::Moment::among(&arguments) {
+            let state = history::state(&self.hub, Some(moment)).await?;
+            return self.ask_past(question, &arguments, &state);
+        }
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
             "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
@@ -133,9 +160,12 @@ impl Admin for AdminService {
             "netcheck" => self.document(&paths::netcheck(&self.hub, &arguments).await?),
             "ping" => self.document(&paths::pinged(&self.hub, &arguments).await?),
             "order" => self.document(&read::order(&self.hub, &user)),
-            "events" => self.document(&events::recent(&self.hub, &arguments)?),
-            "releases" => self.document(&release::list(&self.hub, &arguments)),
-            "release" => self.document(&release::one(&self.hub, &arguments)?),
+            "events" => self.document(&events::recent(&self.hub, &arguments).await?),
+            "history" => self.document(&history::revisions(&self.hub, &arguments).await?),
+            "revert" => self.document(&revert::preview(&self.hub, &arguments).await?),
+            "audit" => self.document(&history::audit(&self.hub).await?),
+            "releases" => self.document(&release::list(&self.hub, &arguments, None)),
+            "release" => self.document(&release::one(&self.hub, &arguments, None)?),
             "release-plan" => self.document(&release::plan(&self.hub, &arguments)?),
             "release-explain" => self.document(&release::explain(&self.hub, &arguments)?),
             "release-who" => self.document(&release::who(&self.hub, &arguments)?),
@@ -143,7 +173,10 @@ impl Admin for AdminService {
                 let user = authorise::needs(&self.hub, &request, Role::Operator)?;
                 self.document(&release::clamp(&self.hub, user, &arguments).await?)
             }
-            "tokens" => self.document(&read::tokens(&self.hub)),
+            "tokens" => {
+                let state = self.hub.registry().state();
+                self.document(&read::tokens(&self.hub, &state))
+            }
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
                 self.document(&write::leave(&self.hub, user).await?)

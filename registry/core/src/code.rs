@@ -316,8 +316,8 @@ codes! {
         "The disk failed a write or a sync, not for want of room. The gateway stops rather than acknowledge what may be lost.",
         "Check the disk; start the gateway again.";
     COMPACTED = 6006, "the history asked for is gone",
-        "The log before that position has been compacted into a snapshot.",
-        "Read the current state, and watch from its index.";
+        "Each gateway keeps a bounded history; one that was brought up by a snapshot keeps what came after it.",
+        "Ask another gateway (--cluster), whose history may reach further back; or read the current state, and watch from its index.";
     TOO_LARGE = 6007, "the record is too large",
         "One log entry holds at most 256 KiB.",
         "Split it.";
@@ -330,6 +330,22 @@ codes! {
     NOT_FOUND = 6010, "the resource does not exist",
         "The registry, as this gateway has applied it, holds no resource of that kind and name.",
         "`weft get KIND` lists those that do; mind the namespace (-n).";
+
+    NOT_YET = 6030, "the position is not applied here yet",
+        "The log, as this gateway has applied it, ends before the index that was asked for.",
+        "`weft raft members` shows how far the log is; ask again, or ask another gateway (--cluster).";
+    AS_OF_LIVE = 6031, "there is no past of what is asked for",
+        "--as-of reads what the log records. Endpoints, tunnels, leases as seen from here, traffic and explanations are not in the log.",
+        "Leave --as-of out to see them as they are now; `weft help resources` lists what the log records.";
+    HISTORY_DAMAGED = 6032, "the gateway's history is damaged",
+        "What its disk holds of the past does not read back as it was written. The state now is not affected.",
+        "Ask another gateway (--cluster). Check the disk; join the gateway again if it goes on.";
+    TRAIL_BROKEN = 6033, "the audit trail does not hold",
+        "An entry that this gateway keeps is not what its author signed, or did not do what its state says.",
+        "Compare with another gateway (`weft history --verify --cluster NAME`); do not trust this one's disk.";
+    NOT_REVERSIBLE = 6034, "the change cannot be undone",
+        "Some changes have effects outside the registry, or their record was made anew since.",
+        "The message says what can be done instead.";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

@@ -1,5 +1,8 @@
 //! What makes an administrator's day: events, completions, help, bug reports.
 
+#[path = "comfort/history.rs"]
+mod history;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +20,11 @@ fn an_administrator_is_at_home() -> Result<()> {
             cases.run("events that are not kept are said to be so", || {
                 events_begin_somewhere(dev)
             });
+            cases.run(
+                "a record's history is told, read as of then, and undone",
+                || history::tells_and_undoes(dev),
+            );
+            cases.run("the audit trail is proved", || history::is_proved(dev));
             cases.run("bash completes what there is", || bash_completes(dev));
             cases.run("programs read every answer and every failure", || {
                 programs_read(dev)
@@ -90,11 +98,15 @@ fn events_say_who(dev: &Dev) -> Result<()> {
 }
 
 fn events_begin_somewhere(dev: &Dev) -> Result<()> {
-    dev.weft(["events", "--since", "0"])?
+    // The founder has all of it; a joiner's history begins with the snapshot that it was sent.
+    let all = dev.weft(["events", "--since", "0"])?.ok()?;
+    ensure!(all.contains("found"), "{all}");
+    let joiner = ["--cluster", "eu-west-1", "events"];
+    dev.weft(joiner.iter().chain(&["--since", "0"]))?
         .exits(1)?
         .says("WEFT-6006")?
         .says("kept here from after index")?;
-    dev.weft(["events"])?.exits(0)?.says("is not shown")?;
+    dev.weft(joiner)?.exits(0)?.says("is not shown")?;
     dev.weft(["-q", "events"])?.exits(0).and_then(|ran| {
         ensure!(ran.stderr.is_empty(), "{}", ran.stderr);
         Ok(())

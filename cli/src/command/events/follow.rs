@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use weft_gateway::admin::view::EventView;
 use weft_model::code;
 
 use super::print::Printer;
-use super::{Wanted, recent};
+use super::{Wanted, page};
 use crate::args::Global;
 use crate::client::{self, Client};
 use crate::command::Outcome;
@@ -37,8 +38,8 @@ pub(super) async fn follow(
             }
             problem => return Err(problem),
         }
-        // A gateway that started again, or was sent a snapshot, may keep less than was missed.
-        let kept = recent(&mut client, None).await;
+        // A gateway that was sent a snapshot may keep less than was missed.
+        let kept = page(&mut client, json!({})).await;
         if let Ok(kept) = kept
             && kept.kept_after > cursor
         {

@@ -144,7 +144,7 @@ fn row(event: &EventView, format: Format) -> Vec<String> {
 }
 
 /// `ana`, `ana via eu-west-1/gw-1`, `gateway eu-west-1/gw-1`.
-fn who(event: &EventView) -> String {
+pub(crate) fn who(event: &EventView) -> String {
     let author = event
         .author
         .strip_prefix("operator ")

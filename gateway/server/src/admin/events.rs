@@ -1,38 +1,71 @@
 //! Events: the log's recent entries, with who ordered them and what came of them.
 //!
-//! They are read from the memory of the gateway that answers: back to the snapshot that it
-//! started from, and no more than a few thousand. Who asks for more is told where it begins.
+//! They are read from the history of the gateway that answers. Who asks for more than it keeps
+//! is told where it begins.
 
 use bytes::Bytes;
 use serde_json::Value;
 use tonic::Status;
-use weft_model::{Author, Event, Federation, Index, Key, Refusal, code};
+use weft_model::{Author, Event, Federation, Index, Key, Refusal, WallTime, code};
 use weft_proto::api::WatchEvent;
-use weft_registry::{Judged, Origin, WatchError};
+use weft_registry::{HistoryError, Judged, Origin, WatchError};
 
-use super::Events;
 use super::status::freshness;
 use super::view::{ChangeView, EventView, EventsView, RecordView};
+use super::{Events, history};
 use crate::api::refusal;
 use crate::hub::Hub;
 
-/// All that is kept after `arguments.after`; without it, all that is kept.
-pub(super) fn recent(hub: &Hub, arguments: &Value) -> Result<EventsView, Status> {
-    let after = arguments.get("after").and_then(Value::as_u64).map(Index);
-    let recent = hub.registry().recent();
-    if after.is_some_and(|after| after < recent.after) {
-        return Err(compacted(recent.after));
-    }
-    let state = hub.registry().state();
-    let after = after.unwrap_or(recent.after);
-    let wanted = recent.entries.iter().filter(|entry| entry.index > after);
+/// The log positions that one answer looks at.
+const PAGE: u64 = 10_000;
+
+/// What the log says after `arguments.after`, or since `arguments.sinceMs`, a page at a time;
+/// without either, its newest page.
+pub(super) async fn recent(hub: &Hub, arguments: &Value) -> Result<EventsView, Status> {
+    let registry = hub.registry();
+    let number = |field: &str| arguments.get(field).and_then(Value::as_u64);
+    let span = registry.history_span().await.map_err(history::status)?;
+    let mut cut = false;
+    let after = match (number("after"), number("sinceMs")) {
+        (Some(after), _) if after < span.after.0 && span.after > FIRST => {
+            return Err(compacted(span.after));
+        }
+        (Some(after), _) => after.max(span.after.0),
+        (None, Some(since)) => match registry.index_at(WallTime(since)).await {
+            Ok(index) => index.0,
+            Err(HistoryError::Gone { first }) => {
+                cut = true;
+                first.0
+            }
+            Err(error) => return Err(history::status(error)),
+        },
+        (None, None) => {
+            let newest = span.last.0.saturating_sub(PAGE);
+            cut = newest.max(span.after.0) > FIRST.0;
+            newest.max(span.after.0)
+        }
+    };
+    let limit = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let page = registry.entries(Index(after), limit).await;
+    let page = page.map_err(history::status)?;
+    let state = registry.state();
     Ok(EventsView {
         api_version: "weft.dev/v1".into(),
         freshness: freshness(hub),
-        kept_after: recent.after.0,
-        items: wanted.map(|entry| view(&state, entry)).collect(),
+        kept_after: page.begins.0,
+        from_after: after,
+        read: page.read.0,
+        cut,
+        items: page
+            .entries
+            .iter()
+            .map(|entry| view(&state, entry))
+            .collect(),
     })
 }
+
+/// What stands before a federation's first entry: the consensus's own beginning.
+const FIRST: Index = Index(1);
 
 /// Entries after `from`, as they are applied here.
 pub(super) fn watch(hub: &Hub, from: Index) -> Events {
@@ -45,6 +78,7 @@ pub(super) fn watch(hub: &Hub, from: Index) -> Events {
             let event = match watch.next().await {
                 Ok(entry) => written(&view(&registry.state(), &entry)),
                 Err(WatchError::Compacted { first }) => Err(compacted(first)),
+                Err(WatchError::Unreadable(what)) => Err(refusal(code::HISTORY_DAMAGED, what)),
                 Err(WatchError::Stopped) => return,
             };
             let ended = event.is_err();
@@ -69,7 +103,7 @@ fn written(view: &EventView) -> Result<WatchEvent, Status> {
     })
 }
 
-fn view(state: &Federation, entry: &Judged) -> EventView {
+pub(super) fn view(state: &Federation, entry: &Judged) -> EventView {
     let Judged {
         index,
         origin,
@@ -107,7 +141,7 @@ fn view(state: &Federation, entry: &Judged) -> EventView {
     }
 }
 
-fn author_name(state: &Federation, author: &Author) -> String {
+pub(super) fn author_name(state: &Federation, author: &Author) -> String {
     match author {
         Author::Gateway(node, _) => format!("gateway {}", gateway(state, *node)),
         other => other.to_string(),

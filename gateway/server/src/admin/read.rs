@@ -3,18 +3,18 @@
 use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
-    ApiVersion, Endpoint, Health, Kind, KindName, ReleaseRecord, ServiceKey, TokenState, UserName,
-    code,
+    ApiVersion, Endpoint, Federation, Health, Kind, KindName, ReleaseRecord, ServiceKey,
+    TokenState, UserName, code,
 };
 use weft_proto::api::GetRequest;
 
-use super::status::{freshness, services as service_views, traffic};
+use super::status::{exported_services, freshness, services as service_views, traffic};
 use super::view::{EndpointView, ListView, ProxyView, ServiceView};
 use crate::api::refusal;
 use crate::hub::Hub;
 
 /// Resources of a kind, narrowed by namespace, name and cluster.
-pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, Status> {
+pub(super) fn resources(state: &Federation, request: &GetRequest) -> Result<Vec<Value>, Status> {
     let KindName::Enforced(kind) = KindName::parse(&request.kind) else {
         return Err(refusal(
             code::UNKNOWN_KIND,
@@ -29,7 +29,6 @@ pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, S
             && fits(&request.name, Some(name))
             && fits(&request.cluster, cluster)
     };
-    let state = hub.registry().state();
     Ok(match kind {
         Kind::Cluster => state
             .clusters()
@@ -49,7 +48,7 @@ pub(super) fn resources(hub: &Hub, request: &GetRequest) -> Result<Vec<Value>, S
                     "cluster": cluster,
                     "generation": record.generation,
                     "precedence": record.precedence,
-                    "conditions": conditions(&state, key, cluster),
+                    "conditions": conditions(state, key, cluster),
                 });
                 resource(kind, Some(key.namespace.as_str()), key.name.as_str(), &record.spec, status)
             })
@@ -110,11 +109,7 @@ fn release(record: &ReleaseRecord) -> Value {
 }
 
 /// MCS conditions of one export.
-fn conditions(
-    state: &weft_model::Federation,
-    key: &ServiceKey,
-    cluster: &weft_model::ClusterName,
-) -> Value {
+fn conditions(state: &Federation, key: &ServiceKey, cluster: &weft_model::ClusterName) -> Value {
     let exporter = state
         .service(key)
         .and_then(|service| service.exporters.get(cluster));
@@ -164,6 +159,13 @@ fn list<T>(hub: &Hub, items: Vec<T>) -> ListView<T> {
         freshness: freshness(hub),
         items,
     }
+}
+
+/// Services as the log had them; who served them then is not in it.
+pub(super) fn services_past(hub: &Hub, state: &Federation) -> ListView<ServiceView> {
+    let mut past = list(hub, exported_services(hub, state));
+    past.freshness.applied_index = state.applied().0;
+    past
 }
 
 /// Services that this cluster may see.
@@ -243,8 +245,7 @@ pub(super) fn order(hub: &Hub, user: &UserName) -> Value {
 }
 
 /// Join tokens; their secrets are nowhere.
-pub(super) fn tokens(hub: &Hub) -> ListView<Value> {
-    let state = hub.registry().state();
+pub(super) fn tokens(hub: &Hub, state: &Federation) -> ListView<Value> {
     let items = state
         .tokens()
         .map(|(id, (grant, became))| {

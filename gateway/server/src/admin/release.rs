@@ -16,7 +16,7 @@ use weft_model::{
 use weft_plan::release::{self, ABORTED, CallerPlace, Serving};
 
 use super::status::freshness;
-use super::view::{ClampView, ListView, ReleasePlanView, ReleaseView};
+use super::view::{ClampView, Freshness, ListView, ReleasePlanView, ReleaseView};
 use crate::api::refusal;
 use crate::clamps::ClampError;
 use crate::hub::Hub;
@@ -48,31 +48,50 @@ struct AskedSpec {
 }
 
 /// Releases of a namespace, or all.
-pub(super) fn list(hub: &Hub, arguments: &Value) -> ListView<ReleaseView> {
-    let state = hub.registry().state();
+pub(super) fn list(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Federation>,
+) -> ListView<ReleaseView> {
+    let now = hub.registry().state();
+    let state = past.unwrap_or(&now);
+    let shown = |key: &ServiceKey, record: &ReleaseRecord| match past {
+        Some(state) => show::past(hub, state, key, record),
+        None => view(hub, state, key, record),
+    };
     let namespace = arguments.get("namespace").and_then(Value::as_str);
     let wanted = |key: &ServiceKey| namespace.is_none_or(|it| it == key.namespace.as_str());
     let releases = state.releases().filter(|(key, _)| wanted(key));
     ListView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
-        items: releases
-            .map(|(key, record)| view(hub, &state, key, record))
-            .collect(),
+        freshness: Freshness {
+            applied_index: state.applied().0,
+            ..freshness(hub)
+        },
+        items: releases.map(|(key, record)| shown(key, record)).collect(),
     }
 }
 
 /// Those under way, and those that a clamp lowers.
 pub(super) fn under_way(hub: &Hub) -> Vec<ReleaseView> {
-    let mut releases = list(hub, &Value::Null).items;
+    let mut releases = list(hub, &Value::Null, None).items;
     releases.retain(|release| release.under_way || !release.clamps.is_empty());
     releases
 }
 
 /// One release.
-pub(super) fn one(hub: &Hub, arguments: &Value) -> Result<ReleaseView, Status> {
+pub(super) fn one(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Federation>,
+) -> Result<ReleaseView, Status> {
+    let asked = asked(arguments)?;
+    if let Some(state) = past {
+        let (key, record) = named(state, &asked)?;
+        return Ok(show::past(hub, state, &key, &record));
+    }
     let state = hub.registry().state();
-    let (key, record) = named(&state, &asked(arguments)?)?;
+    let (key, record) = named(&state, &asked)?;
     Ok(view(hub, &state, &key, &record))
 }
 

@@ -193,6 +193,16 @@ pub(super) fn services(
     views
 }
 
+/// The exported services that this cluster might see in a state, without who serves them.
+pub(super) fn exported_services(hub: &Hub, state: &Federation) -> Vec<ServiceView> {
+    let visible = state
+        .services()
+        .filter(|it| it.is_visible_to(hub.cluster()));
+    visible
+        .map(|service| recorded(hub, state, service))
+        .collect()
+}
+
 fn exported(
     hub: &Hub,
     state: &Federation,
@@ -200,13 +210,28 @@ fn exported(
     outlook: &Outlook,
     service: &Service,
 ) -> ServiceView {
-    let ranges = state
-        .cluster(hub.cluster())
-        .map(|member| member.spec.virtual_ips);
     let now = hub.clock().now();
     let serves = |cluster: &ClusterName| {
         outlook.verdict(state, &service.key, cluster, now).traffic != Traffic::None
     };
+    let ready = service.exporters.keys().map(|cluster| {
+        let ready = match serves(cluster) {
+            true => ready_in(catalog, &service.key, cluster),
+            false => 0,
+        };
+        (cluster.to_string(), ready)
+    });
+    ServiceView {
+        ready: ready.collect(),
+        ..recorded(hub, state, service)
+    }
+}
+
+/// What the log says of a service.
+fn recorded(hub: &Hub, state: &Federation, service: &Service) -> ServiceView {
+    let ranges = state
+        .cluster(hub.cluster())
+        .map(|member| member.spec.virtual_ips);
     let mut virtual_ips = Vec::new();
     if let (Some(ranges), ServiceType::ClusterSetIP) = (ranges, service.service_type) {
         virtual_ips.push(service.virtual_ipv4(&ranges).to_string());
@@ -228,20 +253,7 @@ fn exported(
         ports: service.ports.iter().map(port).collect(),
         virtual_ips,
         exporters: service.exporters.keys().map(ToString::to_string).collect(),
-        ready: service
-            .exporters
-            .keys()
-            .map(|cluster| {
-                (
-                    cluster.to_string(),
-                    if serves(cluster) {
-                        ready_in(catalog, &service.key, cluster)
-                    } else {
-                        0
-                    },
-                )
-            })
-            .collect(),
+        ready: Vec::new(),
         conflicts: conflicts.into_iter().collect(),
     }
 }

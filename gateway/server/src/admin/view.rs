@@ -1,11 +1,13 @@
 //! What the admin API answers with: JSON documents that a gateway writes and the
 //! CLI reads. Fields are only ever added.
 
+mod history;
 mod observe;
 mod paths;
 mod release;
 mod tap;
 
+pub use history::{AuthorCount, FaultView, HistoryView, RevertView, RevisionView, TrailView};
 pub use observe::{
     EdgeView, HeardView, ObservedView, RegionTrafficView, ServiceTrafficView, SilentView, SumView,
     VersionTrafficView,
@@ -257,6 +259,15 @@ pub struct EventsView {
     pub freshness: Freshness,
     /// The gateway that answered keeps what the log says after this index.
     pub kept_after: u64,
+    /// What is shown begins after this index.
+    #[serde(default)]
+    pub from_after: u64,
+    /// And was looked for up to this one.
+    #[serde(default)]
+    pub read: u64,
+    /// Whether more was asked for than is kept.
+    #[serde(default)]
+    pub cut: bool,
     /// Oldest first.
     pub items: Vec<EventView>,
 }

@@ -33,6 +33,21 @@ fn unseen(hub: &Hub, clusters: &[ClusterName]) -> Option<u64> {
     Some(u64::try_from(least.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// A release as it stood: by the log alone, since clamps and silences of that time are not known.
+pub(super) fn past(
+    hub: &Hub,
+    state: &Federation,
+    key: &ServiceKey,
+    record: &ReleaseRecord,
+) -> ReleaseView {
+    let mut view = view_with(hub, state, key, record, Vec::new());
+    view.freshness.applied_index = state.applied().0;
+    for place in &mut view.places {
+        place.unseen_ms = None;
+    }
+    view
+}
+
 /// A release as it stands, place by place.
 pub(super) fn view(
     hub: &Hub,
@@ -40,7 +55,16 @@ pub(super) fn view(
     key: &ServiceKey,
     record: &ReleaseRecord,
 ) -> ReleaseView {
-    let clamps = clamps(hub, key);
+    view_with(hub, state, key, record, clamps(hub, key))
+}
+
+fn view_with(
+    hub: &Hub,
+    state: &Federation,
+    key: &ServiceKey,
+    record: &ReleaseRecord,
+    clamps: Vec<Clamp>,
+) -> ReleaseView {
     let report = release::report(key, record, places(state), &clamps);
     let counts = clamps.iter().filter(|clamp| record.heeds(key, clamp));
     let ReleaseSpec { stable, canary, .. } = &record.spec;
