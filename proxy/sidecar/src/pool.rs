@@ -18,13 +18,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::TokioIo;
 use weft_decide::{EndpointView, Reason, ServiceTable, Tick};
 use weft_model::{EndpointId, SpiffeId};
 
 use crate::clock::Clock;
-use crate::http::{Body, client_h2};
+use crate::http::SendRequest;
 use crate::inner::{Dialer, Protocol, Target, TargetFields};
 use vitals::Sensed;
 
@@ -61,7 +59,7 @@ struct Entry {
 struct Connection {
     // Whom the handshake proved: an endpoint that now names another identity gets a new connection.
     peer: SpiffeId,
-    send: SendRequest<Body>,
+    send: SendRequest,
     streams: Rc<Streams>,
     vitals: Rc<Vitals>,
     /// What all its requests are for.
@@ -77,7 +75,7 @@ struct Streams {
 
 /// A place on a connection for one request; hold it until the answer's body ended.
 pub(crate) struct Lease {
-    pub(crate) send: SendRequest<Body>,
+    pub(crate) send: SendRequest,
     pub(crate) place: Place,
     pub(crate) vitals: Rc<Vitals>,
     pub(crate) target: Rc<TargetFields>,
@@ -176,7 +174,7 @@ impl Pool {
 impl Entry {
     /// Lets go of connections that have ended, or that no request will be given any more.
     fn prune(&mut self, peer: &SpiffeId) {
-        self.connections.retain(|connection| {
+        self.connections.retain_mut(|connection| {
             let in_vain = connection.streams.count.get() == 0 && connection.vitals.is_suspect();
             !connection.send.is_closed() && connection.peer == *peer && !in_vain
         });
@@ -222,8 +220,7 @@ impl Inner {
         // Two round trips or more: TCP or a relay's answer, and the handshake.
         let rtt = self.clock.now().since(begun) / 2;
         let vitals = Vitals::new(self.clock, rtt, way);
-        let (send, driver) = client_h2()
-            .handshake(TokioIo::new(Sensed::new(tls, Rc::clone(&vitals))))
+        let (send, driver) = SendRequest::handshake(Sensed::new(tls, Rc::clone(&vitals)))
             .await
             .map_err(|_| Reason::ConnectFailed)?;
         let streams = Rc::new(Streams {

@@ -36,6 +36,11 @@ impl Stream for TcpStream {
     }
 }
 
+#[cfg(test)]
+impl Stream for tokio::io::DuplexStream {
+    fn reset(&mut self) {}
+}
+
 impl Stream for BoxStream {
     fn reset(&mut self) {
         self.as_mut().reset();

@@ -5,11 +5,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::activity::Exchange;
+use super::incoming::{Incoming, IncomingError};
 use super::pace::{Pace, Pacer};
 use super::sanitize;
 
@@ -28,9 +29,20 @@ pub(crate) enum BodyEnd {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("the body's source failed")]
-    Source(#[source] hyper::Error),
+    Source(#[source] IncomingError),
     #[error("the client stopped sending the body")]
     Stalled,
+}
+
+impl BodyError {
+    /// What a stream that the body went into is reset with.
+    pub(super) fn reset(&self) -> Reason {
+        let said = match self {
+            Self::Source(IncomingError::Http2(error)) => error.reason(),
+            Self::Source(IncomingError::Http1(_)) | Self::Stalled => None,
+        };
+        said.unwrap_or(Reason::INTERNAL_ERROR)
+    }
 }
 
 /// Told once how a body ended.

@@ -13,6 +13,9 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Enough for most `forwarded` fields, so that they are written in one piece.
+const FORWARDED_LEN: usize = 96;
+
 /// Says the address to the destination. A sidecar's own app is no news, and an app
 /// that trusts loopback addresses must not be told of one.
 pub(crate) fn introduce(headers: &mut HeaderMap, client: Option<IpAddr>) {
@@ -30,13 +33,16 @@ pub(crate) fn introduced(headers: &mut HeaderMap, by_gateway: bool) -> Option<Ip
 
 /// The fields for the app: `x-forwarded-*`, and `forwarded` (RFC 7239).
 pub(crate) fn tell(headers: &mut HeaderMap, client: Option<IpAddr>, host: Option<&Authority>) {
-    let mut forwarded = String::from("proto=http");
+    let mut forwarded = String::with_capacity(FORWARDED_LEN);
+    forwarded.push_str("proto=http");
     headers.insert(PROTO, HeaderValue::from_static("http"));
     if let Some(host) = host.map(Authority::as_str)
         && let Ok(value) = HeaderValue::from_str(host)
     {
         headers.insert(HOST, value);
-        forwarded.push_str(&format!(";host=\"{host}\""));
+        for piece in [";host=\"", host, "\""] {
+            forwarded.push_str(piece);
+        }
     }
     if let Some(client) = client {
         let value = HeaderValue::try_from(client.to_string()).expect("addresses are ASCII");

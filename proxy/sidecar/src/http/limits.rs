@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use hyper::{client, server};
-use hyper_util::rt::TokioTimer;
-
-use super::LocalExec;
 
 /// Most header fields of a head; more is 431.
 const FIELDS_MAX: usize = 100;
@@ -19,6 +16,9 @@ const HEAD_MAX: usize = 60 << 10;
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most concurrent requests a peer may have on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
+/// Requests that may be sent before the peer has said how many it takes (RFC 9113 §6.5.2
+/// advises peers to take as many).
+const FIRST_STREAMS_MAX: usize = 100;
 /// What one HTTP/2 stream may have under way: enough for 50 Mbit/s at 80 ms.
 const STREAM_WINDOW: u32 = 512 << 10;
 /// What one HTTP/2 connection may have under way: as much as all its streams, so
@@ -36,12 +36,12 @@ const BROKEN_MAX: usize = 100;
 const TABLE: u32 = 4 << 10;
 /// Larger frames: fewer calls for bulk; a small response waits behind at most one.
 const FRAME: u32 = 64 << 10;
-/// A quiet connection is asked for a sign of life this often.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// A peer is asked for a sign of life this often, by a client while it waits for something.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Without an answer in this time it counts as dead. The question waits behind what is
 /// under way, some 4 MiB of socket buffers and tunnel windows: longer spares slow paths,
 /// down to half a megabit per second, shorter finds a host sooner that died without a word.
-const PING_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whether a request's head has few enough fields. A crumb of a cookie is a field:
 /// each costs memory, however short it is. HTTP/1 heads are counted by hyper.
@@ -63,22 +63,19 @@ pub(crate) fn server_h1() -> server::conn::http1::Builder {
     builder
 }
 
-pub(crate) fn server_h2() -> server::conn::http2::Builder<LocalExec> {
-    let mut builder = server::conn::http2::Builder::new(LocalExec);
+pub(super) fn http2_server() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
     builder
-        .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
-        .max_local_error_reset_streams(BROKEN_MAX)
+        .max_local_error_reset_streams(Some(BROKEN_MAX))
         .header_table_size(TABLE)
         .enable_connect_protocol()
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
         .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .max_send_buffer_size(SEND_BUFFER);
     builder
 }
 
@@ -91,18 +88,17 @@ pub(crate) fn client_h1() -> client::conn::http1::Builder {
     builder
 }
 
-pub(crate) fn client_h2() -> client::conn::http2::Builder<LocalExec> {
-    let mut builder = client::conn::http2::Builder::new(LocalExec);
+pub(super) fn http2_client() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .max_local_error_reset_streams(BROKEN_MAX)
+        .enable_push(false)
+        .initial_max_send_streams(FIRST_STREAMS_MAX)
+        .max_local_error_reset_streams(Some(BROKEN_MAX))
         .header_table_size(TABLE)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
         .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .max_send_buffer_size(SEND_BUFFER);
     builder
 }

@@ -2,65 +2,128 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Overdue};
+use super::activity::{Activity, Exchange, Overdue};
 use super::guard::Guard;
-use super::{Body, Rewound, Timeouts, server_h1, server_h2};
+use super::interim::{Interim, Line};
+use super::{Body, Incoming, Rewound, Timeouts, Tunnel, http2, server_h1};
 use crate::stream::Stream;
 
-/// What a [`Handler`] returns.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+/// What a [`Handler`] returns. Refusals are answers too.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<Body>>>>;
 
-/// Answers the requests of one connection. Never fails: refusals are answers.
+/// Answers the requests of one connection.
 pub(crate) struct Handler<F> {
-    activity: Activity,
-    answer: F,
+    pub(super) activity: Activity,
+    pub(super) answer: F,
 }
 
-impl<F: Fn(Request<Incoming>) -> Answer> Handler<F> {
+/// The ways to whoever asks, beside the answer.
+pub(crate) struct Caller {
+    /// Before it.
+    pub(crate) interim: Interim,
+    /// After it, if it opens a tunnel: the stream of a CONNECT by HTTP/2.
+    pub(crate) stream: Option<oneshot::Receiver<Tunnel>>,
+}
+
+impl<F: Fn(Request<Incoming>, Caller) -> Answer> Handler<F> {
     pub(crate) fn new(activity: Activity, answer: F) -> Self {
         Self { activity, answer }
     }
 }
 
-impl<F: Fn(Request<Incoming>) -> Answer> Service<Request<Incoming>> for Handler<F> {
+/// A handler behind hyper's HTTP/1.
+struct Http1<F> {
+    handler: Handler<F>,
+    line: Rc<Line>,
+}
+
+impl<F> Service<Request<hyper::body::Incoming>> for Http1<F>
+where
+    F: Fn(Request<Incoming>, Caller) -> Answer,
+{
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = Http1Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        let exchange = self.activity.begin();
-        let answer = (self.answer)(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| body.during(exchange))) })
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Http1Answer {
+        let caller = Caller {
+            interim: Interim::http1(&self.line, request.version()),
+            stream: None,
+        };
+        Http1Answer {
+            exchange: Some(self.handler.activity.begin()),
+            answer: (self.handler.answer)(request.map(Incoming::Http1), caller),
+            answered: None,
+            line: Rc::clone(&self.line),
+        }
+    }
+}
+
+/// An answer that stands back until the interim ones before it are written.
+struct Http1Answer {
+    answer: Answer,
+    answered: Option<Response<Body>>,
+    exchange: Option<Exchange>,
+    line: Rc<Line>,
+}
+
+impl Future for Http1Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (answered, is_new) = match this.answered.take() {
+            Some(answered) => (answered, false),
+            None => (ready!(this.answer.as_mut().poll(cx)), true),
+        };
+        if this.line.poll_sent(cx).is_pending() {
+            // From here on it is the client's turn, which may be too slow for any answer.
+            if let (true, Some(exchange)) = (is_new, &this.exchange) {
+                exchange.offer();
+            }
+            this.answered = Some(answered);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(match this.exchange.take() {
+            Some(exchange) => answered.map(|body| body.during(exchange)),
+            None => answered,
+        }))
     }
 }
 
 /// Time for a last answer to leave, once a connection shall end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1.1. Returns the stream if an answer turned it into a tunnel.
+///
+/// `stream` writes what is put on `line` when it is flushed, and only then.
 pub(crate) async fn serve_h1<S, F>(
     stream: S,
+    line: Rc<Line>,
     handler: Handler<F>,
     timeouts: &Timeouts,
     drain: &CancellationToken,
 ) -> Option<Rewound<S>>
 where
     S: Stream + 'static,
-    F: Fn(Request<Incoming>) -> Answer + Unpin + 'static,
+    F: Fn(Request<Incoming>, Caller) -> Answer + Unpin + 'static,
 {
     let activity = handler.activity.clone();
-    let mut connection = server_h1().serve_connection(TokioIo::new(stream), handler);
+    let service = Http1 { handler, line };
+    let mut connection = server_h1().serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         // In this order: a connection that is asked to end before it was first polled ends
         // without a look at the request that is there.
@@ -101,41 +164,51 @@ pub(crate) async fn serve_h2<S, F>(
     drain: &CancellationToken,
 ) where
     S: Stream + 'static,
-    F: Fn(Request<Incoming>) -> Answer + 'static,
+    F: Fn(Request<Incoming>, Caller) -> Answer + 'static,
 {
-    let activity = handler.activity.clone();
-    let stream = TokioIo::new(Guard::new(stream, timeouts.head));
-    let mut connection = pin!(server_h2().serve_connection(stream, handler));
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        overdue = activity.overdue(timeouts) => {
-            tracing::debug!(?overdue, "client's connection ends");
-            if overdue == Overdue::Stalled {
-                return;
-            }
-            connection.as_mut().graceful_shutdown();
-            match activity.end(LAST_WORDS, connection).await {
-                Some(ended) => ended,
-                None => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
+    let stream = Guard::new(stream, timeouts.head);
+    if let Err(error) = http2::serve(stream, handler, timeouts, drain).await {
         tracing::debug!(%error, "client's connection ended");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, duplex};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use crate::http::Strict;
 
     use super::*;
+
+    /// The answer behind it is not begun, and would never be.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_take_an_interim_answer_stalls() {
+        let (mut client, server) = duplex(64);
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let handler = Handler::new(Activity::new(), |_, caller: Caller| -> Answer {
+            Box::pin(async move {
+                let early = Response::builder()
+                    .status(103)
+                    .header("link", "x".repeat(1000));
+                caller.interim.pass(early.body(()).unwrap()).unwrap();
+                Response::new(Body::empty())
+            })
+        });
+        let (timeouts, drain) = (Timeouts::default(), CancellationToken::new());
+        let stream = Strict::new(server, timeouts.head);
+        let (line, start) = (stream.line(), Instant::now());
+        assert!(
+            serve_h1(stream, line, handler, &timeouts, &drain)
+                .await
+                .is_none()
+        );
+        assert!((60..=90).contains(&start.elapsed().as_secs()));
+    }
 
     /// The drain has begun when a connection is served whose request has arrived, as many
     /// times as it takes for an unlucky order to show.
@@ -151,11 +224,11 @@ mod tests {
             let request = b"GET / HTTP/1.1\r\nhost: checkout.shop\r\n\r\n";
             client.write_all(request).await.unwrap();
             stream.readable().await.unwrap();
-            let handler = Handler::new(Activity::new(), |_: Request<Incoming>| -> Answer {
-                Box::pin(async { Ok(Response::new(Body::empty())) })
+            let handler = Handler::new(Activity::new(), |_, _| -> Answer {
+                Box::pin(async { Response::new(Body::empty()) })
             });
             let timeouts = Timeouts::default();
-            let served = serve_h1(stream, handler, &timeouts, &drain).await;
+            let served = serve_h1(stream, Rc::default(), handler, &timeouts, &drain).await;
             drop(served);
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::framing::Framing;
+use super::interim::Line;
 use crate::stream::Stream;
 
 /// Passes bytes on as they come. Where [`Framing`] finds an ambiguity it ends the
@@ -20,10 +21,13 @@ use crate::stream::Stream;
 ///
 /// A head that began and does not end in time ends the stream too. hyper's own
 /// timer would also run while a kept-alive connection waits for its next request.
+///
+/// Interim answers on its [`Line`] are written when it is flushed.
 pub(crate) struct Strict<S> {
     inner: S,
     state: State,
     passage: Passage,
+    line: Rc<Line>,
     head_max: Duration,
     head_deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -55,6 +59,7 @@ impl<S> Strict<S> {
             inner,
             state: State::Following(Framing::new()),
             passage: Passage::default(),
+            line: Rc::default(),
             head_max,
             head_deadline: None,
         }
@@ -65,6 +70,11 @@ impl<S> Strict<S> {
     /// The switch of this stream.
     pub(crate) fn passage(&self) -> Passage {
         self.passage.clone()
+    }
+
+    /// Where to put interim answers.
+    pub(crate) fn line(&self) -> Rc<Line> {
+        Rc::clone(&self.line)
     }
 
     /// Judges what was just read into `into` after its first `before` bytes.
@@ -149,7 +159,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        // Whoever writes flushes when nothing of its own waits: between two messages, or
+        // between an answer's pieces, when no interim answer waits any more.
+        let this = &mut *self;
+        let write = |bytes: &[u8]| Pin::new(&mut this.inner).poll_write(cx, bytes);
+        ready!(this.line.poll_write(write))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,12 +6,12 @@
 
 use aws_lc_rs::digest;
 use data_encoding::BASE64;
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     UPGRADE,
 };
 use http::{Method, Request, Version};
-use hyper::ext::Protocol;
 
 /// A protocol that a client wants to speak instead of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Connections to the app, kept alive between requests.
 
+mod early;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,14 +9,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::SendRequest as SendHttp1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use weft_decide::Reason;
 
-use crate::http::{Body, client_h1, client_h2};
+use crate::http::{Body, Cause, Incoming, Interim, SendError, SendRequest, client_h1};
 use crate::inner::connect_tcp;
+use early::{Early, Failed};
 
 /// Idle HTTP/1.1 connections kept per app port and worker.
 const IDLE_MAX: usize = 128;
@@ -29,15 +32,21 @@ pub(super) struct AppPool {
 
 #[derive(Default)]
 struct Pools {
-    idle: RefCell<HashMap<SocketAddr, Vec<http1::SendRequest<Body>>>>,
-    multiplexed: RefCell<HashMap<SocketAddr, http2::SendRequest<Body>>>,
+    idle: RefCell<HashMap<SocketAddr, Vec<Kept>>>,
+    multiplexed: RefCell<HashMap<SocketAddr, SendRequest>>,
+}
+
+/// An HTTP/1.1 connection between two exchanges.
+struct Kept {
+    send: SendHttp1<Body>,
+    early: Early,
 }
 
 /// An HTTP/1.1 connection that carries one exchange; give it back once the
 /// answer's body was read to its end, drop it otherwise.
 pub(super) struct Borrowed {
     app: SocketAddr,
-    send: http1::SendRequest<Body>,
+    kept: Kept,
     pools: Rc<Pools>,
 }
 
@@ -45,9 +54,22 @@ impl Borrowed {
     pub(super) fn give_back(self) {
         let mut idle = self.pools.idle.borrow_mut();
         let idle = idle.entry(self.app).or_default();
-        if idle.len() < IDLE_MAX && !self.send.is_closed() {
-            idle.push(self.send);
+        if idle.len() < IDLE_MAX && !self.kept.send.is_closed() {
+            idle.push(self.kept);
         }
+    }
+}
+
+impl Kept {
+    async fn exchange(
+        &mut self,
+        mut request: Request<Body>,
+        interim: &Interim,
+    ) -> Result<Response<Incoming>, Failed<TrySendError<Request<Body>>>> {
+        self.early.expect(&mut request);
+        let answer = self.send.try_send_request(request);
+        let answer = self.early.until(answer, interim).await?;
+        Ok(answer.map(Incoming::Http1))
     }
 }
 
@@ -58,34 +80,36 @@ impl AppPool {
         &self,
         app: SocketAddr,
         mut request: Request<Body>,
+        interim: &Interim,
     ) -> Result<(Response<Incoming>, Borrowed), Reason> {
         while let Some(mut borrowed) = self.idle(app) {
-            if borrowed.send.ready().await.is_err() {
+            if borrowed.kept.send.ready().await.is_err() {
                 continue;
             }
-            match borrowed.send.try_send_request(request).await {
+            match borrowed.kept.exchange(request, interim).await {
                 Ok(response) => return Ok((response, borrowed)),
-                Err(mut error) => match error.take_message() {
+                Err(Failed::Answer(mut error)) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(failure(&error.into_error())),
                 },
+                Err(Failed::Interim) => return Err(Reason::UpstreamProtocol),
             }
         }
         let mut borrowed = self.connect_h1(app).await?;
-        let response = borrowed
-            .send
-            .send_request(request)
-            .await
-            .map_err(|error| failure(&error))?;
-        Ok((response, borrowed))
+        match borrowed.kept.exchange(request, interim).await {
+            Ok(response) => Ok((response, borrowed)),
+            Err(Failed::Answer(error)) => Err(failure(&error.into_error())),
+            Err(Failed::Interim) => Err(Reason::UpstreamProtocol),
+        }
     }
 
     /// One exchange on a connection of its own, which may become something else.
     pub(super) async fn send_upgrade(
         &self,
         app: SocketAddr,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, Reason> {
+        mut request: Request<Body>,
+        interim: &Interim,
+    ) -> Result<Response<hyper::body::Incoming>, Reason> {
         let stream = connect(app).await?;
         let (mut send, driver) = client_h1()
             .handshake(TokioIo::new(stream))
@@ -96,9 +120,13 @@ impl AppPool {
                 tracing::debug!(%app, %error, "connection to the app ended");
             }
         });
-        send.send_request(request)
-            .await
-            .map_err(|error| failure(&error))
+        let mut early = Early::new();
+        early.expect(&mut request);
+        match early.until(send.send_request(request), interim).await {
+            Ok(response) => Ok(response),
+            Err(Failed::Answer(error)) => Err(failure(&error)),
+            Err(Failed::Interim) => Err(Reason::UpstreamProtocol),
+        }
     }
 
     /// One HTTP/2 exchange on the connection that all share.
@@ -106,26 +134,25 @@ impl AppPool {
         &self,
         app: SocketAddr,
         request: Request<Body>,
+        interim: &Interim,
     ) -> Result<Response<Incoming>, Reason> {
         let open = self.shared.multiplexed.borrow().get(&app).cloned();
-        let mut send = match open {
-            Some(send) if !send.is_closed() => send,
+        let mut send = match open.map(|mut send| (send.is_closed(), send)) {
+            Some((false, send)) => send,
             _ => self.connect_h2(app).await?,
         };
-        send.ready().await.map_err(|error| failure(&error))?;
-        send.send_request(request)
-            .await
-            .map_err(|error| failure(&error))
+        let sent = send.send(request, |early| interim.pass(early)).await;
+        sent.map_err(|error| failure_h2(&error))
     }
 
     fn idle(&self, app: SocketAddr) -> Option<Borrowed> {
         let mut idle = self.shared.idle.borrow_mut();
         let idle = idle.get_mut(&app)?;
-        while let Some(send) = idle.pop() {
-            if !send.is_closed() {
+        while let Some(kept) = idle.pop() {
+            if !kept.send.is_closed() {
                 return Some(Borrowed {
                     app,
-                    send,
+                    kept,
                     pools: Rc::clone(&self.shared),
                 });
             }
@@ -144,17 +171,17 @@ impl AppPool {
                 tracing::debug!(%app, %error, "connection to the app ended");
             }
         });
+        let early = Early::new();
         Ok(Borrowed {
             app,
-            send,
+            kept: Kept { send, early },
             pools: Rc::clone(&self.shared),
         })
     }
 
-    async fn connect_h2(&self, app: SocketAddr) -> Result<http2::SendRequest<Body>, Reason> {
+    async fn connect_h2(&self, app: SocketAddr) -> Result<SendRequest, Reason> {
         let stream = connect(app).await?;
-        let (send, driver) = client_h2()
-            .handshake(TokioIo::new(stream))
+        let (send, driver) = SendRequest::handshake(stream)
             .await
             .map_err(|_| Reason::ConnectFailed)?;
         tokio::task::spawn_local(async move {
@@ -188,5 +215,13 @@ fn failure(error: &hyper::Error) -> Reason {
         Reason::BadRequest
     } else {
         Reason::UpstreamReset
+    }
+}
+
+fn failure_h2(error: &SendError) -> Reason {
+    match &error.cause {
+        Cause::Broken(error) if error.is_library() && !error.is_io() => Reason::UpstreamProtocol,
+        Cause::Broken(_) | Cause::Lost => Reason::UpstreamReset,
+        Cause::Interim(_) => Reason::UpstreamProtocol,
     }
 }

@@ -4,15 +4,15 @@ use std::rc::Rc;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use tokio_rustls::server::TlsStream;
 use weft_decide::Reason;
 use weft_model::AppProtocol;
 
 use super::{Destination, Inbound, Peer, Shared};
 use crate::http::{
-    Activity, Answer, Body, BodyEnd, FORWARDED_CLIENT_CERT, Handler, Wish, continue_trace, fits,
-    introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2, strip_hop_by_hop, tell,
+    Activity, Answer, Body, BodyEnd, Caller, FORWARDED_CLIENT_CERT, Handler, Incoming, Interim,
+    Wish, continue_trace, fits, introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2,
+    strip_hop_by_hop, tell,
 };
 use crate::inner::{Target, is_probe};
 use crate::stream::Stream;
@@ -22,10 +22,10 @@ impl Inbound {
         let shared = Rc::clone(&self.shared);
         let activity = Activity::new();
         let streams = activity.clone();
-        let handler = Handler::new(activity, move |request: Request<Incoming>| -> Answer {
+        let handler = Handler::new(activity, move |request, caller| -> Answer {
             let (shared, peer) = (Rc::clone(&shared), Rc::clone(&peer));
             let streams = streams.clone();
-            Box::pin(async move { Ok(shared.respond(request, &peer, &streams).await) })
+            Box::pin(async move { shared.respond(request, caller, &peer, &streams).await })
         });
         serve_h2(tls, handler, &self.shared.timeouts, &self.shared.drain).await;
     }
@@ -35,6 +35,7 @@ impl Shared {
     async fn respond(
         &self,
         mut request: Request<Incoming>,
+        caller: Caller,
         peer: &Peer,
         streams: &Activity,
     ) -> Response<Body> {
@@ -59,10 +60,13 @@ impl Shared {
         let answer = match Wish::of(&request) {
             Some(wish) => {
                 let exchange = streams.begin();
-                self.upgrade(request, &wish, peer, &destination, exchange)
+                self.upgrade(request, caller, &wish, peer, &destination, exchange)
                     .await
             }
-            None => self.forward(request, peer, &destination).await,
+            None => {
+                self.forward(request, &caller.interim, peer, &destination)
+                    .await
+            }
         };
         let response = answer.unwrap_or_else(|reason| {
             labels.flags = reason.response_flag();
@@ -76,6 +80,7 @@ impl Shared {
     async fn forward(
         &self,
         request: Request<Incoming>,
+        interim: &Interim,
         peer: &Peer,
         to: &Destination,
     ) -> Result<Response<Body>, Reason> {
@@ -89,7 +94,7 @@ impl Shared {
             AppProtocol::Http2 | AppProtocol::Grpc => {
                 let response = self
                     .apps
-                    .send_h2(to.app, Request::from_parts(head, body))
+                    .send_h2(to.app, Request::from_parts(head, body), interim)
                     .await?;
                 let (mut head, incoming) = response.into_parts();
                 sanitize_response(&mut head.headers);
@@ -97,7 +102,8 @@ impl Shared {
             }
             AppProtocol::Http | AppProtocol::Tcp => {
                 origin_form(&mut head)?;
-                self.exchange_h1(to, Request::from_parts(head, body)).await
+                self.exchange_h1(to, Request::from_parts(head, body), interim)
+                    .await
             }
         }
     }
@@ -118,8 +124,9 @@ impl Shared {
         &self,
         to: &Destination,
         request: Request<Body>,
+        interim: &Interim,
     ) -> Result<Response<Body>, Reason> {
-        let (response, borrowed) = self.apps.send_h1(to.app, request).await?;
+        let (response, borrowed) = self.apps.send_h1(to.app, request, interim).await?;
         let (mut head, incoming) = response.into_parts();
         if head.status.is_informational() {
             // 101, which nobody asked for.

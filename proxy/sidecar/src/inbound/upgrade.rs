@@ -2,17 +2,18 @@
 
 use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use weft_decide::Reason;
 use weft_model::AppProtocol;
 
 use super::http::origin_form;
 use super::{Destination, Peer, Shared};
 use crate::http::{
-    Body, Exchange, METHOD, Rewound, STATUS, Tunnel, Wish, sanitize_response, strip_hop_by_hop,
+    Body, Caller, Exchange, Incoming, METHOD, Rewound, STATUS, Tunnel, Wish, sanitize_response,
+    strip_hop_by_hop,
 };
 use crate::pipe::pipe;
 use crate::stream::Stream;
@@ -22,7 +23,8 @@ impl Shared {
     /// and that connection become one.
     pub(super) async fn upgrade(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
+        caller: Caller,
         wish: &Wish,
         peer: &Peer,
         to: &Destination,
@@ -31,7 +33,7 @@ impl Shared {
         if matches!(to.protocol, AppProtocol::Http2 | AppProtocol::Grpc) {
             return Err(Reason::NotSupported);
         }
-        let stream = hyper::upgrade::on(&mut request);
+        let stream = caller.stream.ok_or(Reason::BadRequest)?;
         let (mut head, _) = request.into_parts();
         head.method = match head.headers.remove(METHOD) {
             Some(method) => {
@@ -43,7 +45,10 @@ impl Shared {
         origin_form(&mut head)?;
         let proof = wish.ask(&mut head.headers, rand::random());
         let request = Request::from_parts(head, Body::empty());
-        let mut response = self.apps.send_upgrade(to.app, request).await?;
+        let mut response = self
+            .apps
+            .send_upgrade(to.app, request, &caller.interim)
+            .await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(unchanged(response));
         }
@@ -63,7 +68,7 @@ impl Shared {
 }
 
 /// The app's answer in HTTP. A success is told in a field of its own.
-fn unchanged(response: Response<Incoming>) -> Response<Body> {
+fn unchanged(response: Response<hyper::body::Incoming>) -> Response<Body> {
     let (mut head, incoming) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     sanitize_response(&mut head.headers);
@@ -72,15 +77,14 @@ fn unchanged(response: Response<Incoming>) -> Response<Body> {
         head.headers.insert(STATUS, status);
         head.status = StatusCode::NOT_IMPLEMENTED;
     }
-    Response::from_parts(head, Body::forwarded(incoming))
+    Response::from_parts(head, Body::forwarded(Incoming::Http1(incoming)))
 }
 
-async fn carry(peer: OnUpgrade, app: OnUpgrade, exchange: Exchange) {
-    let (peer, app) = match tokio::try_join!(peer, app) {
-        Ok(both) => both,
-        Err(error) => return tracing::debug!(%error, "a side left before the tunnel began"),
+async fn carry(peer: oneshot::Receiver<Tunnel>, app: OnUpgrade, exchange: Exchange) {
+    let (mut peer, app) = match tokio::join!(peer, app) {
+        (Ok(peer), Ok(app)) => (peer, app),
+        _ => return tracing::debug!("a side left before the tunnel began"),
     };
-    let mut peer = Tunnel::new(peer);
     let parts = match app.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => parts,
         Err(_) => return tracing::error!("the app's connection is no TCP connection"),

@@ -15,7 +15,6 @@ use std::rc::Rc;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use weft_decide::{Backend, Reason, RequestHead, Scope, find, find_service};
 use weft_model::ServiceKey;
@@ -23,8 +22,8 @@ use weft_model::ServiceKey;
 use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared};
 use crate::http::{
-    Activity, Answer, Body, Fields, Handler, Passage, Spoken, Strict, Wish, detect, fits, is_grpc,
-    refuse, serve_h1, serve_h2,
+    Activity, Answer, Body, Caller, Fields, Handler, Incoming, Interim, Passage, Spoken, Strict,
+    Wish, detect, fits, is_grpc, refuse, serve_h1, serve_h2,
 };
 use crate::stream::Stream;
 use crate::tap::Sighting;
@@ -70,7 +69,8 @@ impl Outbound {
                 let client = Strict::new(client, timeouts.head);
                 let context = Client::new(hint, peer, client.passage());
                 let handler = self.handler(Rc::clone(&context));
-                let served = serve_h1(client, handler, timeouts, &shared.drain).await;
+                let line = client.line();
+                let served = serve_h1(client, line, handler, timeouts, &shared.drain).await;
                 let Some(mut client) = served else {
                     return;
                 };
@@ -89,12 +89,12 @@ impl Outbound {
     fn handler(
         &self,
         client: Rc<Client>,
-    ) -> Handler<impl Fn(Request<Incoming>) -> Answer + Unpin + 'static> {
+    ) -> Handler<impl Fn(Request<Incoming>, Caller) -> Answer + Unpin + 'static> {
         let shared = Rc::clone(&self.shared);
         let activity = client.activity.clone();
-        Handler::new(activity, move |request: Request<Incoming>| -> Answer {
+        Handler::new(activity, move |request, caller| -> Answer {
             let (shared, client) = (Rc::clone(&shared), Rc::clone(&client));
-            Box::pin(async move { Ok(shared.respond(request, &client).await) })
+            Box::pin(async move { shared.respond(request, caller, &client).await })
         })
     }
 }
@@ -132,7 +132,8 @@ enum Tunnel {
 impl Shared {
     async fn respond(
         self: &Rc<Self>,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
+        caller: Caller,
         client: &Client,
     ) -> Response<Body> {
         let grpc = is_grpc(request.headers());
@@ -140,15 +141,14 @@ impl Shared {
         let (version, mut service) = (request.version(), None);
         let wish = Wish::of(&request);
         let connect = request.method() == Method::CONNECT && wish.is_none();
-        let stream = (version == Version::HTTP_2 && request.method() == Method::CONNECT)
-            .then(|| hyper::upgrade::on(&mut request));
+        let Caller { interim, stream } = caller;
         let taps = self.recorder.flows.taps();
         let sighting = taps.is_on().then(|| Sighting::of(&request));
         let mut tunnel = None;
         let mut answer = if connect {
             self.connect_tunnel(&request, &mut tunnel).await
         } else {
-            self.forward(request, client, wish, &mut service, &mut tunnel)
+            self.forward(request, client, wish, &interim, &mut service, &mut tunnel)
                 .await
         };
         if let Some(sighting) = sighting {
@@ -200,6 +200,7 @@ impl Shared {
         mut request: Request<Incoming>,
         client: &Client,
         wish: Option<Wish>,
+        interim: &Interim,
         service: &mut Option<ServiceKey>,
         tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
@@ -238,9 +239,9 @@ impl Shared {
         }
         let limit = ruling.and_then(Ruling::request_timeout);
         let mut answer = match wish {
-            None => within(limit, self.send(chosen, outgoing, ruling)).await,
+            None => within(limit, self.send(chosen, outgoing, ruling, interim)).await,
             Some(wish) => {
-                let sent = within(limit, self.send_wish(chosen, outgoing, &wish)).await;
+                let sent = within(limit, self.send_wish(chosen, outgoing, &wish, interim)).await;
                 sent.map(|sent| {
                     sent.map(|(response, changed)| {
                         *tunnel = changed.map(Tunnel::Changed);

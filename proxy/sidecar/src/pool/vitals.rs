@@ -8,14 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http2::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use weft_decide::{Pulse, Tick, Vital};
 
 use crate::clock::Clock;
-use crate::http::Body;
+use crate::http::{Body, SendRequest};
 use crate::inner::{InnerStream, Way, probe};
 
 /// What is known of a connection's life, shared by all who use it.
@@ -57,7 +56,7 @@ impl Vitals {
 
     /// Resolves once the connection is suspect. Meant for whoever waits for an answer
     /// on it: nobody watches a connection that owes none.
-    pub(crate) async fn lost(self: &Rc<Self>, send: &SendRequest<Body>) {
+    pub(crate) async fn lost(self: &Rc<Self>, send: &SendRequest) {
         loop {
             let now = self.clock.now();
             let vital = self.pulse.borrow_mut().check(now);
@@ -73,13 +72,13 @@ impl Vitals {
         }
     }
 
-    fn ask(self: &Rc<Self>, mut send: SendRequest<Body>, now: Tick) {
+    fn ask(self: &Rc<Self>, mut send: SendRequest, now: Tick) {
         let vitals = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let asked = send.try_send_request(probe().map(|()| Body::empty()));
+            let asked = send.send(probe().map(|()| Body::empty()), |_| Ok(())).await;
             // The connection's own end says the rest.
             drop(send);
-            if asked.await.is_ok() {
+            if asked.is_ok() {
                 let mut pulse = vitals.pulse.borrow_mut();
                 pulse.on_answer(now, vitals.clock.now());
             }

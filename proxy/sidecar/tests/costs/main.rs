@@ -58,7 +58,7 @@ async fn a_request_costs_a_worker_no_more_than_it_did() {
     check(
         "HTTP/1.1",
         before.until_now(&source, &destination),
-        [36, 30],
+        [30, 30],
     );
 
     let stream = tokio::net::TcpStream::connect(outbound).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_request_costs_a_worker_no_more_than_it_did() {
         answer.await.unwrap().into_body().collect().await.unwrap();
     }
     let before = before.unwrap();
-    check("HTTP/2", before.until_now(&source, &destination), [36, 30]);
+    check("HTTP/2", before.until_now(&source, &destination), [30, 30]);
 }
 
 fn request(uri: &str) -> http::Request<Empty<Bytes>> {

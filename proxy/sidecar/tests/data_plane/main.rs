@@ -17,6 +17,7 @@ mod frames;
 mod framing;
 mod grpc;
 mod identity;
+mod interim;
 mod observed;
 mod relay;
 mod releases;

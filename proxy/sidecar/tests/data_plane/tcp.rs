@@ -22,7 +22,7 @@ async fn pair(app: SocketAddr) -> (Side, Side) {
     (client, server)
 }
 
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     let socket = stream.into_std().unwrap();
     let socket = socket2::Socket::from(socket);
     socket.set_linger(Some(Duration::ZERO)).unwrap();

@@ -1,5 +1,6 @@
 //! Other protocols over HTTP: upgrades, extended CONNECT, CONNECT over HTTP/2.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use aws_lc_rs::digest;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::app;
 use crate::client::{HOST, field, head, raw};
+use crate::tcp::reset;
 use crate::world::{Side, World, local, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -203,6 +205,50 @@ async fn bytes_after_an_upgrade_are_no_http() {
         .await
         .unwrap();
     assert_eq!(&back, odd);
+}
+
+/// Opens a websocket to an app that cuts it, and then another which the client cuts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_is_a_cut_on_the_other_side_of_a_websocket() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let app = app::tcp(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            let asked = head(&mut stream).await;
+            let accept = proof(field(&asked, "sec-websocket-key").unwrap());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if stream.read_u8().await.unwrap() == b'c' {
+                return reset(stream);
+            }
+            stream.write_all(b"g").await.unwrap();
+            let read = stream.read_u8().await;
+            tell.send(read.map_err(|error| error.kind())).unwrap();
+        }
+    })
+    .await;
+    let (client, _server) = pair(app).await;
+    let open = async || {
+        let mut stream = TcpStream::connect(client.addresses.outbound).await.unwrap();
+        stream.write_all(websocket().as_bytes()).await.unwrap();
+        head(&mut stream).await;
+        stream
+    };
+    let mut stream = open().await;
+    stream.write_all(b"c").await.unwrap();
+    let read = within("the cut", stream.read_u8()).await;
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+    let mut stream = open().await;
+    stream.write_all(b"g").await.unwrap();
+    within("a sign that it arrived", stream.read_u8())
+        .await
+        .unwrap();
+    reset(stream);
+    let read = within("the app's word", told.recv()).await.unwrap();
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }
 
 async fn http2(proxy: SocketAddr) -> SendRequest<Empty<Bytes>> {

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use http::Response;
-use hyper::body::Incoming;
 use weft_decide::Reason;
 
 use super::request::{Outgoing, Unanswered};
+use crate::http::{Incoming, Interim};
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::{Chosen, Shared, blame};
@@ -71,6 +71,7 @@ impl Shared {
         chosen: &Chosen,
         first: &Flight,
         limit: Option<Duration>,
+        interim: &Interim,
     ) -> Option<Won> {
         let mut outgoing = outgoing?.again()?;
         if !self.may_retry(chosen.service.key()) {
@@ -92,7 +93,7 @@ impl Shared {
                 }
             };
             let request = outgoing.take(&lease.target);
-            match self.start(&lease, request, &outgoing, limit).await {
+            match self.start(&lease, request, &outgoing, limit, interim).await {
                 Ok(response) => {
                     return Some(Won {
                         flight,

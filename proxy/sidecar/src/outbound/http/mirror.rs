@@ -47,7 +47,8 @@ impl Shared {
         let mut request = copy.map(|()| Body::empty());
         lease.target.write_to(request.headers_mut());
         let mut send = lease.send;
-        if let Ok(answer) = send.try_send_request(request).await {
+        // Nobody waits for what it says on the way.
+        if let Ok(answer) = send.send(request, |_| Ok(())).await {
             flight.answered();
             flight.end(outcome(answer.status(), None));
             self.recorder.mirrored();

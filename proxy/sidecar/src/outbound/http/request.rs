@@ -5,18 +5,16 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::ext::Protocol;
 use weft_decide::{Reason, Rng};
 
 use super::rule::Ruling;
 use crate::http::{
-    Body, METHOD, Pace, REQUEST_ID, Silent, Timeouts, Wish, add_via, continue_trace, introduce,
-    is_grpc, sanitize, strip_hop_by_hop,
+    Body, Cause, Incoming, METHOD, Pace, REQUEST_ID, SendError, Silent, Timeouts, Wish, add_via,
+    continue_trace, introduce, is_grpc, sanitize, strip_hop_by_hop,
 };
 use crate::inner::TargetFields;
 
@@ -146,7 +144,7 @@ impl Outgoing {
     /// request back if the connection gave it back unsent.
     pub(super) async fn answer<T>(
         &self,
-        answer: impl Future<Output = Result<T, TrySendError<Request<Body>>>>,
+        answer: impl Future<Output = Result<T, SendError>>,
     ) -> Result<T, Unanswered> {
         let answer = match self.answer_max {
             Some(max) => match self.pace.patiently(max, answer).await {
@@ -158,23 +156,17 @@ impl Outgoing {
         answer.map_err(|error| self.explain(error))
     }
 
-    fn explain(&self, mut error: TrySendError<Request<Body>>) -> Unanswered {
-        let unsent = error.take_message();
-        let error = error.into_error();
-        tracing::debug!(%error, source = error.source(), "request failed");
-        let reason = if unsent.is_some() {
-            Reason::ConnectFailed
-        } else if self.pace.is_stalled() {
-            Reason::RequestStalled
-        } else if error.is_timeout() {
-            Reason::Timeout
-        } else {
-            Reason::UpstreamReset
+    fn explain(&self, error: SendError) -> Unanswered {
+        let SendError { cause, unsent } = error;
+        tracing::debug!(error = %cause, source = cause.source(), "request failed");
+        let reason = match cause {
+            _ if unsent.is_some() => Reason::ConnectFailed,
+            _ if self.pace.is_stalled() => Reason::RequestStalled,
+            Cause::Lost => Reason::Timeout,
+            Cause::Broken(_) => Reason::UpstreamReset,
+            Cause::Interim(_) => Reason::UpstreamProtocol,
         };
-        Unanswered {
-            reason,
-            unsent: unsent.map(Box::new),
-        }
+        Unanswered { reason, unsent }
     }
 
     /// Keeps a request that was given back. Says why it was not answered.

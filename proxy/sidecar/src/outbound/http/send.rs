@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 use weft_decide::{Outcome, Reason, Tick};
 use weft_model::{Carried, FlowClass};
@@ -14,7 +13,9 @@ use weft_model::{Carried, FlowClass};
 use super::hedge::{Raced, race};
 use super::request::{Outgoing, Unanswered};
 use super::rule::{Again, Ruling};
-use crate::http::{Body, BodyEnd, add_via, grpc_status, is_grpc, strip_hop_by_hop};
+use crate::http::{
+    Body, BodyEnd, Incoming, Interim, InterimError, add_via, grpc_status, is_grpc, strip_hop_by_hop,
+};
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::limits::Permit;
@@ -30,6 +31,7 @@ impl Shared {
         mut chosen: Chosen,
         mut outgoing: Outgoing,
         ruling: Option<&Ruling>,
+        interim: &Interim,
     ) -> Result<Response<Body>, Reason> {
         self.requested(&chosen);
         let permit = self.enter(&chosen, |limits, max| limits.requests.enter(max.requests))?;
@@ -53,9 +55,10 @@ impl Shared {
             let may_repeat = outgoing.can_repeat() && repeats < repeats_max;
             let raced = {
                 // Pinned here: a future that is handed on by value is held twice.
-                let sent = pin!(self.start(&lease, request, &outgoing, limit));
+                let sent = pin!(self.start(&lease, request, &outgoing, limit, interim));
                 let copy = may_repeat.then_some(&outgoing);
-                let elsewhere = || Box::pin(self.elsewhere(copy, &chosen, &flight, limit)) as _;
+                let elsewhere =
+                    || Box::pin(self.elsewhere(copy, &chosen, &flight, limit, interim)) as _;
                 race(sent, lease.vitals.lost(&lease.send), elsewhere).await
             };
             let (reason, is_wanted) = match raced {
@@ -98,17 +101,19 @@ impl Shared {
         }
     }
 
-    /// Sends the request on the connection that was leased, and waits for the answer's head.
+    /// Sends the request on the connection that was leased, and waits for the answer's head;
+    /// what comes before it goes to `interim`.
     pub(super) async fn start(
         &self,
         lease: &Lease,
         request: Request<Body>,
         outgoing: &Outgoing,
         limit: Option<Duration>,
+        interim: &Interim,
     ) -> Result<Response<Incoming>, Unanswered> {
         lease.vitals.sent();
         let mut send = lease.send.clone();
-        let sent = pin!(send.try_send_request(request));
+        let sent = pin!(send.send(request, |early| pass(interim, early)));
         let answer = pin!(outgoing.answer(sent));
         let answer = within(limit, answer).await;
         answer.unwrap_or_else(|| Err(Reason::Timeout.into()))
@@ -174,6 +179,13 @@ impl Shared {
         }));
         Response::from_parts(head, body)
     }
+}
+
+/// Passes an interim answer on, named as the final one will be.
+pub(super) fn pass(interim: &Interim, mut early: Response<()>) -> Result<(), InterimError> {
+    let version = early.version();
+    add_via(early.headers_mut(), version);
+    interim.pass(early)
 }
 
 /// None if it took longer than `limit`.

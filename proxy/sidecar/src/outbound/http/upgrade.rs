@@ -3,15 +3,16 @@
 use std::rc::Rc;
 
 use ::http::{Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use tokio::sync::oneshot;
 use weft_decide::{Outcome, Reason};
 use weft_model::{Carried, FlowClass};
 
 use super::Tunnel;
 use super::request::Outgoing;
-use super::send::outcome;
-use crate::http::{self, Body, Exchange, Form, STATUS, Wish, add_via, strip_hop_by_hop};
+use super::send::{outcome, pass};
+use crate::http::{
+    self, Body, Exchange, Form, Interim, Opened, STATUS, Wish, add_via, strip_hop_by_hop,
+};
 use crate::outbound::attempts::Attempts;
 use crate::outbound::flight::Flight;
 use crate::outbound::limits::Permit;
@@ -23,7 +24,7 @@ use crate::stream::Stream;
 
 /// A stream to an app that changed its protocol.
 pub(super) struct Changed {
-    inner: OnUpgrade,
+    inner: http::Tunnel,
     flight: Flight,
     cut: Option<Cut>,
     held: (Place, Permit),
@@ -37,6 +38,7 @@ impl Shared {
         mut chosen: Chosen,
         mut outgoing: Outgoing,
         wish: &Wish,
+        interim: &Interim,
     ) -> Result<(Response<Body>, Option<Changed>), Reason> {
         self.requested(&chosen);
         let permit = self.enter(&chosen, |limits, max| limits.requests.enter(max.requests))?;
@@ -54,10 +56,11 @@ impl Shared {
             };
             let mut send = lease.send;
             let request = outgoing.take(&lease.target);
-            match outgoing.answer(send.try_send_request(request)).await {
-                Ok(response) if response.status() == StatusCode::OK => {
+            let sent = send.connect(request, |early| pass(interim, early));
+            match outgoing.answer(sent).await {
+                Ok(Opened::Tunnel(response, inner)) => {
                     let cut = self.cut_of(&chosen, &flight.view);
-                    let (response, inner) = self.changed(&mut flight, response, wish);
+                    let response = self.changed(&mut flight, response, wish);
                     let held = (lease.place, permit);
                     let changed = Changed {
                         inner,
@@ -67,7 +70,7 @@ impl Shared {
                     };
                     return Ok((response, Some(changed)));
                 }
-                Ok(response) => {
+                Ok(Opened::Answer(response)) => {
                     let response = self.accept(flight, lease.place, permit, response);
                     return Ok((unchanged(response, wish)?, None));
                 }
@@ -83,16 +86,10 @@ impl Shared {
         }
     }
 
-    fn changed(
-        &self,
-        flight: &mut Flight,
-        mut response: Response<Incoming>,
-        wish: &Wish,
-    ) -> (Response<Body>, OnUpgrade) {
+    fn changed(&self, flight: &mut Flight, response: Response<()>, wish: &Wish) -> Response<Body> {
         let latency = flight.answered();
         flight.tally(Carried::Request, FlowClass::Success);
-        let inner = hyper::upgrade::on(&mut response);
-        let (mut head, _) = response.into_parts();
+        let (mut head, ()) = response.into_parts();
         head.extensions.clear();
         flight.sign(&mut head.extensions);
         strip_hop_by_hop(&mut head.headers);
@@ -103,20 +100,20 @@ impl Shared {
         }
         let labels = flight.labels("http", head.status.as_u16());
         self.recorder.request(labels, latency);
-        (Response::from_parts(head, Body::empty()), inner)
+        Response::from_parts(head, Body::empty())
     }
 
     /// Carries what a stream of an HTTP/2 client became, beside its connection.
     pub(super) fn carry_stream(
         self: &Rc<Self>,
-        client: OnUpgrade,
+        client: oneshot::Receiver<http::Tunnel>,
         tunnel: Tunnel,
         exchange: Exchange,
     ) {
         let shared = Rc::clone(self);
         tokio::task::spawn_local(async move {
             match client.await {
-                Ok(client) => shared.carry_any(http::Tunnel::new(client), tunnel).await,
+                Ok(client) => shared.carry_any(client, tunnel).await,
                 Err(error) => tracing::debug!(%error, "client left before its tunnel began"),
             }
             drop(exchange);
@@ -133,20 +130,11 @@ impl Shared {
 
 async fn carry_changed(mut client: impl Stream, changed: Changed) {
     let Changed {
-        inner,
+        mut inner,
         flight,
         cut,
         held,
     } = changed;
-    let inner = match inner.await {
-        Ok(inner) => inner,
-        Err(error) => {
-            tracing::debug!(%error, "the app's side ended before the tunnel began");
-            client.reset();
-            return flight.end(Outcome::LocalOrigin);
-        }
-    };
-    let mut inner = http::Tunnel::new(inner);
     let transfer = pipe_until(&mut client, &mut inner, until_cut(cut.as_ref())).await;
     if let Err(error) = &transfer.end {
         tracing::debug!(%error, "connection cut");
