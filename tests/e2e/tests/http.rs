@@ -87,6 +87,7 @@ fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
             );
             cases.run("curl's ways to use a proxy", || proxied(dev));
             cases.run("curl's ways to send and to ask", || curl(dev));
+            cases.run("curl gets Early Hints before the answer", early_hints);
             cases.run("nghttp gets an answer in HTTP/2", nghttp);
             cases.run("h2load and its streams all succeed", || h2load(dev));
             cases.verdict()
@@ -197,6 +198,27 @@ fn curl(dev: &Dev) -> Result<()> {
     }
     let head = asked(&["--head", &url])?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Ok(())
+}
+
+fn early_hints() -> Result<()> {
+    let url = format!("http://{ECHO}/hints");
+    let hint = "link: </style.css>; rel=preload";
+    for (way, version) in [
+        ("--http1.1", "HTTP/1.1"),
+        ("--http2-prior-knowledge", "HTTP/2"),
+    ] {
+        let said = asked(&["--include", way, &url])?;
+        let early = said.strip_prefix(&format!("{version} 103"));
+        let last = early.and_then(|said| said.split_once(&format!("{version} 200")));
+        let is_first = last.is_some_and(|(early, _)| early.contains(hint));
+        ensure!(is_first && said.ends_with("GET 0"), "{way}: {said}");
+    }
+    let said = asked(&["--include", "--http1.0", &url])?;
+    ensure!(
+        said.starts_with("HTTP/1.0 200") && !said.contains(hint),
+        "{said}"
+    );
     Ok(())
 }
 

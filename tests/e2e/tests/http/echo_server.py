@@ -1,4 +1,5 @@
-"""An HTTP/1.1 server that answers with method and body, by Python's http.server."""
+"""An HTTP/1.1 server that answers with method and body, by Python's http.server;
+for /hints with Early Hints before."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,10 @@ class Echo(BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.body()
+        if self.path == "/hints":
+            self.send_response_only(103)
+            self.send_header("link", "</style.css>; rel=preload")
+            self.end_headers()
         text = f"{self.command} {len(body)}\n".encode()
         self.send_response(200)
         self.send_header("content-length", str(len(text)))
