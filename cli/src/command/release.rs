@@ -1,6 +1,7 @@
 //! `weft release`: a service's way from one version to another, moved by hand.
 
 mod ask;
+mod figures;
 mod orders;
 mod plan;
 mod show;
@@ -15,6 +16,7 @@ use weft_model::{Namespace, RegionName, ServiceKey, ServiceName, WaveName, code}
 pub(crate) use ask::table;
 
 use super::Outcome;
+use super::top::Window;
 use crate::args::{Files, Global};
 use crate::client::Client;
 use crate::complete;
@@ -56,10 +58,12 @@ pub(crate) enum Release {
     /// List releases, ended ones too.
     #[command(visible_alias = "ls")]
     List,
-    /// Show how it stands in each wave and region.
+    /// Show how it stands in each wave and region, and what its versions answered to callers there.
     Status {
         #[command(flatten)]
         release: Named,
+        #[command(flatten)]
+        window: Window,
         /// Go on until it ends; exits 1 if it was aborted or rolled back.
         #[arg(short, long)]
         watch: bool,
@@ -178,6 +182,18 @@ impl ReleaseName {
     async fn view(&self, client: &mut Client, global: &Global) -> Result<ReleaseView, Problem> {
         client.ask("release", self.arguments(global)).await
     }
+
+    /// With what its versions did in that time, as far as the other gateways tell.
+    async fn view_with_traffic(
+        &self,
+        client: &mut Client,
+        window: Window,
+        global: &Global,
+    ) -> Result<ReleaseView, Problem> {
+        let mut asked = self.arguments(global);
+        asked["windowMs"] = window.millis().into();
+        client.ask("release", asked).await
+    }
 }
 
 /// How the release stands, by its name.
@@ -219,9 +235,12 @@ impl Release {
             Self::List => ask::list(global).await,
             Self::Status {
                 release,
+                window,
                 watch: true,
-            } => watch::watch(&release.name, global).await,
-            Self::Status { release, .. } => ask::status(&release.name, global).await,
+            } => watch::watch(&release.name, window, global).await,
+            Self::Status {
+                release, window, ..
+            } => ask::status(&release.name, window, global).await,
             Self::Promote {
                 release,
                 wave,

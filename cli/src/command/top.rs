@@ -56,9 +56,22 @@ pub(crate) struct Looking {
         add = ArgValueCandidates::new(complete::clusters)
     )]
     pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) window: Window,
+}
+
+/// How long a time is looked at.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Window {
     /// How far back, at most five minutes.
-    #[arg(long, value_parser = parse_window, default_value = "60s")]
-    pub(crate) window: Duration,
+    #[arg(
+        id = "window",
+        long = "window",
+        value_name = "WINDOW",
+        value_parser = parse_window,
+        default_value = "60s"
+    )]
+    pub(crate) span: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -99,8 +112,13 @@ fn parse_window(text: &str) -> Result<Duration, String> {
 impl Looking {
     /// As the gateway reads it.
     pub(crate) fn arguments(&self) -> serde_json::Value {
-        let window = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
-        json!({ "from": self.from, "windowMs": window })
+        json!({ "from": self.from, "windowMs": self.window.millis() })
+    }
+}
+
+impl Window {
+    pub(crate) fn millis(self) -> u64 {
+        u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -224,7 +242,7 @@ impl<R: Row> Look for Sums<R> {
         let from = looking.from.as_deref().unwrap_or("everywhere");
         let head = format!(
             "requests from {from}, last {} s   told by {} of {} gateways   q quits\n\n",
-            looking.window.as_secs(),
+            looking.window.span.as_secs(),
             seen.heard.len(),
             seen.heard.len() + seen.silent.len(),
         );

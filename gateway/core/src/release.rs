@@ -5,10 +5,12 @@
 //! has lifted.
 
 mod clamps;
+mod figures;
 mod forecast;
 mod report;
 
 pub use clamps::{ABORTED, CLAMPS_MAX, ClampRefused, Clamps, HeardRefused};
+pub use figures::{Figures, figures, figures_span};
 pub use forecast::{Finding, Forecast, ForecastRow, Ready, Serving, forecast};
 pub use report::{PlaceRow, Report, RowState, report};
 

@@ -12,8 +12,8 @@ mod sums;
 mod tests;
 
 pub use sums::{
-    EdgeSum, Heard, RegionSum, Regions, ServiceSum, Sum, VersionSum, edges, regions, services,
-    versions,
+    EdgeSum, Heard, RegionSum, Regions, ServiceSum, Sum, VersionSum, edges, grouped, regions,
+    services, versions,
 };
 
 use std::collections::{BTreeMap, VecDeque};

@@ -165,7 +165,7 @@ impl Admin for AdminService {
             "revert" => self.document(&revert::preview(&self.hub, &arguments).await?),
             "audit" => self.document(&history::audit(&self.hub).await?),
             "releases" => self.document(&release::list(&self.hub, &arguments, None)),
-            "release" => self.document(&release::one(&self.hub, &arguments, None)?),
+            "release" => self.document(&release::with_traffic(&self.hub, &arguments).await?),
             "release-plan" => self.document(&release::plan(&self.hub, &arguments)?),
             "release-explain" => self.document(&release::explain(&self.hub, &arguments)?),
             "release-who" => self.document(&release::who(&self.hub, &arguments)?),

@@ -40,6 +40,9 @@ fn a_release_reaches_its_region_and_nobody_else() -> Result<()> {
             cases.run("cohorts grow, and stay within their region", || {
                 cohorts(dev, &file)
             });
+            cases.run("status counts what each version answered, where", || {
+                counted(dev)
+            });
             cases.run("explain, who and status say what is so", || asked(dev));
             cases.run("one service has one release at a time", || second(dev));
             cases.run("an abort reaches everybody", || aborted(dev, &file));
@@ -186,6 +189,52 @@ fn cohorts(dev: &Dev, file: &str) -> Result<()> {
     Ok(())
 }
 
+/// The figures of `weft release status`, for callers in a region.
+fn figures(dev: &Dev, region: &str) -> Result<Value> {
+    let status = ["release", "status", "checkout-v2", "--window", "5m"];
+    let status = dev.weft(status.into_iter().chain(["-o", "json"]))?.ok()?;
+    let status: Value = serde_json::from_str(&status)?;
+    let traffic = &status["traffic"];
+    ensure!(traffic["silent"] == serde_json::json!([]), "{traffic}");
+    let places = traffic["items"].as_array().context("places")?;
+    let place = places.iter().find(|place| place["region"] == region);
+    Ok(place.with_context(|| traffic.to_string())?.clone())
+}
+
+/// Sidecars report what they sent: who asked knows what they have to say.
+fn counted(dev: &Dev) -> Result<()> {
+    let eu = dev.workload("eu-west-1", "shop/web")?;
+    let canary = met(&eu)?.len() as u64;
+    let stable = CLIENTS as u64 - canary;
+    eventually("what was answered is reported", SOON, || {
+        let here = figures(dev, "eu-west")?;
+        let requests = |version: &str| here[version]["requests"].as_u64();
+        ensure!(requests("canary") >= Some(canary), "{here}");
+        ensure!(requests("stable") >= Some(stable), "{here}");
+        for version in ["canary", "stable"] {
+            ensure!(here[version]["success"] == 1.0, "{here}");
+            ensure!(here[version]["p99Ms"].as_f64() > Some(0.0), "{here}");
+        }
+        Ok(())
+    })?;
+    for region in ["us-east", "ap-south"] {
+        // Each was asked as often as there are clients, while the release was under way.
+        let there = figures(dev, region)?;
+        ensure!(there["canary"]["requests"] == 0, "{region}: {there}");
+        ensure!(there["canary"]["success"].is_null(), "{region}: {there}");
+        let stable = there["stable"]["requests"].as_u64();
+        ensure!(stable >= Some(CLIENTS as u64), "{region}: {there}");
+    }
+    let status = dev.weft(["release", "status", "checkout-v2", "--window", "5m"])?;
+    status
+        .exits(0)?
+        .says("REQUESTS v2 / v1  SUCCESS v2 / v1  P99 v2 / v1")?
+        .says("100% / 100%")?
+        .says("- / 100%")?
+        .says("requests of the last 300 s, told by 3 of 3 gateways")?;
+    Ok(())
+}
+
 fn asked(dev: &Dev) -> Result<()> {
     let eu = dev.workload("eu-west-1", "shop/web")?;
     let met = met(&eu)?;
@@ -280,6 +329,15 @@ fn aborted(dev: &Dev, file: &str) -> Result<()> {
     let log = dev.scratch().join("watch.log");
     let mut watch = dev.command(["release", "status", "checkout-v2", "-w", "-o", "json"]);
     let mut watch = Background::start(&mut watch, &log)?;
+    let lines = dev.scratch().join("lines.log");
+    let mut told = dev.command(["release", "status", "checkout-v2", "-w"]);
+    let mut told = Background::start(&mut told, &lines)?;
+    eventually("a pipe is told figures", SOON, || {
+        let said = told.said();
+        let is_told = said.contains("west-europe / eu-west  v2 / v1 in 60 s: ");
+        ensure!(is_told, "{said}");
+        Ok(())
+    })?;
     dev.weft(["--cluster", "eu-west-1", "release", "abort", "checkout-v2"])?
         .exits(0)?
         .says("callers in eu-west (eu-west-1): 50 % → 0 %")?
@@ -306,6 +364,8 @@ fn aborted(dev: &Dev, file: &str) -> Result<()> {
     let last = said.lines().rfind(|line| line.starts_with('{'));
     let last: Value = serde_json::from_str(last.context("a line")?)?;
     ensure!(last["phase"] == "Aborted", "{last}");
+    ensure!(last["traffic"]["windowMs"] == 60_000, "{last}");
+    ensure!(told.wait()? == Some(1), "{}", told.said());
     Ok(())
 }
 

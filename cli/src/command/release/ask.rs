@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use weft_gateway::admin::view::{ExplanationView, ListView, ReleaseChangeView, ReleaseView};
 use weft_model::WallTime;
 
+use super::super::top::Window;
 use super::super::{Outcome, route};
 use super::{ReleaseName, show};
 use crate::args::Global;
@@ -55,9 +56,9 @@ fn row(release: &ReleaseView) -> Vec<String> {
     ]
 }
 
-pub(super) async fn status(name: &ReleaseName, global: &Global) -> Outcome {
+pub(super) async fn status(name: &ReleaseName, window: Window, global: &Global) -> Outcome {
     let mut client = Client::connect(global).await?;
-    let release = name.view(&mut client, global).await?;
+    let release = name.view_with_traffic(&mut client, window, global).await?;
     match global.output {
         Format::Json | Format::Yaml => output::value(global.output, &release),
         Format::Name => output::data(&release.name),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use weft_gateway::admin::view::{ClampView, ReleasePlaceView, ReleaseView, StageView};
 use weft_model::{WallTime, code};
 
+use super::figures;
 use crate::clock;
 use crate::output;
 
@@ -24,12 +25,27 @@ pub(super) fn screen(release: &ReleaseView, now: WallTime) -> String {
         release.generation,
         release.audience,
     );
-    let header = ["WAVE / REGION", "STEP", "WEIGHT", "VERDICT"];
+    let versions = format!("{} / {}", release.canary, release.stable);
+    let figures = ["REQUESTS", "SUCCESS", "P99"].map(|what| format!("{what} {versions}"));
+    let [requests, success, p99] = figures.each_ref().map(String::as_str);
+    let header = [
+        "WAVE / REGION",
+        "STEP",
+        "WEIGHT",
+        requests,
+        success,
+        p99,
+        "VERDICT",
+    ];
     let rows = release.places.iter().map(|place| row(release, place));
     line(
         &mut text,
         &output::table_text(&header, rows).unwrap_or_default(),
     );
+    text.push('\n');
+    figures::notes(release)
+        .iter()
+        .for_each(|note| line(&mut text, note));
     if !release.clamps.is_empty() {
         text.push('\n');
     }
@@ -63,16 +79,20 @@ fn row(release: &ReleaseView, place: &ReleasePlaceView) -> Vec<String> {
         "outside" => "-".to_owned(),
         state => state.to_owned(),
     };
+    let [requests, success, p99] = figures::cells(release, place);
     vec![
         at(place),
         step,
         percent(place.percent),
+        requests,
+        success,
+        p99,
         verdict(release, place),
     ]
 }
 
 /// `west-europe / eu-west`.
-fn at(place: &ReleasePlaceView) -> String {
+pub(super) fn at(place: &ReleasePlaceView) -> String {
     format!(
         "{} / {}",
         place.wave.as_deref().unwrap_or("-"),

@@ -1,26 +1,34 @@
 //! `weft release status -w`: redrawn in place on a terminal; the lines that changed in a pipe.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weft_gateway::admin::view::ReleaseView;
 use weft_model::{Code, WallTime, code};
 
+use super::super::top::Window;
 use super::super::{Outcome, stop_signal};
-use super::{ReleaseName, show};
+use super::{ReleaseName, figures, show};
 use crate::args::Global;
 use crate::client::Client;
 use crate::clock;
 use crate::output::{self, Format};
 use crate::problem::{Exit, Problem};
+use traffic::Traffic;
 
 /// How often it looks, and so the most often that a screen is redrawn: faster would flicker.
 const EVERY: Duration = Duration::from_millis(500);
 
-pub(super) async fn watch(name: &ReleaseName, global: &Global) -> Outcome {
+/// How often a pipe is told figures: they are in steps of as much.
+const FIGURES_EVERY: Duration = Duration::from_secs(15);
+
+pub(super) async fn watch(name: &ReleaseName, window: Window, global: &Global) -> Outcome {
     let mut client = Client::connect(global).await?;
-    let mut release = name.view(&mut client, global).await?;
+    let mut release = name.view_with_traffic(&mut client, window, global).await?;
+    let traffic = Traffic::ask(name, window, global, release.traffic.clone());
     let mut shown = Shown::new(global.output);
     let mut stop = std::pin::pin!(stop_signal());
     loop {
@@ -43,6 +51,7 @@ pub(super) async fn watch(name: &ReleaseName, global: &Global) -> Outcome {
                 _ = &mut stop => return Ok(Exit::Done),
             }
         };
+        release.traffic = traffic.newest();
     }
 }
 
@@ -82,7 +91,9 @@ struct Shown {
     told: BTreeMap<String, String>,
     /// The last trouble that was told.
     trouble: Option<String>,
-    /// The generation and freshness of what was last printed for programs.
+    /// When a pipe was last told figures.
+    figures: Option<Instant>,
+    /// What was last printed for programs, without its ages.
     printed: Option<String>,
 }
 
@@ -93,6 +104,7 @@ impl Shown {
             drawn: 0,
             told: BTreeMap::new(),
             trouble: None,
+            figures: None,
             printed: None,
         }
     }
@@ -104,22 +116,31 @@ impl Shown {
             _ if output::is_terminal() => self.redraw(&show::screen(release, clock::now())),
             _ => {
                 let now = clock::rfc3339(clock::now());
-                for line in changed(&mut self.told, release) {
+                let mut lines = changed(&mut self.told, release);
+                lines.extend(self.due_figures(release));
+                for line in lines {
                     output::data(&format!("{now}  {line}"));
                 }
             }
         }
     }
 
+    /// Figures, if they are due and there are any.
+    fn due_figures(&mut self, release: &ReleaseView) -> Vec<String> {
+        let told = self.figures;
+        if told.is_some_and(|told| told.elapsed() < FIGURES_EVERY) {
+            return Vec::new();
+        }
+        let lines = figures::lines(release);
+        if !lines.is_empty() {
+            self.figures = Some(Instant::now());
+        }
+        lines
+    }
+
     /// One document each time that anything but its age changed.
     fn document(&mut self, release: &ReleaseView) {
-        let mut still = release.clone();
-        still.freshness = Default::default();
-        still
-            .places
-            .iter_mut()
-            .for_each(|place| place.unseen_ms = place.unseen_ms.map(|_| 0));
-        let text = serde_json::to_string(&still).unwrap_or_default();
+        let text = serde_json::to_string(&ageless(release)).unwrap_or_default();
         if self.printed.as_ref() == Some(&text) {
             return;
         }
@@ -154,6 +175,29 @@ impl Shown {
             self.trouble = Some(problem.what.clone());
         }
     }
+}
+
+/// The same without what changes by waiting.
+fn ageless(release: &ReleaseView) -> ReleaseView {
+    let mut still = release.clone();
+    still.freshness = Default::default();
+    for place in &mut still.places {
+        place.unseen_ms = place.unseen_ms.map(|_| 0);
+    }
+    if let Some(traffic) = &mut still.traffic {
+        traffic.observed.freshness = Default::default();
+        for heard in &mut traffic.observed.heard {
+            heard.covered_ms = 0;
+            heard.age_ms = heard.age_ms.map(|_| 0);
+        }
+        let places = &mut traffic.observed.items;
+        let sums = places
+            .iter_mut()
+            .flat_map(|it| [&mut it.canary, &mut it.stable]);
+        // A rate is a count by an age.
+        sums.for_each(|sum| sum.rps = 0.0);
+    }
+    still
 }
 
 /// What is new since `told`: a line for each place, clamp and change of the log.
@@ -207,7 +251,7 @@ fn changed(told: &mut BTreeMap<String, String>, release: &ReleaseView) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::show::fixture::at_stage;
+    use super::super::show::fixture::{at_stage, traffic};
     use super::*;
 
     #[test]
@@ -233,6 +277,39 @@ mod tests {
             lines.last().map(String::as_str),
             Some("shop/checkout-v2  Aborted")
         );
+    }
+
+    #[test]
+    fn a_pipe_is_told_figures_now_and_then_and_only_if_there_are_any() {
+        let mut shown = Shown::new(Format::Table);
+        let mut release = at_stage(1);
+        assert!(shown.due_figures(&release).is_empty());
+        release.traffic = Some(traffic());
+        assert_eq!(
+            shown.due_figures(&release),
+            [
+                "shop/checkout-v2  west-europe / eu-west  v2 / v1 in 60 s: 480 / 9311 requests, \
+                 success 99.79% / 100%, p99 212ms / 8.2ms",
+                "shop/checkout-v2  world / us-east  v2 / v1 in 60 s: 0 / 31 requests, \
+                 success - / 100%, p99 - / 4.0ms",
+            ]
+        );
+        assert!(shown.due_figures(&release).is_empty());
+    }
+
+    #[test]
+    fn a_program_is_told_what_happened_and_not_that_time_passed() {
+        let mut release = at_stage(1);
+        release.traffic = Some(traffic());
+        let before = ageless(&release);
+        let seen = &mut release.traffic.as_mut().unwrap().observed;
+        seen.heard[0].age_ms = Some(1_800);
+        seen.items[0].stable.rps += 1.0;
+        assert_eq!(ageless(&release), before);
+        release.traffic.as_mut().unwrap().observed.items[0]
+            .stable
+            .requests += 1;
+        assert_ne!(ageless(&release), before);
     }
 
     #[test]

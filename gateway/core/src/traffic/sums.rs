@@ -234,6 +234,29 @@ pub fn versions(heard: &[Heard], of: &Regions, service: &ServiceKey) -> Vec<Vers
     .collect()
 }
 
+/// Sums of one service's requests by what `group` makes of the caller's cluster and of the version
+/// that answered; what it has no group for is left out, and what nobody answered.
+pub fn grouped<K: Ord>(
+    heard: &[Heard],
+    of: &Regions,
+    service: &ServiceKey,
+    group: impl Fn(&ClusterName, &Version) -> Option<K>,
+) -> BTreeMap<K, Sum> {
+    let mut sums: BTreeMap<K, Sum> = BTreeMap::new();
+    each(heard, of, |row, place| {
+        let served = row.flow.served.as_ref();
+        let version = served.and_then(|served| served.version.as_ref());
+        let group = version.and_then(|version| group(place.cluster, version));
+        let Some(group) = group.filter(|_| row.flow.service == *service) else {
+            return;
+        };
+        sums.entry(group)
+            .or_default()
+            .add(row, place.covered, place.is_local());
+    });
+    sums
+}
+
 /// Where one row's requests came from and went.
 struct Place<'a> {
     cluster: &'a ClusterName,

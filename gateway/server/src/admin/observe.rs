@@ -103,7 +103,12 @@ async fn gather(hub: &Hub, arguments: &Value) -> Result<Collected, Status> {
     Ok(collected)
 }
 
-fn view<T>(hub: &Hub, collected: &Collected, items: impl Iterator<Item = T>) -> ObservedView<T> {
+/// The answer with these rows, and with who told them.
+pub(super) fn view<T>(
+    hub: &Hub,
+    collected: &Collected,
+    items: impl Iterator<Item = T>,
+) -> ObservedView<T> {
     let heard = collected.heard.iter().map(|heard: &Heard| HeardView {
         cluster: heard.cluster.to_string(),
         gateway: heard.gateway.to_string(),
@@ -130,7 +135,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sum(sum: &Sum) -> SumView {
+/// A sum as it is shown.
+pub(super) fn sum(sum: &Sum) -> SumView {
     let quantile = |q| {
         let time = sum.latencies.quantile(q);
         time.map(|time| time.as_micros() as f64 / 1000.0)

@@ -2,9 +2,11 @@
 
 mod explain;
 mod show;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +22,7 @@ use super::view::{ClampView, Freshness, ListView, ReleasePlanView, ReleaseView};
 use crate::api::refusal;
 use crate::clamps::ClampError;
 use crate::hub::Hub;
+use crate::observe::collect;
 
 pub(super) use explain::{explain, who};
 use show::{clamp_view, findings, plan_places, view};
@@ -39,6 +42,9 @@ struct Asked {
     /// What tells a client apart.
     #[serde(default)]
     client: Option<String>,
+    /// How far back its traffic is asked for; left out: not at all, which needs no other gateway.
+    #[serde(default)]
+    window_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +99,29 @@ pub(super) fn one(
     let state = hub.registry().state();
     let (key, record) = named(&state, &asked)?;
     Ok(view(hub, &state, &key, &record))
+}
+
+/// One release, with what its versions did if that is asked for.
+pub(super) async fn with_traffic(hub: &Hub, arguments: &Value) -> Result<ReleaseView, Status> {
+    let asked = asked(arguments)?;
+    let (_, record) = named(&hub.registry().state(), &asked)?;
+    let collected = match asked.window_ms {
+        Some(window) => {
+            let window = Duration::from_millis(window);
+            let span = release::figures_span(&record, hub.now(), window);
+            Some((span, collect(hub, span).await))
+        }
+        None => None,
+    };
+    // The others had time to answer: the release is looked at after that.
+    let state = hub.registry().state();
+    let (key, record) = named(&state, &asked)?;
+    let traffic = collected
+        .map(|(span, collected)| traffic::view(hub, &state, (&key, &record), span, &collected));
+    Ok(ReleaseView {
+        traffic,
+        ..view(hub, &state, &key, &record)
+    })
 }
 
 /// What starting a release would do.

@@ -17,8 +17,8 @@ pub use paths::{
     TunnelView,
 };
 pub use release::{
-    ClampView, PlanPlaceView, ReleaseChangeView, ReleasePlaceView, ReleasePlanView, ReleaseView,
-    StageView,
+    ClampView, PlaceTrafficView, PlanPlaceView, ReleaseChangeView, ReleasePlaceView,
+    ReleasePlanView, ReleaseTrafficView, ReleaseView, StageView,
 };
 pub use tap::{TapEndView, TapEventView, TapHeaderView, TapLine};
 

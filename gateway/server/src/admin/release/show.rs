@@ -87,6 +87,7 @@ fn view_with(
         places: report.rows.iter().map(|row| place(hub, row)).collect(),
         clamps: counts.map(clamp_view).collect(),
         history: record.history.iter().map(change).collect(),
+        traffic: None,
     }
 }
 

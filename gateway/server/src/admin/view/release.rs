@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Freshness, ProblemView};
+use super::{Freshness, ObservedView, ProblemView, SumView};
 
 /// `weft release status`: a release as it stands, place by place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,35 @@ pub struct ReleaseView {
     pub clamps: Vec<ClampView>,
     /// What was done, oldest first.
     pub history: Vec<ReleaseChangeView>,
+    /// What its versions did, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<ReleaseTrafficView>,
+}
+
+/// What the versions of a release did of late.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseTrafficView {
+    /// How far back it goes, milliseconds: as was asked for, but not to before the release. Each
+    /// gateway says how far its answer goes.
+    pub window_ms: u64,
+    /// The places of [`ReleaseView::places`], none if the release has just begun, and who told.
+    #[serde(flatten)]
+    pub observed: ObservedView<PlaceTrafficView>,
+}
+
+/// What callers of one region that are in one wave met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceTrafficView {
+    /// Their wave; none if no wave names them.
+    pub wave: Option<String>,
+    /// Their region.
+    pub region: String,
+    /// What the canary answered.
+    pub canary: SumView,
+    /// What the stable version answered.
+    pub stable: SumView,
 }
 
 /// One stage.
