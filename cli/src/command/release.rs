@@ -1,6 +1,7 @@
 //! `weft release`: a service's way from one version to another, moved by hand.
 
 mod ask;
+mod back;
 mod figures;
 mod orders;
 mod plan;
@@ -111,8 +112,11 @@ pub(crate) enum Release {
     Rollback {
         #[command(flatten)]
         release: Named,
+        /// Only as far back as it was at this index of `weft release history`; then it pauses.
+        #[arg(long, value_name = "INDEX")]
+        to: Option<u64>,
     },
-    /// Say what was done with it, when, and by whom.
+    /// Say what was done with it, when, by whom, and which stage that left it at.
     History {
         #[command(flatten)]
         release: Named,
@@ -259,7 +263,11 @@ impl Release {
                 wave,
                 ..
             } => orders::abort(&release.name, scope, wave, global).await,
-            Self::Rollback { release } => orders::roll_back(&release.name, global).await,
+            Self::Rollback {
+                release,
+                to: Some(to),
+            } => back::step_back(&release.name, to, global).await,
+            Self::Rollback { release, .. } => orders::roll_back(&release.name, global).await,
             Self::History { release } => ask::history(&release.name, global).await,
             Self::Explain { release, from } => {
                 ask::explain(

@@ -12,7 +12,7 @@ mod report;
 pub use clamps::{ABORTED, CLAMPS_MAX, ClampRefused, Clamps, HeardRefused};
 pub use figures::{Figures, figures, figures_span};
 pub use forecast::{Finding, Forecast, ForecastRow, Ready, Serving, forecast};
-pub use report::{PlaceRow, Report, RowState, report};
+pub use report::{PlaceRow, Report, RowState, report, stages_after};
 
 use std::fmt;
 

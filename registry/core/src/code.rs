@@ -299,6 +299,9 @@ codes! {
     RELEASE_ENDED = 5029, "the release has ended",
         "It came to another end than the one that was waited for, or ended with this very spec before.",
         "`weft release history NAME` says how. To run the same spec anew, delete it first.";
+    RELEASE_NO_WAY_BACK = 5030, "that is no earlier stage of the release",
+        "`rollback --to` takes the release back to the stage that it was at after a change of this run, and raises nothing.",
+        "Take an index from `weft release history NAME`, or leave --to out: then nobody meets the canary.";
 
     NO_LEADER = 6001, "the registry has no leader",
         "A majority of its voters cannot reach each other. Reads, DNS and traffic go on.",

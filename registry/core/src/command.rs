@@ -259,6 +259,7 @@ impl Command {
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)
             | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
+            Self::EndRelease(_, ReleaseEnd::StepBack { .. }) => FormatLevel::STEPS_BACK,
             Self::PutRelease(..)
             | Self::AdvanceRelease(..)
             | Self::PauseRelease(_)

@@ -51,6 +51,8 @@ impl FormatLevel {
     pub const ROUTES: Self = Self(2);
     /// The level that brought releases.
     pub const RELEASES: Self = Self(3);
+    /// The level that brought the way back to an earlier stage of a release.
+    pub const STEPS_BACK: Self = Self(4);
 }
 
 impl Stage {

@@ -116,6 +116,13 @@ pub enum ReleaseAction {
     Aborted,
     /// It was rolled back.
     RolledBack,
+    /// It was rolled back to an earlier stage, and paused.
+    SteppedBack {
+        /// The stage before.
+        from: Stage,
+        /// The stage that holds since.
+        to: Stage,
+    },
 }
 
 impl fmt::Display for ReleaseAction {
@@ -130,11 +137,14 @@ impl fmt::Display for ReleaseAction {
             Self::AbortedWave { wave } => write!(f, "wave {wave} aborted, and paused"),
             Self::Aborted => f.write_str("aborted"),
             Self::RolledBack => f.write_str("rolled back"),
+            Self::SteppedBack { from, to } => {
+                write!(f, "rolled back from stage {from} to {to}, and paused")
+            }
         }
     }
 }
 
-/// How a release ends, or a part of it.
+/// How a release ends, or a part of it: what lowers the canary's share, and never raises it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReleaseEnd {
     /// Nobody of this wave meets the canary any more; the release pauses.
@@ -143,6 +153,13 @@ pub enum ReleaseEnd {
     Abort,
     /// The same, of one that was completed or went wrong: back to what served before.
     RollBack,
+    /// What was taken after a stage is given back; the release pauses.
+    StepBack {
+        /// The run that its author saw.
+        run: Index,
+        /// The stage that is to hold.
+        to: Stage,
+    },
 }
 
 /// One promotion: from the stage that its author saw.

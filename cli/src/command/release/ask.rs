@@ -79,11 +79,14 @@ pub(super) async fn history(name: &ReleaseName, global: &Global) -> Outcome {
                     change.index.to_string(),
                     clock::rfc3339(WallTime(change.time_ms)),
                     change.by.clone(),
+                    change
+                        .stage
+                        .map_or("-".to_owned(), |stage| stage.to_string()),
                     change.what.clone(),
                 ]
             };
             output::table(
-                &["INDEX", "TIME", "BY", "WHAT"],
+                &["INDEX", "TIME", "BY", "STAGE", "WHAT"],
                 release.history.iter().map(row),
             );
         }

@@ -251,7 +251,7 @@ fn lowers(release: &ReleaseView, wave: Option<&WaveName>) {
 }
 
 /// Without a leader there is another way for each region.
-fn or_locally(problem: Problem, release: &ReleaseView) -> Problem {
+pub(super) fn or_locally(problem: Problem, release: &ReleaseView) -> Problem {
     match problem.exit {
         Exit::Unreachable | Exit::TimedOut => problem.next(format!(
             "Lower it region by region, which needs no leader: weft release abort {} --region REGION --local",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use weft_model::{
-    BasisPoints, Clamp, ClusterName, RegionName, ReleasePhase, ReleaseRecord, ReleaseSpec,
-    ServiceKey, Stage, Wave, WaveName,
+    BasisPoints, Clamp, ClusterName, RegionName, ReleaseAction, ReleasePhase, ReleaseRecord,
+    ReleaseSpec, ServiceKey, Stage, Wave, WaveName,
 };
 
 use super::{CallerPlace, WeightReason, weight};
@@ -111,6 +111,26 @@ pub(super) fn by_wave(
     }
     groups.values_mut().for_each(|clusters| clusters.sort());
     groups
+}
+
+/// The stage after each change of the release's history; none before the first that tells one.
+/// Completing one takes no stage, and runs before this one had specs of their own.
+pub fn stages_after(record: &ReleaseRecord) -> Vec<Option<Stage>> {
+    let mut stage = None;
+    let after = record.history.iter().map(|change| {
+        stage = match &change.what {
+            ReleaseAction::Started => Some(Stage::FIRST),
+            ReleaseAction::Advanced { to, .. } | ReleaseAction::SteppedBack { to, .. } => Some(*to),
+            ReleaseAction::Completed if change.index >= record.created => {
+                Some(record.spec.last_stage())
+            }
+            // Of an older run, whose last stage is not known any more.
+            ReleaseAction::Completed => None,
+            _ => stage,
+        };
+        stage
+    });
+    after.collect()
 }
 
 /// How far a wave is, how many of its steps were taken, and how many it has.

@@ -67,6 +67,26 @@ fn clamp(log: &Log, id: u8, region: &str, percent: u8) -> Clamp {
 }
 
 #[test]
+fn history_tells_the_stage_after_each_change() {
+    let mut log = at(release("checkout"), 3);
+    log.raise(FormatLevel::STEPS_BACK);
+    let run = record(&log).created;
+    log.accept(log.admin(), Command::PauseRelease(name(KEY)));
+    end(&mut log, ReleaseEnd::StepBack { run, to: Stage(2) });
+    let known = |log: &Log| {
+        let stages = stages_after(record(log)).into_iter();
+        stages
+            .map(|stage| stage.map(|Stage(stage)| stage))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(known(&log), [Some(1), Some(3), Some(3), Some(2)]);
+    let mut forgetful = record(&log).clone();
+    forgetful.history.remove(0);
+    forgetful.history.remove(0);
+    assert_eq!(stages_after(&forgetful), [None, Some(Stage(2))]);
+}
+
+#[test]
 fn waves_run_one_after_the_other() {
     let (west, world) = (|| name("west-europe"), || name("world"));
     let check = |stage, here, there| {

@@ -10,7 +10,7 @@ use super::author::{Cause, Standing};
 use super::{Federation, Table};
 use crate::release::asked;
 use crate::{
-    Advance, AppProtocol, ClampId, Event, Key, Kind, Refusal, ReleaseAction, ReleaseChange,
+    Advance, AppProtocol, ClampId, Event, Index, Key, Kind, Refusal, ReleaseAction, ReleaseChange,
     ReleaseEnd, ReleasePhase, ReleaseRecord, ReleaseRefusal, ReleaseSpec, Role, ServiceKey, Stage,
     quota,
 };
@@ -232,6 +232,7 @@ impl Federation {
             ReleaseEnd::RollBack => self.change(cause, key, ReleaseAction::RolledBack, |record| {
                 record.phase = ReleasePhase::RolledBack;
             }),
+            ReleaseEnd::StepBack { run, to } => self.step_back(cause, key, *run, *to),
         }
     }
 
@@ -249,6 +250,28 @@ impl Federation {
         self.change(cause, key, action, |record| {
             record.phase = ReleasePhase::Paused;
             record.cut.insert(wave.clone());
+        })
+    }
+
+    /// From wherever the release is by now: so it wins over a promotion in both orders. Also of a
+    /// completed one, as an aborted wave.
+    fn step_back(&mut self, cause: &Cause<'_>, key: &ServiceKey, run: Index, to: Stage) -> Done {
+        let record = self.steered(cause, key)?;
+        let (from, last, created) = (record.stage, record.spec.last_stage(), record.created);
+        if created != run {
+            return Err(refused(key, ReleaseRefusal::OtherRun { created }));
+        }
+        if to < Stage::FIRST || to > last {
+            return Err(refused(key, ReleaseRefusal::NoStage { from, to, last }));
+        }
+        // Somebody lowered it as far already.
+        if from <= to {
+            return Ok(Vec::new());
+        }
+        let action = ReleaseAction::SteppedBack { from, to };
+        self.change(cause, key, action, |record| {
+            record.phase = ReleasePhase::Paused;
+            record.stage = to;
         })
     }
 

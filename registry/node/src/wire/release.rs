@@ -48,11 +48,15 @@ pub(super) fn read_resume(
 }
 
 pub(super) fn write_end(key: &ServiceKey, end: &ReleaseEnd) -> log::ReleaseEnd {
-    use release_end::{How, Unit};
+    use release_end::{How, StepBack, Unit};
     let how = match end {
         ReleaseEnd::Abort => How::Abort(Unit {}),
         ReleaseEnd::AbortWave(wave) => How::AbortWave(wave.to_string()),
         ReleaseEnd::RollBack => How::RollBack(Unit {}),
+        ReleaseEnd::StepBack { run, to } => How::StepBack(StepBack {
+            run: run.0,
+            to: to.0.into(),
+        }),
     };
     log::ReleaseEnd {
         key: Some(write_service_key(key)),
@@ -66,6 +70,10 @@ pub(super) fn read_end(wire: &log::ReleaseEnd) -> Result<(ServiceKey, ReleaseEnd
         How::Abort(_) => ReleaseEnd::Abort,
         How::AbortWave(wave) => ReleaseEnd::AbortWave(name("abort_wave", wave)?),
         How::RollBack(_) => ReleaseEnd::RollBack,
+        How::StepBack(wire) => ReleaseEnd::StepBack {
+            run: Index(wire.run),
+            to: stage("to", wire.to)?,
+        },
     };
     Ok((read_service_key(wire.key.as_ref())?, end))
 }
@@ -136,6 +144,10 @@ fn write_change(change: &ReleaseChange) -> log::ReleaseChange {
         ReleaseAction::AbortedWave { wave } => What::AbortedWave(wave.to_string()),
         ReleaseAction::Aborted => What::Aborted(Unit {}),
         ReleaseAction::RolledBack => What::RolledBack(Unit {}),
+        ReleaseAction::SteppedBack { from, to } => What::SteppedBack(Advanced {
+            from: from.0.into(),
+            to: to.0.into(),
+        }),
     };
     log::ReleaseChange {
         index: index.0,
@@ -161,6 +173,10 @@ fn read_change(wire: &log::ReleaseChange) -> Result<ReleaseChange, WireError> {
         },
         What::Aborted(_) => ReleaseAction::Aborted,
         What::RolledBack(_) => ReleaseAction::RolledBack,
+        What::SteppedBack(wire) => ReleaseAction::SteppedBack {
+            from: stage("history.from", wire.from)?,
+            to: stage("history.to", wire.to)?,
+        },
     };
     Ok(ReleaseChange {
         index: Index(wire.index),

@@ -129,6 +129,13 @@ fn commands() -> Vec<Command> {
         Command::EndRelease(name("shop/v2"), ReleaseEnd::Abort),
         Command::EndRelease(name("shop/v2"), ReleaseEnd::AbortWave(name("world"))),
         Command::EndRelease(name("shop/v2"), ReleaseEnd::RollBack),
+        Command::EndRelease(
+            name("shop/v2"),
+            ReleaseEnd::StepBack {
+                run: Index(9),
+                to: Stage(2),
+            },
+        ),
         Command::DeleteRelease(name("shop/v2")),
         Command::LapseLease(cluster.clone()),
         Command::ReturnLease(cluster),
@@ -255,7 +262,7 @@ fn a_snapshot_comes_back_as_it_went() {
 
 /// A release with something in every field, and each kind of change in its history.
 fn release_of_everything(log: &mut Log) {
-    log.raise(FormatLevel::RELEASES);
+    log.raise(FormatLevel::STEPS_BACK);
     let put = |key: &str| Command::PutRelease(name(key), Box::new(fixture::release("checkout")));
     log.accept(log.admin(), put("shop/v2"));
     let run = log.state.release(&name("shop/v2")).unwrap().created;
@@ -268,6 +275,7 @@ fn release_of_everything(log: &mut Log) {
         Command::PauseRelease(name("shop/v2")),
         Command::ResumeRelease(name("shop/v2"), vec![ClampId([7; 16])]),
         advance(2, 6),
+        Command::EndRelease(name("shop/v2"), ReleaseEnd::StepBack { run, to: Stage(3) }),
         Command::EndRelease(name("shop/v2"), ReleaseEnd::AbortWave(name("world"))),
         Command::EndRelease(name("shop/v2"), ReleaseEnd::RollBack),
         put("shop/v3"),

@@ -66,6 +66,7 @@ pub(in crate::command::release) fn at_stage(number: u16) -> ReleaseView {
             time_ms: 1_000,
             by: "ana".into(),
             what: "started".into(),
+            stage: Some(1),
         }],
         traffic: None,
     }

@@ -1,8 +1,7 @@
 //! Releases as they are shown.
 
 use weft_model::{
-    Clamp, ClusterName, Federation, ReleaseChange, ReleaseRecord, ReleaseSpec, ServiceKey, Stage,
-    code,
+    Clamp, ClusterName, Federation, ReleaseRecord, ReleaseSpec, ServiceKey, Stage, code,
 };
 use weft_plan::catalog::Freshness as Heard;
 use weft_plan::release::{self, Finding, Forecast, PlaceRow, RowState};
@@ -86,7 +85,7 @@ fn view_with(
         next: report.next.map(|Stage(next)| next),
         places: report.rows.iter().map(|row| place(hub, row)).collect(),
         clamps: counts.map(clamp_view).collect(),
-        history: record.history.iter().map(change).collect(),
+        history: history(record),
         traffic: None,
     }
 }
@@ -204,11 +203,14 @@ pub(super) fn clamp_view(clamp: &Clamp) -> ClampView {
     }
 }
 
-fn change(change: &ReleaseChange) -> ReleaseChangeView {
-    ReleaseChangeView {
+fn history(record: &ReleaseRecord) -> Vec<ReleaseChangeView> {
+    let changes = record.history.iter().zip(release::stages_after(record));
+    let views = changes.map(|(change, stage)| ReleaseChangeView {
         index: change.index.0,
         time_ms: change.time.0,
         by: change.by.to_string(),
         what: change.what.to_string(),
-    }
+        stage: stage.map(|stage| stage.0),
+    });
+    views.collect()
 }

@@ -155,6 +155,9 @@ pub struct ReleaseChangeView {
     pub by: String,
     /// What, in words.
     pub what: String,
+    /// The stage that it was at then; none if what says so is forgotten.
+    #[serde(default)]
+    pub stage: Option<u16>,
 }
 
 /// `weft release plan`: what starting one would do.

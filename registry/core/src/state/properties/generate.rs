@@ -188,6 +188,10 @@ fn releases() -> impl Strategy<Value = Command> {
         wave().prop_map(ReleaseEnd::AbortWave),
         Just(ReleaseEnd::Abort),
         Just(ReleaseEnd::RollBack),
+        (0u64..60, 0u16..7).prop_map(|(run, to)| ReleaseEnd::StepBack {
+            run: Index(run),
+            to: Stage(to),
+        }),
     ];
     let put = (key(), select(&["a", "b"][..]), any::<bool>()).prop_map(|(key, service, turned)| {
         let mut spec = fixture::release(service);

@@ -250,6 +250,65 @@ fn an_abort_wins_against_a_promotion_in_both_orders() {
     }
 }
 
+fn step_back(log: &Log, to: u16) -> Command {
+    let run = record(log, V2).created;
+    end(ReleaseEnd::StepBack { run, to: Stage(to) })
+}
+
+#[test]
+fn a_step_back_lowers_from_wherever_it_is_and_pauses() {
+    let mut log = started();
+    let text = "needs format level 4, 3 is in force";
+    refused(&log, log.admin(), step_back(&log, 1), text);
+    log.raise(FormatLevel::STEPS_BACK);
+    let (third, fourth) = (advance(&log, 3), advance(&log, 4));
+    accept(&mut log, third);
+    for nowhere in [0, 6] {
+        let text = "has stages 1 to 5: there is no way from 3";
+        refused(&log, log.admin(), step_back(&log, nowhere), text);
+    }
+    // It raises nothing: what is as low stays, and runs.
+    for no_step in [3, 5] {
+        assert_eq!(log.accept(log.admin(), step_back(&log, no_step)), []);
+    }
+    stands(&log, ReleasePhase::Progressing, 3);
+    let back = step_back(&log, 2);
+    accept(&mut log, back.clone());
+    stands(&log, ReleasePhase::Paused, 2);
+    assert_eq!(log.accept(log.admin(), back), []);
+    refused(
+        &log,
+        log.admin(),
+        fourth,
+        "is Paused, so it cannot be promoted",
+    );
+    let last = record(&log, V2)
+        .history
+        .last()
+        .map(|last| last.what.clone());
+    let (from, to) = (Stage(3), Stage(2));
+    assert_eq!(last, Some(ReleaseAction::SteppedBack { from, to }));
+    accept(&mut log, Command::ResumeRelease(name(V2), vec![]));
+    let past = advance(&log, 6);
+    accept(&mut log, past);
+    let back = step_back(&log, 1);
+    accept(&mut log, back);
+    stands(&log, ReleasePhase::Paused, 1);
+    accept(&mut log, end(ReleaseEnd::Abort));
+    assert_eq!(log.accept(log.admin(), step_back(&log, 1)), []);
+    stands(&log, ReleasePhase::Aborted, 1);
+    let older = Index(record(&log, V2).created.0 - 1);
+    let mut log = started();
+    log.raise(FormatLevel::STEPS_BACK);
+    let next = advance(&log, 2);
+    accept(&mut log, next);
+    let of_older = end(ReleaseEnd::StepBack {
+        run: older,
+        to: Stage(1),
+    });
+    refused(&log, log.admin(), of_older, "was started anew at index");
+}
+
 #[test]
 fn an_aborted_wave_pauses_the_release_and_is_passed_over() {
     let mut log = started();
