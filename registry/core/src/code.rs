@@ -290,9 +290,9 @@ codes! {
     CLAMPS_FULL = 5026, "too many clamps are in force",
         "A cluster's gateways keep a bounded number of them, so that none can fill another's disk.",
         "Resume the releases that no longer need theirs: `weft release list` shows them.";
-    CLAMP_NOT_KEPT = 5027, "the clamp could not be written to the gateway's disk",
-        "A clamp counts once it would survive a crash; nothing was changed.",
-        "Free space there, or ask another gateway of the region with --cluster.";
+    CLAMP_NOT_KEPT = 5027, "the clamp is in force, but not on the gateway's disk",
+        "Nobody in the region meets the canary any more, and other gateways know. A restart of this gateway before its disk takes the clamp would lose it.",
+        "Free space there: it is written by itself then. To know that it is, give the order again.";
     CLAMPS_DAMAGED = 5028, "the file of clamps is damaged",
         "It does not read back as it was written, so that weights may be higher than somebody allowed.",
         "Move clamps.pb out of the state folder, start the gateway, and repeat local aborts that `weft release status` no longer shows.";

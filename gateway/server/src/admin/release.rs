@@ -189,7 +189,15 @@ pub(super) async fn clamp(
     let made = hub.clamp_keeper().make(clamp, &state).await;
     let made = made.map_err(|error| match &error {
         ClampError::Refused(_) => refusal(code::CLAMPS_FULL, error.to_string()),
-        ClampError::Disk(_) => refusal(code::CLAMP_NOT_KEPT, error.to_string()),
+        ClampError::Unkept { source, .. } => {
+            tracing::warn!(%error, why = %source, "clamped");
+            let (cluster, gateway) = (hub.cluster(), hub.gateway());
+            let what = format!(
+                "callers in {own} meet the canary no more, but {cluster}/{gateway} would forget that \
+                 in a restart: {error} ({source})"
+            );
+            refusal(code::CLAMP_NOT_KEPT, what)
+        }
     })?;
     tracing::warn!(release = %made.release, region = %made.region, by = %made.by, id = %made.id, "clamped");
     Ok(clamp_view(&made))

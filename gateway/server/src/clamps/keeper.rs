@@ -1,13 +1,14 @@
 //! Clamps in memory and on disk.
 //!
-//! One of its own counts once it is on disk: an operator who is told so may rely on it after a
-//! crash. One that a peer tells of counts at once, since it lowers, and is written soon after.
+//! A clamp counts at once, since it lowers; whoever asked for one is told it is made once it is on
+//! disk, where it outlives a crash. What a disk did not take, and what a peer tells of, is written
+//! as soon as it can be.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use weft_model::{Clamp, ClusterName, Federation, GatewayName, RegionName};
+use weft_model::{Clamp, ClampId, ClusterName, Federation, GatewayName, RegionName};
 use weft_plan::release::{ClampRefused, Clamps};
 
 use super::ClampSource;
@@ -22,9 +23,15 @@ pub enum ClampError {
     /// There are too many.
     #[error(transparent)]
     Refused(#[from] ClampRefused),
-    /// The disk did not take it.
-    #[error("cannot write the clamp to disk: {0}")]
-    Disk(#[source] std::io::Error),
+    /// It is in force, and the disk did not take it: it would not outlive this process.
+    #[error("clamp {id} is in force, but not on disk")]
+    Unkept {
+        /// Which.
+        id: ClampId,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// The clamps. Clones share them.
@@ -74,23 +81,27 @@ impl ClampKeeper {
         &self.0.source
     }
 
-    /// Makes a clamp: on disk first, then in force. One that lowers as much already is answered
-    /// instead.
+    /// Makes a clamp: in force, then on disk. One that lowers as much already is answered instead.
     pub async fn make(&self, clamp: Clamp, federation: &Federation) -> Result<Clamp, ClampError> {
-        let _writing = self.0.writing.lock().await;
-        let mut next = Clamps::clone(&self.known());
-        if let Some(like) = next.like(&clamp, federation) {
-            return Ok(like.clone());
-        }
-        next.prune(federation);
-        next.make(clamp.clone())?;
-        self.store(next).await.map_err(ClampError::Disk)?;
-        // What a peer told meanwhile is in memory, and written next.
+        let mut made = Ok(clamp.clone());
         self.change(|clamps| {
+            if let Some(like) = clamps.like(&clamp, federation) {
+                made = Ok(like.clone());
+                return false;
+            }
             clamps.prune(federation);
-            clamps.make(clamp.clone()).is_ok()
+            if let Err(why) = clamps.make(clamp.clone()) {
+                made = Err(why);
+                return false;
+            }
+            true
         });
-        Ok(clamp)
+        let made = made?;
+        // Also of one that was there: it may be one that found no room.
+        let written = self.keep_once().await;
+        let id = made.id;
+        written.map_err(|source| ClampError::Unkept { id, source })?;
+        Ok(made)
     }
 
     /// Takes in what a peer says that it made. What it may not say is left out.
