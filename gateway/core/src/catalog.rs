@@ -41,7 +41,7 @@ mod witness;
 pub use admission::{AdmissionError, admit};
 pub use alarm::Alarm;
 pub use cluster_set::{ClusterSet, HashMismatch};
-pub use entries::{EntryFront, entry_endpoints};
+pub use entries::{EntryFront, Probed, entry_endpoints};
 pub use guard::ShrinkGuard;
 pub use interest::Interest;
 pub use journal::{Batch, Cursor, Journal, Step};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use weft_model::{
     ClusterName, Endpoint, EndpointId, EndpointPort, Federation, GatewayName, Health, Namespace,
-    ServiceKey, ServiceName, SpiffeId, SpiffePath, WorkloadEntrySpec,
+    ServiceKey, ServiceName, SpiffeId, SpiffePath, Unready, WorkloadEntrySpec,
 };
 
 use super::{Epoch, set_hash};
@@ -23,6 +23,9 @@ pub struct EntryFront {
     pub address: SocketAddr,
 }
 
+/// Whether a server takes work, and why not.
+pub type Probed = (Health, Option<Unready>);
+
 /// The endpoints of all `WorkloadEntry`s of the front's cluster, in the order
 /// of their names, with sequence 0: the caller counts changes.
 ///
@@ -32,7 +35,7 @@ pub struct EntryFront {
 pub fn entry_endpoints(
     federation: &Federation,
     front: &EntryFront,
-    health: &BTreeMap<(Namespace, ServiceName), Health>,
+    health: &BTreeMap<(Namespace, ServiceName), Probed>,
 ) -> Vec<Endpoint> {
     let own = |cluster: &ClusterName| *cluster == front.cluster;
     federation
@@ -40,13 +43,18 @@ pub fn entry_endpoints(
         .filter(|((cluster, _, _), _)| own(cluster))
         .filter_map(|((_, namespace, name), record)| {
             let spec = &record.spec;
-            let state = if spec.checks.is_empty() {
-                Health::Ready
+            let (state, unready) = if spec.checks.is_empty() {
+                (Health::Ready, None)
             } else {
                 let at = (namespace.clone(), name.clone());
-                health.get(&at).copied().unwrap_or(Health::NotReady)
+                let probed = health.get(&at).cloned();
+                probed.unwrap_or((Health::NotReady, None))
             };
-            endpoint(federation, front, (namespace, name), spec, state)
+            let endpoint = endpoint(federation, front, (namespace, name), spec, state)?;
+            Some(Endpoint {
+                unready,
+                ..endpoint
+            })
         })
         .collect()
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
-use weft_model::{Health, HealthCheck, WorkloadEntrySpec};
+use weft_model::{HealthCheck, WorkloadEntrySpec};
+use weft_plan::catalog::Probed;
 use weft_proxy::health::Checks;
 
 use super::servers::EntryName;
@@ -51,11 +52,12 @@ impl Probes {
     }
 
     /// The verdicts now.
-    pub(super) fn health(&self) -> BTreeMap<EntryName, Health> {
-        let verdicts = self.running.iter();
-        verdicts
-            .map(|(name, running)| (name.clone(), running.checks.verdict().borrow().health))
-            .collect()
+    pub(super) fn health(&self) -> BTreeMap<EntryName, Probed> {
+        let verdicts = self.running.iter().map(|(name, running)| {
+            let verdict = running.checks.verdict().borrow().clone();
+            (name.clone(), (verdict.health, verdict.why))
+        });
+        verdicts.collect()
     }
 
     /// Notified when a verdict turned.

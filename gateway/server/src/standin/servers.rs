@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use weft_model::{
-    Endpoint, Federation, Health, Namespace, ServiceName, SpiffeId, WorkloadEntrySpec,
-};
-use weft_plan::catalog::{EntryFront, entry_endpoints};
+use weft_model::{Endpoint, Federation, Namespace, ServiceName, SpiffeId, WorkloadEntrySpec};
+use weft_plan::catalog::{EntryFront, Probed, entry_endpoints};
 use weft_proxy::LocalEndpoint;
 use weft_proxy::config::{LocalPort, LocalService};
 
@@ -33,7 +31,7 @@ impl Server {
 pub(super) fn servers(
     federation: &Federation,
     front: &EntryFront,
-    health: &BTreeMap<EntryName, Health>,
+    health: &BTreeMap<EntryName, Probed>,
 ) -> Vec<Server> {
     // An entry's endpoint has the entry's name as its host name.
     let by_name: BTreeMap<EntryName, _> = entries(federation, front).collect();

@@ -157,6 +157,13 @@ async fn a_server_that_fails_its_check_gets_no_work_until_it_returns() {
     world.until_followed().await;
     let refused = try_converse(virtual_address, b"hello").await;
     assert!(refused.is_err(), "{refused:?}");
+    let words = world.words.lock().unwrap().clone();
+    let last = words.into_iter().rev().find_map(|(word, _)| match word {
+        Word::Put(endpoint) => Some(endpoint),
+        _ => None,
+    });
+    let why = last.and_then(|endpoint| endpoint.unready).unwrap();
+    assert!(why.as_str().contains("refused"), "{}", why.as_str());
 
     let _server = Server::at(at).await;
     world.until_ready("shop/echo", 1).await;
