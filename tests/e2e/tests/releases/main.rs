@@ -1,7 +1,8 @@
 //! Releases by hand: who meets the canary, and who never does.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+mod cut;
+mod held;
+mod shown;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -41,12 +42,20 @@ fn a_release_reaches_its_region_and_nobody_else() -> Result<()> {
                 cohorts(dev, &file)
             });
             cases.run("status counts what each version answered, where", || {
-                counted(dev)
+                shown::counted(dev)
             });
-            cases.run("explain, who and status say what is so", || asked(dev));
+            cases.run("explain, who and status say what is so", || {
+                shown::asked(dev)
+            });
+            cases.run("what is killed comes back with the same cohort", || {
+                held::restarted(dev)
+            });
+            cases.run("back by a stage, by the numbers of its history", || {
+                held::stepped_back(dev)
+            });
             cases.run("one service has one release at a time", || second(dev));
             cases.run("an abort reaches everybody", || aborted(dev, &file));
-            cases.run("an abort cuts what is open to the canary", || cut(dev));
+            cases.run("an abort cuts what is open to the canary", || cut::cut(dev));
             cases.run("a region is lowered without a leader", || clamped(dev));
             cases.verdict()
         })
@@ -189,80 +198,6 @@ fn cohorts(dev: &Dev, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// The figures of `weft release status`, for callers in a region.
-fn figures(dev: &Dev, region: &str) -> Result<Value> {
-    let status = ["release", "status", "checkout-v2", "--window", "5m"];
-    let status = dev.weft(status.into_iter().chain(["-o", "json"]))?.ok()?;
-    let status: Value = serde_json::from_str(&status)?;
-    let traffic = &status["traffic"];
-    ensure!(traffic["silent"] == serde_json::json!([]), "{traffic}");
-    let places = traffic["items"].as_array().context("places")?;
-    let place = places.iter().find(|place| place["region"] == region);
-    Ok(place.with_context(|| traffic.to_string())?.clone())
-}
-
-/// Sidecars report what they sent: who asked knows what they have to say.
-fn counted(dev: &Dev) -> Result<()> {
-    let eu = dev.workload("eu-west-1", "shop/web")?;
-    let canary = met(&eu)?.len() as u64;
-    let stable = CLIENTS as u64 - canary;
-    eventually("what was answered is reported", SOON, || {
-        let here = figures(dev, "eu-west")?;
-        let requests = |version: &str| here[version]["requests"].as_u64();
-        ensure!(requests("canary") >= Some(canary), "{here}");
-        ensure!(requests("stable") >= Some(stable), "{here}");
-        for version in ["canary", "stable"] {
-            ensure!(here[version]["success"] == 1.0, "{here}");
-            ensure!(here[version]["p99Ms"].as_f64() > Some(0.0), "{here}");
-        }
-        Ok(())
-    })?;
-    for region in ["us-east", "ap-south"] {
-        // Each was asked as often as there are clients, while the release was under way.
-        let there = figures(dev, region)?;
-        ensure!(there["canary"]["requests"] == 0, "{region}: {there}");
-        ensure!(there["canary"]["success"].is_null(), "{region}: {there}");
-        let stable = there["stable"]["requests"].as_u64();
-        ensure!(stable >= Some(CLIENTS as u64), "{region}: {there}");
-    }
-    let status = dev.weft(["release", "status", "checkout-v2", "--window", "5m"])?;
-    status
-        .exits(0)?
-        .says("REQUESTS v2 / v1  SUCCESS v2 / v1  P99 v2 / v1")?
-        .says("100% / 100%")?
-        .says("- / 100%")?
-        .says("requests of the last 300 s, told by 3 of 3 gateways")?;
-    Ok(())
-}
-
-fn asked(dev: &Dev) -> Result<()> {
-    let eu = dev.workload("eu-west-1", "shop/web")?;
-    let met = met(&eu)?;
-    for client in [0, 1, 2, 3, 4, 5, 6, 7] {
-        let who = dev.weft([
-            "release",
-            "who",
-            "checkout-v2",
-            "--client",
-            &client.to_string(),
-            "--from",
-            "eu-west",
-        ])?;
-        let version = if met.contains(&client) { "v2" } else { "v1" };
-        who.exits(0)?.says(&format!("eu-west-1: {version} "))?;
-    }
-    dev.weft(["release", "explain", "checkout-v2", "--from", "eu-west"])?
-        .exits(0)?
-        .says("wave west-europe, stage 2")?;
-    dev.weft(["release", "explain", "checkout-v2", "--from", "us-east"])?
-        .exits(0)?
-        .says("no wave names it")?;
-    let status = dev.weft(["release", "status", "checkout-v2"])?;
-    status.exits(0)?.says("west-europe / eu-west  2/2   50 %")?;
-    dev.weft(["status"])?.says("shop/checkout-v2")?;
-    Ok(())
-}
-
 fn second(dev: &Dev) -> Result<()> {
     let other = RELEASE.replace("name: checkout-v2", "name: checkout-v3");
     let file = write(dev, "second.yaml", &other)?;
@@ -278,41 +213,6 @@ fn second(dev: &Dev) -> Result<()> {
     ])?
     .exits(5)?;
     Ok(())
-}
-
-/// An opaque connection by the sidecar's CONNECT.
-fn tunnel(workload: &Workload) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(&workload.outbound)?;
-    stream.set_read_timeout(Some(SOON))?;
-    stream.write_all(b"CONNECT checkout.shop:80 HTTP/1.1\r\nhost: checkout.shop:80\r\n\r\n")?;
-    let answer = head_of(&mut stream)?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    Ok(stream)
-}
-
-/// Up to the empty line.
-fn head_of(stream: &mut TcpStream) -> Result<String> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-/// Which version is at the other end.
-fn version(stream: &mut TcpStream) -> Result<String> {
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: checkout.shop\r\n\r\n")?;
-    let head = head_of(stream)?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse().ok())?
-    });
-    let mut body = vec![0; length.context("a length")?];
-    stream.read_exact(&mut body)?;
-    let body: Value = serde_json::from_slice(&body)?;
-    Ok(body["version"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Deletes the release, which has ended, and starts it with another spec.
@@ -334,7 +234,7 @@ fn aborted(dev: &Dev, file: &str) -> Result<()> {
     let mut told = Background::start(&mut told, &lines)?;
     eventually("a pipe is told figures", SOON, || {
         let said = told.said();
-        let is_told = said.contains("west-europe / eu-west  v2 / v1 in 60 s: ");
+        let is_told = said.contains("west-europe / eu-west  v2 / v1 in ");
         ensure!(is_told, "{said}");
         Ok(())
     })?;
@@ -364,43 +264,8 @@ fn aborted(dev: &Dev, file: &str) -> Result<()> {
     let last = said.lines().rfind(|line| line.starts_with('{'));
     let last: Value = serde_json::from_str(last.context("a line")?)?;
     ensure!(last["phase"] == "Aborted", "{last}");
-    ensure!(last["traffic"]["windowMs"] == 60_000, "{last}");
+    ensure!(last["traffic"]["windowMs"].as_u64() > Some(0), "{last}");
     ensure!(told.wait()? == Some(1), "{}", told.said());
-    Ok(())
-}
-
-/// Whatever is no request: an abort ends it, as the program at its end sees.
-fn cut(dev: &Dev) -> Result<()> {
-    let eu = dev.workload("eu-west-1", "shop/web")?;
-    let everyone = "\
-apiVersion: weft.dev/v1
-kind: Release
-metadata: { namespace: shop, name: checkout-v2 }
-spec:
-  service: checkout
-  stable: v1
-  canary: v2
-  waves: [{ name: west-europe, regions: [eu-west], steps: [{ setWeight: 100 }] }]
-";
-    anew(dev, everyone)?;
-    let mut open = eventually("a tunnel leads to the canary", SOON, || {
-        let mut open = tunnel(&eu)?;
-        ensure!(version(&mut open)? == "v2");
-        Ok(open)
-    })?;
-    dev.weft(["release", "abort", "checkout-v2"])?.exits(0)?;
-    // Nothing was asked for: what ends the read is the end of the connection.
-    let ended = open.read(&mut [0; 64]);
-    let timed_out = |error: &std::io::Error| {
-        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-    };
-    ensure!(
-        !ended.as_ref().is_err_and(timed_out),
-        "the tunnel stays open"
-    );
-    ensure!(!ended.is_ok_and(|bytes| bytes > 0), "nothing was asked");
-    let mut again = tunnel(&eu)?;
-    ensure!(version(&mut again)? == "v1");
     Ok(())
 }
 
