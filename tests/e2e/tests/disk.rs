@@ -26,11 +26,19 @@ fn a_full_disk_stops_writes_and_nothing_else() -> Result<()> {
             let disk = Disk::under(dev)?;
             let mut cases = Cases::default();
             cases.run("with room, writes are taken", || written(dev, CLUSTER, 0));
+            cases.run("with room, a release starts", || released(dev));
             cases.run("nearly full: it refuses writes, and leads no more", || {
                 nearly_full(dev, &disk)
             });
             cases.run("full: all but writes goes on", || full(dev, &disk));
-            cases.run("full: a restarted gateway serves", || restarted(dev));
+            cases.run("full: a local abort lowers, and says what is lost", || {
+                clamped(dev)
+            });
+            cases.run("with room, the clamp outlives a crash", || kept(dev, &disk));
+            cases.run("full: a restarted gateway serves", || {
+                disk.fill()?;
+                restarted(dev)
+            });
             cases.run("with room again, it writes by itself", || {
                 healed(dev, &disk)
             });
@@ -236,6 +244,75 @@ fn full(dev: &Dev, disk: &Disk) -> Result<()> {
     // It can ask the leader, and cannot apply what it would have to show.
     ensure!(dev.weft(consistent)?.status.code() != Some(0));
     Ok(())
+}
+
+/// Every caller in the region meets the canary.
+const RELEASE: &str = "\
+apiVersion: weft.dev/v1
+kind: Release
+metadata: { namespace: shop, name: checkout-v2 }
+spec:
+  service: checkout
+  stable: v1
+  canary: v2
+  waves: [{ name: eu, regions: [eu-west], steps: [{ setWeight: 100 }] }]
+";
+
+fn released(dev: &Dev) -> Result<()> {
+    let path = dev.scratch().join("release.yaml");
+    fs::write(&path, RELEASE)?;
+    let path = path.display().to_string();
+    // Format levels are raised once everybody is there.
+    eventually("it starts", SOON, || {
+        dev.weft(["release", "start", "-f", &path])?.ok()
+    })?;
+    eventually("its callers meet the canary", SOON, || meets(dev, "v2"))
+}
+
+/// Which version the region's callers meet, ten times.
+fn meets(dev: &Dev, version: &str) -> Result<()> {
+    let web = dev.workload(CLUSTER, "shop/web")?;
+    let expect = format!(r#""version":"{version}""#);
+    for _ in 0..10 {
+        let body = dev.curl(&web, "http://checkout.shop/")?;
+        ensure!(body.contains(&expect), "{body}");
+    }
+    Ok(())
+}
+
+const LOCAL_ABORT: [&str; 6] = [
+    "release",
+    "abort",
+    "checkout-v2",
+    "--region",
+    "eu-west",
+    "--local",
+];
+
+fn clamped(dev: &Dev) -> Result<()> {
+    dev.weft(LOCAL_ABORT)?
+        .exits(1)?
+        .says("WEFT-5027")?
+        .says("meet the canary no more")?
+        .says("would forget that in a restart")?;
+    eventually("nobody there meets it", SOON, || meets(dev, "v1"))?;
+    eventually("others know", SOON, || {
+        dev.weft(["--cluster", "us-east-1", "release", "status", "checkout-v2"])?
+            .exits(0)?
+            .says("at most 0 % in eu-west, by ")
+    })?;
+    Ok(())
+}
+
+fn kept(dev: &Dev, disk: &Disk) -> Result<()> {
+    disk.free()?;
+    dev.weft(LOCAL_ABORT)?.exits(0)?.says("is on the disk of")?;
+    stop(dev)?;
+    heal(dev)?;
+    dev.weft(["--cluster", CLUSTER, "release", "status", "checkout-v2"])?
+        .exits(0)?
+        .says("at most 0 % in eu-west, by ")?;
+    meets(dev, "v1")
 }
 
 fn restarted(dev: &Dev) -> Result<()> {

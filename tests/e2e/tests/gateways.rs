@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use weft_e2e::{GREETER, greeter, python_beside};
 use weft_test_support::{
-    Background, Cases, Dev, Load, SOON, Target, command, eventually, isolated, kill, run, signal,
+    Cases, Dev, Load, SOON, Target, command, eventually, isolated, kill, run, signal,
     wait_until_gone,
 };
 
@@ -180,29 +180,11 @@ fn metrics(dev: &Dev, gateway: &str) -> Result<String> {
     .ok()
 }
 
-const GREETER: &str = "
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: greeter }
-spec:
-  ports: [{ name: grpc, port: 50051, appProtocol: grpc }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: greeter-1 }
-spec:
-  service: greeter
-  address: 127.2.9.1
-  ports: { grpc: 50051 }
-  checks: [{ tcp: { port: 50051 }, interval: 1s }]
-";
-
 /// The stream begins while the second gateway is the only one, so it is that one's; then
 /// certificates rotate at every hop, and then the gateway is told to stop.
 fn drains(dev: &Dev) -> Result<()> {
     be_patient(dev)?;
-    let _server = python("grpc_server.py", &["127.2.9.1:50051"], dev.scratch())?;
+    let _server = greeter(dev.scratch())?;
     dev.apply("eu-west-1", GREETER)?;
     eventually("the server is there", SOON, || {
         let asked = ["--cluster", CLUSTER, "service", "endpoints", "shop/greeter"];
@@ -213,8 +195,8 @@ fn drains(dev: &Dev) -> Result<()> {
     wait_until_gone(&[first])?;
     let web = dev.workload(CLUSTER, "shop/web")?;
     let folder = dev.scratch().display().to_string();
-    let client = python(
-        "grpc_long_stream.py",
+    let client = python_beside(
+        "http/grpc_long_stream.py",
         &[&web.outbound, &folder],
         dev.scratch(),
     )?;
@@ -305,14 +287,4 @@ fn renewals(dev: &Dev) -> Result<Vec<usize>> {
 fn log(dev: &Dev, name: &str) -> Result<String> {
     let path = dev.folder().join(format!("logs/{name}.log"));
     fs::read_to_string(&path).with_context(|| path.display().to_string())
-}
-
-/// Debian's interpreter: only it sees Debian's modules.
-fn python(name: &str, args: &[&str], scratch: &Path) -> Result<Background> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/http")
-        .join(name);
-    let mut program = Command::new("/usr/bin/python3");
-    program.arg(script).args(args);
-    Background::start(&mut program, &scratch.join(format!("{name}.log")))
 }

@@ -3,31 +3,13 @@
 //! the sidecars of the sample services do where curl uses one as its proxy.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use weft_test_support::{
-    Background, Cases, Dev, SOON, command, eventually, isolated, run, use_resolver,
-};
+use weft_e2e::{GREETER, greeter, python, python_beside};
+use weft_test_support::{Cases, Dev, SOON, command, eventually, isolated, run, use_resolver};
 
 const SERVERS: &str = "
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: greeter }
-spec:
-  ports: [{ name: grpc, port: 50051, appProtocol: grpc }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: greeter-1 }
-spec:
-  service: greeter
-  address: 127.2.9.1
-  ports: { grpc: 50051 }
-  checks: [{ tcp: { port: 50051 }, interval: 1s }]
----
 apiVersion: weft.dev/v1
 kind: ServiceExport
 metadata: { namespace: shop, name: chat }
@@ -61,7 +43,7 @@ spec:
   checks: [{ tcp: { port: 8080 }, interval: 1s }]
 ";
 
-const GREETER: &str = "greeter.shop.svc.clusterset.local:50051";
+const GREETINGS: &str = "greeter.shop.svc.clusterset.local:50051";
 const CHAT: &str = "chat.shop.svc.clusterset.local";
 const ECHO: &str = "echo.shop.svc.clusterset.local";
 const CHECKOUT: &str = "checkout.shop.svc.clusterset.local";
@@ -73,9 +55,14 @@ fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
         Dev::with(&["--dns-port", "53"], |dev| {
             // Nothing but the federation's DNS, as us-east-1 sees it; the servers are in eu-west-1.
             use_resolver("127.1.0.1")?;
-            let _greeter = python("grpc_server.py", "127.2.9.1:50051", dev.scratch())?;
-            let _chat = python("websocket_server.py", "127.2.9.1:8765", dev.scratch())?;
-            let _echo = python("echo_server.py", "127.2.9.1:8080", dev.scratch())?;
+            let _greeter = greeter(dev.scratch())?;
+            let _chat = python_beside(
+                "http/websocket_server.py",
+                &["127.2.9.1:8765"],
+                dev.scratch(),
+            )?;
+            let _echo = python_beside("http/echo_server.py", &["127.2.9.1:8080"], dev.scratch())?;
+            dev.apply("eu-west-1", GREETER)?;
             dev.apply("eu-west-1", SERVERS)?;
             let mut cases = Cases::default();
             cases.run("grpcio makes every kind of call across regions", || {
@@ -95,19 +82,6 @@ fn http_is_spoken_as_real_clients_and_servers_speak_it() -> Result<()> {
     })
 }
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/http")
-        .join(name)
-}
-
-/// Debian's interpreter: only it sees Debian's modules.
-fn python(name: &str, address: &str, scratch: &Path) -> Result<Background> {
-    let mut server = Command::new("/usr/bin/python3");
-    server.arg(script(name)).arg(address);
-    Background::start(&mut server, &scratch.join(format!("{name}.log")))
-}
-
 fn says_ok(command: &mut Command) -> Result<()> {
     let said = run(command)?.ok()?;
     ensure!(said == "ok", "{said}");
@@ -117,19 +91,15 @@ fn says_ok(command: &mut Command) -> Result<()> {
 fn grpc(dev: &Dev) -> Result<()> {
     let web = dev.workload("us-east-1", "shop/web")?;
     eventually("the calls succeed", SOON, || {
-        let mut client = Command::new("/usr/bin/python3");
-        client
-            .arg(script("grpc_client.py"))
-            .arg(GREETER)
-            .arg(&web.outbound);
+        let mut client = python("http/grpc_client.py");
+        client.arg(GREETINGS).arg(&web.outbound);
         says_ok(client.env("GRPC_DNS_RESOLVER", "native"))
     })
 }
 
 fn websockets() -> Result<()> {
     eventually("the sockets open", SOON, || {
-        let mut client = Command::new("/usr/bin/python3");
-        says_ok(client.arg(script("websocket_client.py")).arg(CHAT))
+        says_ok(python("http/websocket_client.py").arg(CHAT))
     })
 }
 
