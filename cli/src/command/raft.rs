@@ -20,6 +20,8 @@ pub(crate) enum Raft {
     Members,
     /// Print the leader; exits 7 if there is none.
     Leader,
+    /// Have the leader's state take the place of the asked gateway's, whose replica is fenced (WEFT-6035).
+    Repair,
     /// Hand leadership to another voter.
     Transfer {
         /// A gateway: `cluster/gateway`, or its node id.
@@ -47,6 +49,7 @@ impl Raft {
                     _ => output::data(&full_name(leader)),
                 }
             }
+            Self::Repair => repair(&mut client, &status, global).await?,
             Self::Transfer { to } => {
                 let target = find(&status, &to)?;
                 client.transfer(NodeId(target.node)).await?;
@@ -55,6 +58,36 @@ impl Raft {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Asks for it, and waits until it is done.
+async fn repair(client: &mut Client, status: &StatusView, global: &Global) -> Result<(), Problem> {
+    let name = format!("{}/{}", status.cluster, status.gateway);
+    let asked: serde_json::Value = client.ask("raft-repair", serde_json::json!({})).await?;
+    if asked["begun"] != true {
+        output::narrate(&format!("{name} is not fenced: there is nothing to repair"));
+        return Ok(());
+    }
+    let until = std::time::Instant::now() + global.timeout;
+    let fenced = code::DIVERGED.to_string();
+    while client
+        .status(false)
+        .await?
+        .problems
+        .iter()
+        .any(|it| it.code == fenced)
+    {
+        if std::time::Instant::now() > until {
+            let what = format!("{name} waits for the leader's state still");
+            return Err(Problem::new(code::WAIT_OVER, what)
+                .next("It goes on by itself once a leader is there: `weft raft leader`."));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    output::narrate(&format!(
+        "{name} has the leader's state, and takes part again"
+    ));
+    Ok(())
 }
 
 fn full_name(member: &RaftMemberView) -> String {

@@ -162,6 +162,11 @@ impl Admin for AdminService {
             "order" => self.document(&read::order(&self.hub, &user)),
             "events" => self.document(&events::recent(&self.hub, &arguments).await?),
             "history" => self.document(&history::revisions(&self.hub, &arguments).await?),
+            "raft-repair" => {
+                authorise::needs(&self.hub, &request, Role::Admin)?;
+                let begun = self.hub.registry().repair().await;
+                self.document(&serde_json::json!({ "begun": begun }))
+            }
             "revert" => self.document(&revert::preview(&self.hub, &arguments).await?),
             "audit" => self.document(&history::audit(&self.hub).await?),
             "releases" => self.document(&release::list(&self.hub, &arguments, None)),

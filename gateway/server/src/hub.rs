@@ -316,8 +316,11 @@ impl Hub {
             .map_err(|error| propose_status(&error))
     }
 
-    /// Refuses what could not be applied here for want of room on the disk.
+    /// Refuses what could not be applied here: for want of room on the disk, or of a sound state.
     fn check_room(&self) -> Result<(), Status> {
+        if self.registry.status().agreement.fenced.is_some() {
+            return Err(propose_status(&ProposeError::Fenced));
+        }
         match self.shortage() {
             None => Ok(()),
             Some(what) => Err(refusal(
@@ -436,6 +439,7 @@ pub(crate) fn propose_status(error: &ProposeError) -> Status {
         ProposeError::Overloaded { .. } | ProposeError::Shutdown => code::NO_LEADER,
         ProposeError::Unreadable { .. } => code::QUARANTINED,
         ProposeError::NoRoom { .. } => code::READ_ONLY,
+        ProposeError::Fenced => code::DIVERGED,
         ProposeError::Disk(_) => code::DISK,
     };
     refusal(code, error.to_string())

@@ -14,6 +14,7 @@
 //! A record is applied only when it is committed and on this node's disk.
 //! Equal inputs give equal outputs: election timeouts come from a seed.
 
+mod fence;
 mod group;
 mod history;
 mod input;
@@ -25,17 +26,20 @@ mod snapshots;
 mod timeouts;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{RawNode, ReadOnlyOption, StateRole};
-use weft_model::{Index, NodeId};
+use weft_model::{Federation, Index, NodeId};
 use weft_proto::peer::RaftMessage;
 
+use crate::agreement::Checkpoints;
 use crate::disk::Stored;
 use crate::image::Image;
 use crate::replica::{Repeats, Replica};
 use crate::wire;
 
+use fence::Fence;
 use history::History;
 #[cfg(feature = "bugs")]
 pub use input::Bug;
@@ -68,6 +72,8 @@ pub struct Driver {
     reads: Vec<(ReadId, Index)>,
     leadership: Leadership,
     history: History,
+    checkpoints: Checkpoints,
+    fence: Fence,
     /// Whether this node was in the configuration before.
     was_member: bool,
 }
@@ -117,6 +123,8 @@ impl Driver {
             reads: Vec::new(),
             leadership: Leadership::default(),
             history,
+            checkpoints: Checkpoints::default(),
+            fence: Fence::default(),
             was_member,
         };
         driver.timeouts.settle(&mut driver.raw);
@@ -136,6 +144,7 @@ impl Driver {
                 // A follower's library would forward it as a message; weft's own call says what became of it.
                 let taken = self.is_leader()
                     && !self.shortage.is_on()
+                    && !self.fence.is_up()
                     && self.raw.propose(Vec::new(), data.into()).is_ok();
                 if !taken {
                     self.outputs.push(Output::Declined { request });
@@ -144,6 +153,8 @@ impl Driver {
             Input::Read { read } => self.handle_read(read),
             Input::Persisted { batch } => self.handle_persisted(batch),
             Input::Space(space) => self.handle_space(space),
+            Input::Fence => self.fence.raise(),
+            Input::Repair => self.repair(),
             Input::Transfer { to } => self.raw.transfer_leader(to.0),
         }
         self.timeouts.settle(&mut self.raw);
@@ -158,6 +169,11 @@ impl Driver {
     /// The applied state.
     pub fn image(&self) -> &Image {
         self.raw.store().image()
+    }
+
+    /// States of the past few entries, to compare with other replicas'.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (Index, Arc<Federation>)> + '_ {
+        self.checkpoints.states()
     }
 
     /// Numbers for operators.
@@ -180,6 +196,8 @@ impl Driver {
     }
 
     fn handle_tick(&mut self) {
+        self.count_fence();
+        self.ask_for_repair();
         // A lone voter elects itself at once; the library takes for granted that its log is safe by then.
         let alone = self.raw.raft.prs().is_singleton();
         if alone && !self.is_leader() && !self.unpersisted.is_empty() {
@@ -189,18 +207,30 @@ impl Driver {
         if self.is_installing() {
             return;
         }
+        if self.is_silent() {
+            self.save_commit();
+            return;
+        }
         self.timeouts.count(&self.raw);
         self.raw.tick();
         self.snapshots.tick(&mut self.raw);
         if self.is_leader() {
             self.lead();
         }
+        self.save_commit();
+    }
+
+    /// Tells the disk what it does not know yet to be committed and applied.
+    fn save_commit(&mut self) {
         if self.commit_unsaved || self.history.is_unsaved() {
             self.write(0, Vec::new(), None, Vec::new());
         }
     }
 
     fn handle_message(&mut self, from: NodeId, message: RaftMessage) {
+        if self.is_silent() {
+            return;
+        }
         let message = match wire::raft::read_message(message) {
             Ok(message) => message,
             Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
@@ -224,7 +254,7 @@ impl Driver {
 
     /// A leader's own business, once a tick.
     fn lead(&mut self) {
-        match self.shortage.is_on() {
+        match self.shortage.is_on() || self.fence.is_up() {
             true => self.hand_over_for_want_of_room(),
             false => self.plan_membership(),
         }
@@ -294,6 +324,8 @@ impl Driver {
                 kind => self.apply_conf_change(kind, entry),
             };
             self.history.note(entry, &record);
+            let image = self.raw.store().image();
+            self.checkpoints.note(image.index, &image.state);
             self.outputs.push(Output::Applied(record));
         }
         self.raw.advance_apply_to(last);

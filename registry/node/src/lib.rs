@@ -12,6 +12,7 @@
 //! tick ────┘                                      └─> disk thread ─> Persisted
 //! ```
 
+mod agreement;
 pub mod disk;
 pub mod driver;
 mod history;
@@ -22,12 +23,14 @@ mod proposal;
 mod replica;
 pub mod wire;
 
+pub use agreement::{Agreement, Digests};
 pub use history::{Trail, TrailFault};
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
     AppliedHere, CallError, Counters, DiskStatus, Failure, HistoryError, HistoryPage, HistorySpan,
-    Judged, METHOD_PROPOSE, METHOD_TRANSFER, ProposeError, ReadError, Registry, RegistryConfig,
-    Revision, Start, StartError, Status, TransferError, Transport, Watch, WatchError, found,
+    Judged, METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, ProposeError, ReadError, Registry,
+    RegistryConfig, Revision, Standing, Start, StartError, Status, TransferError, Transport, Watch,
+    WatchError, found,
 };
 pub use proposal::{Draft, Proposal};
 pub use replica::{Answer, Origin, Record};

@@ -1,5 +1,6 @@
 //! The shell around the driver: one task on the caller's runtime, one thread for the disk.
 
+mod agreement;
 mod call;
 mod config;
 mod disk_thread;
@@ -29,8 +30,8 @@ pub use history::{HistoryError, HistoryPage, HistorySpan, Revision};
 pub use open::found;
 #[cfg(test)]
 pub(crate) use open::tests::founding as founding_for_tests;
-pub use status::{Counters, DiskStatus, Status};
-pub use transport::{METHOD_PROPOSE, METHOD_TRANSFER, Transport};
+pub use status::{Counters, DiskStatus, Standing, Status};
+pub use transport::{METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, Transport};
 pub use watch::{Judged, Watch, WatchError};
 
 use crate::disk::{Archive, Folder, Room, StoreId};
@@ -170,6 +171,10 @@ impl Registry {
                 to: call::read_transfer(body)?,
                 reply,
             },
+            METHOD_DIGESTS => Event::DigestsCall {
+                at: call::read_digests_request(body)?,
+                reply,
+            },
             _ => return Err(CallError::Method(method.to_owned())),
         };
         self.events
@@ -194,6 +199,15 @@ impl Registry {
         match self.events.send(Event::Transfer { to, reply }).await {
             Ok(()) => answer.await.unwrap_or(Err(TransferError::Stopped)),
             Err(_) => Err(TransferError::Stopped),
+        }
+    }
+
+    /// Has the leader's state take the place of this replica's. Only a fenced one does.
+    pub async fn repair(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        match self.events.send(Event::Repair { reply }).await {
+            Ok(()) => answer.await.unwrap_or(false),
+            Err(_) => false,
         }
     }
 

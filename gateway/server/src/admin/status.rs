@@ -8,6 +8,7 @@ use weft_model::{
 };
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
+use weft_registry::Agreement;
 use weft_registry::disk::Space;
 
 use super::view::{
@@ -38,6 +39,9 @@ pub(super) fn view(hub: &Hub) -> StatusView {
     if let Some(shortage) = hub.shortage() {
         let what = format!("{shortage}: it takes no writes");
         problems.insert(0, problem("fail", code::READ_ONLY, what));
+    }
+    for found in disagreement(hub, &state).into_iter().rev() {
+        problems.insert(0, found);
     }
     let room = hub.registry().room();
     StatusView {
@@ -361,6 +365,54 @@ pub(super) fn problem(severity: &str, code: weft_model::Code, what: String) -> P
         code: code.to_string(),
         what,
         next: code.next.into(),
+    }
+}
+
+/// Replicas whose state is not the majority's, as the last comparison found.
+fn disagreement(hub: &Hub, state: &Federation) -> Vec<ProblemView> {
+    let standing = hub.registry().status().agreement.clone();
+    let names = |nodes: &[NodeId]| {
+        let name = |id: &NodeId| match state.node(*id) {
+            Some(node) => format!("{}/{}", node.cluster, node.gateway.name),
+            None => format!("node {id}"),
+        };
+        nodes.iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    if let Some(index) = standing.fenced {
+        let way = match standing.repairing {
+            true => "it waits for the leader's state",
+            false => "it is fenced, and serves what it last had",
+        };
+        let what = format!(
+            "the state of {}/{} is not the others' at index {index}: {way}",
+            hub.cluster(),
+            hub.gateway()
+        );
+        return vec![problem("fail", code::DIVERGED, what)];
+    }
+    match &standing.last {
+        _ if !standing.fenced_peers.is_empty() => {
+            let what = format!(
+                "{} is fenced: its state is not the others'",
+                names(&standing.fenced_peers)
+            );
+            vec![problem("fail", code::DIVERGED, what)]
+        }
+        Some(Agreement::Holds { index, others }) if !others.is_empty() => {
+            let what = format!(
+                "the state of {} is not the others' at index {index}",
+                names(others)
+            );
+            vec![problem("fail", code::DIVERGED, what)]
+        }
+        Some(Agreement::Split { index, others }) => {
+            let what = format!(
+                "the state here and that of {} differ at index {index}",
+                names(others)
+            );
+            vec![problem("fail", code::SPLIT, what)]
+        }
+        _ => Vec::new(),
     }
 }
 

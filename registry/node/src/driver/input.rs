@@ -99,6 +99,10 @@ pub enum Input {
     /// The room on this node's disk has changed. With less than enough, a node takes no
     /// proposal and is no good leader; with none, its writes take until there is some.
     Space(Space),
+    /// The state here is not the others': take part no more.
+    Fence,
+    /// Take part again, with the leader's state in place of this one.
+    Repair,
     /// Leadership should go to this voter.
     Transfer {
         /// The voter.

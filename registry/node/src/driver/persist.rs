@@ -66,6 +66,7 @@ impl Driver {
             let index = image.index;
             self.raw.mut_store().install(*image);
             self.raw.advance_apply_to(index.0);
+            self.lower_fence();
             self.outputs.push(Output::Installed { index });
             self.note_membership();
         }

@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 use prost::Message;
-use weft_model::NodeId;
-use weft_proto::peer::{ProposeAnswer, TransferAnswer, TransferRequest};
+use weft_model::{Index, NodeId};
+use weft_proto::peer::digests_answer::Digest;
+use weft_proto::peer::{
+    DigestsAnswer, DigestsRequest, ProposeAnswer, TransferAnswer, TransferRequest,
+};
 
 use super::error::CallError;
+use crate::agreement::Digests;
 use crate::disk::Space;
 use crate::wire::WireError;
 
@@ -35,3 +39,40 @@ pub(super) fn read_transfer(body: Bytes) -> Result<NodeId, CallError> {
 pub(super) fn transfer_answer(begun: bool) -> Bytes {
     TransferAnswer { begun }.encode_to_vec().into()
 }
+
+pub(super) fn digests_request(at: &[Index]) -> Bytes {
+    let at = at.iter().map(|index| index.0).collect();
+    DigestsRequest { at }.encode_to_vec().into()
+}
+
+/// Positions that a peer asks about, at most [`DIGESTS_MAX`].
+pub(super) fn read_digests_request(body: Bytes) -> Result<Vec<Index>, CallError> {
+    let request =
+        DigestsRequest::decode(body).map_err(|error| WireError::Malformed(error.to_string()))?;
+    Ok(request
+        .at
+        .into_iter()
+        .take(DIGESTS_MAX)
+        .map(Index)
+        .collect())
+}
+
+pub(super) fn digests_answer(digests: &Digests, fenced: bool) -> Bytes {
+    let row = |(index, digest): (&Index, &u64)| Digest {
+        index: index.0,
+        digest: *digest,
+    };
+    let digests = digests.iter().map(row).collect();
+    DigestsAnswer { digests, fenced }.encode_to_vec().into()
+}
+
+/// A peer's digests, and whether it is fenced.
+pub(super) fn read_digests_answer(body: Bytes) -> Result<(Digests, bool), CallError> {
+    let answer = DigestsAnswer::decode(body).map_err(|error| CallError::Peer(error.to_string()))?;
+    let rows = answer.digests.into_iter().take(DIGESTS_MAX);
+    let digests = rows.map(|row| (Index(row.index), row.digest));
+    Ok((digests.collect(), answer.fenced))
+}
+
+/// Digests in one message.
+const DIGESTS_MAX: usize = 64;

@@ -41,6 +41,8 @@ pub struct RegistryConfig {
     pub tail_entries: u64,
     /// Entries kept in memory for watchers; those before are read from history. Default 2,000. Higher takes memory.
     pub watch_changes: usize,
+    /// How often replicas compare their states. Default 10 s. Lower finds a difference sooner, and computes more digests.
+    pub compare_every: Duration,
     /// What history on disk may take. Default 100,000 entries, 128 MiB. Higher lets watchers and `--as-of` go back further.
     pub history: Bounds,
 }
@@ -56,6 +58,7 @@ impl RegistryConfig {
             snapshot_entries: 10_000,
             tail_entries: 1_000,
             watch_changes: 2_000,
+            compare_every: Duration::from_secs(10),
             history: Bounds::default(),
         }
     }

@@ -50,6 +50,9 @@ pub(super) enum Gone {
 /// Why a proposal has no index.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProposeError {
+    /// This replica's state is not the others'.
+    #[error("this gateway's replica is fenced: its state is not the others'; nothing was written")]
+    Fenced,
     /// Nobody leads, so nobody took it. It has no effect; retrying is safe.
     #[error("no leader for {waited:?}: a majority of the voters is not reachable")]
     NoLeader {

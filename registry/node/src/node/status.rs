@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use weft_model::{Index, NodeId};
+
+use crate::agreement::Agreement;
 use crate::disk::Room;
 use crate::driver::RaftStatus;
 
@@ -20,6 +23,21 @@ pub struct Status {
     pub counters: Counters,
     /// Proposals that wait for their answer here.
     pub waiting: usize,
+    /// Whether its state is the others'.
+    pub agreement: Standing,
+}
+
+/// Where a replica stands among the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What the last comparison said; none before the first.
+    pub last: Option<Agreement>,
+    /// Set while this replica is fenced: a majority had another state, at this position.
+    pub fenced: Option<Index>,
+    /// Whether it waits for the leader's state to take the place of its own.
+    pub repairing: bool,
+    /// Other replicas that said at the last comparison that they are fenced.
+    pub fenced_peers: Vec<NodeId>,
 }
 
 /// Writes to the log's disk, each made durable.

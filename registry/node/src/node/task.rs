@@ -1,5 +1,6 @@
 //! The task: takes events, steps the driver, does what it is told.
 
+mod agree;
 mod handover;
 mod outputs;
 mod room;
@@ -13,15 +14,17 @@ use tokio::time::MissedTickBehavior;
 use weft_model::{Index, NodeId, RequestId, WallTime};
 use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
+use super::agreement::Comparison;
 use super::config::RegistryConfig;
 use super::disk_thread::{DiskEvent, DiskThread};
 use super::error::{CallError, Failure, Gone, StartError, TransferError};
 use super::proposals::{self, Proposals, Reach};
 use super::reads::{self, Leader, Reads};
-use super::status::{Counters, DiskStatus, Status};
+use super::status::{Counters, DiskStatus, Standing, Status};
 use super::transport::{METHOD_PROPOSE, Transport};
 use super::watch::Ring;
 use super::{Clock, Registry, Shared, call, open};
+use crate::agreement::{Agreement, Digests};
 use crate::driver::{Driver, Input, Role, Settings};
 use crate::proposal::Proposal;
 
@@ -58,6 +61,20 @@ pub(super) enum Event {
         to: NodeId,
         reply: oneshot::Sender<Bytes>,
     },
+    /// A peer compares its state with this node's.
+    DigestsCall {
+        at: Vec<Index>,
+        reply: oneshot::Sender<Bytes>,
+    },
+    /// What a comparison that was begun here came to.
+    Compared {
+        own: Digests,
+        agreement: Agreement,
+        fenced: Vec<NodeId>,
+    },
+    Repair {
+        reply: oneshot::Sender<bool>,
+    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },
@@ -76,6 +93,8 @@ struct Task<T> {
     stopping: Option<Stopping>,
     counters: Counters,
     disk_status: DiskStatus,
+    comparison: Comparison,
+    standing: Standing,
     removed: bool,
     /// Proposals that peers forwarded in this step, and who waits to hear of them.
     forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
@@ -122,6 +141,7 @@ pub(super) fn start(
         snapshot_entries,
         tail_entries,
         watch_changes,
+        compare_every,
         history,
     } = config;
     let (store, stored) = open::open(&dir, start, wall_time())?;
@@ -165,6 +185,8 @@ pub(super) fn start(
         stopping: None,
         counters: Counters::default(),
         disk_status: DiskStatus::default(),
+        comparison: Comparison::new(Instant::now(), compare_every),
+        standing: Standing::default(),
         removed: false,
         forwarded: Vec::new(),
         declined: Vec::new(),
@@ -241,7 +263,7 @@ impl<T: Transport> Task<T> {
         match event {
             Event::Deliver { from, batch } => {
                 let led_by = self.driver.leadership().leader;
-                if led_by == Some(from) {
+                if led_by == Some(from) && self.standing.fenced.is_none() {
                     self.shared.clock.hear();
                 }
                 for message in batch.messages {
@@ -270,14 +292,29 @@ impl<T: Transport> Task<T> {
                 }
                 let _ = reply.send(call::transfer_answer(leads));
             }
+            Event::DigestsCall { at, reply } => self.answer_digests(&at, reply),
+            Event::Compared {
+                own,
+                agreement,
+                fenced,
+            } => {
+                self.standing.fenced_peers = fenced;
+                self.note_compared(own, agreement);
+            }
+            Event::Repair { reply } => {
+                let _ = reply.send(self.begin_repair());
+            }
             Event::Shutdown { reply } => self.begin_stopping(now, reply),
         }
     }
 
     fn handle_tick(&mut self) {
         let now = Instant::now();
-        if self.leads() {
+        if self.leads() && self.standing.fenced.is_none() {
             self.shared.clock.hear();
+        }
+        if self.comparison.begin(now) {
+            self.compare();
         }
         self.driver.handle(Input::Tick);
         self.counters.timed_out += self.proposals.expire(now);

@@ -13,6 +13,9 @@ pub const METHOD_PROPOSE: &str = "registry.propose";
 /// Asks the leader to hand over.
 pub const METHOD_TRANSFER: &str = "registry.transfer";
 
+/// Asks for digests of the peer's state.
+pub const METHOD_DIGESTS: &str = "registry.digests";
+
 /// Carries Raft messages and calls to other gateways, whose identities it proves.
 pub trait Transport: Send + Sync + 'static {
     /// Sends, or drops. Never blocks.

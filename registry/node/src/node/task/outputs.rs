@@ -28,6 +28,7 @@ impl<T: Transport> Task<T> {
                 Output::Installed { index } => {
                     self.counters.installed += 1;
                     self.shared.ring.restart(index);
+                    self.note_installed();
                     applied = Some(index);
                 }
                 Output::ReadReady { read, index } => {
@@ -109,6 +110,7 @@ impl<T: Transport> Task<T> {
             disk: self.disk_status,
             counters: self.counters,
             waiting: self.proposals.len(),
+            agreement: self.standing.clone(),
         };
         self.shared.status.store(Arc::new(status));
     }

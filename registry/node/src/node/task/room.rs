@@ -40,7 +40,10 @@ impl<T: Transport> Task<T> {
         proposal: Proposal,
         reply: proposals::Reply,
     ) {
-        if self.disk_status.room.space == Space::Enough {
+        if self.standing.fenced.is_some() {
+            // Who asked may have gone.
+            let _ = reply.send(Err(ProposeError::Fenced));
+        } else if self.disk_status.room.space == Space::Enough {
             self.proposals.add(now, proposal, reply);
         } else {
             let node = self.shared.folder.node;

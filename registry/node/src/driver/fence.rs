@@ -1,0 +1,80 @@
+//! A replica whose state is not the others' keeps out of the consensus.
+//!
+//! It takes no proposals, hands leadership over, and then says and hears nothing: it neither votes
+//! nor acknowledges, and its state stays as it is. A repair lets it hear again, and asks the
+//! leader for a snapshot, which replaces the state; its log and its votes were never in doubt.
+
+use raft::StateRole;
+
+use super::Driver;
+
+/// Whether the fence is up, and for how long it was tried to hand over.
+#[derive(Debug, Default)]
+pub(super) struct Fence {
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Down,
+    /// Fenced; `left` ticks are left to hand leadership over in.
+    Up { left: u32 },
+    /// Waits for the leader's snapshot.
+    Repairing,
+}
+
+/// Ticks that a leader has to hand over in; then it falls silent, and the others elect another.
+const HANDOVER_TICKS: u32 = 40;
+
+impl Fence {
+    pub(super) fn raise(&mut self) {
+        if self.state == State::Down {
+            let left = HANDOVER_TICKS;
+            self.state = State::Up { left };
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state != State::Down
+    }
+}
+
+impl Driver {
+    /// Whether this node keeps silent: at once, but for a leader, which hands over first.
+    pub(super) fn is_silent(&self) -> bool {
+        let leads = self.raw.raft.state == StateRole::Leader;
+        match self.fence.state {
+            State::Up { left } if leads && left > 0 => false,
+            State::Up { .. } => true,
+            State::Down | State::Repairing => false,
+        }
+    }
+
+    /// A leader's fence comes closer, a tick at a time.
+    pub(super) fn count_fence(&mut self) {
+        if let State::Up { left } = &mut self.fence.state {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// Hears again, and asks for the leader's state, now and with each tick until it comes.
+    pub(super) fn repair(&mut self) {
+        if self.fence.state != State::Down {
+            self.fence.state = State::Repairing;
+        }
+    }
+
+    pub(super) fn ask_for_repair(&mut self) {
+        if self.fence.state == State::Repairing && self.raw.raft.state == StateRole::Follower {
+            // Refused while no leader is known, and while it is asked for already: the next tick asks again.
+            let _ = self.raw.request_snapshot();
+        }
+    }
+
+    /// The leader's state is in place.
+    pub(super) fn lower_fence(&mut self) {
+        self.fence = Fence::default();
+        self.checkpoints.clear();
+    }
+}
