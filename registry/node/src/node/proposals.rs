@@ -174,10 +174,18 @@ impl Proposals {
         count
     }
 
-    /// Nobody will answer any more.
+    /// Nobody will answer any more. What a leader may have taken may yet be applied: then a
+    /// shutdown here says nothing of it.
     pub(super) fn fail(&mut self, error: &ProposeError) {
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            waiting.reply(&Err(error.clone()));
+        for (request, waiting) in std::mem::take(&mut self.waiting) {
+            let error = match (waiting.reach, error) {
+                (Reach::MaybeLeader, ProposeError::Shutdown) => ProposeError::Timeout {
+                    request,
+                    waited: waiting.begun.elapsed(),
+                },
+                _ => error.clone(),
+            };
+            waiting.reply(&Err(error));
         }
     }
 }
@@ -194,5 +202,43 @@ impl Waiting {
             // Who asked may have gone.
             let _ = reply.send(result.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_identity::SigningKey;
+    use weft_model::{Author, Command, Generation, SignerEpoch};
+
+    use super::*;
+    use crate::proposal::Draft;
+
+    fn proposal(number: u8) -> Proposal {
+        let draft = Draft {
+            request: RequestId([number; 16]),
+            author: Author::Operator("ana".parse().unwrap(), SignerEpoch::FIRST),
+            by_order_of: None,
+            generation: Generation(1),
+            command: Command::RemoveCluster("eu".parse().unwrap()),
+        };
+        Proposal::sign(&SigningKey::from_seed([7; 32]), &draft)
+    }
+
+    #[test]
+    fn a_shutdown_says_nothing_of_what_a_leader_may_have() {
+        let mut proposals = Proposals::new(Duration::from_secs(8));
+        let answers = [1, 2].map(|number| {
+            let (reply, answer) = oneshot::channel();
+            proposals.add(Instant::now(), proposal(number), reply);
+            answer
+        });
+        proposals.reached(&proposal(2).request());
+        proposals.fail(&ProposeError::Shutdown);
+        let [here, taken] = answers.map(|mut answer| answer.try_recv().unwrap());
+        assert!(matches!(here, Err(ProposeError::Shutdown)), "{here:?}");
+        assert!(
+            matches!(taken, Err(ProposeError::Timeout { .. })),
+            "{taken:?}"
+        );
     }
 }
