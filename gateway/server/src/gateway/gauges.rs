@@ -15,6 +15,8 @@ pub(super) struct Gauges {
     applied: IntGauge,
     age: Gauge,
     leader: IntGauge,
+    leader_changes: IntGauge,
+    installed: IntGauge,
     expiry: Gauge,
     read_only: IntGauge,
     free: Gauge,
@@ -42,6 +44,14 @@ impl Gauges {
                 "Time since the leader was last heard.",
             )?,
             leader: IntGauge::new("weft_raft_leader", "1 on the leader, otherwise 0.")?,
+            leader_changes: IntGauge::new(
+                "weft_raft_leader_changes",
+                "Times the leader changed or was lost, as seen here since the start.",
+            )?,
+            installed: IntGauge::new(
+                "weft_registry_snapshots_installed",
+                "Snapshots of the leader's that took the place of the state here since the start.",
+            )?,
             expiry: Gauge::new(
                 "weft_cert_expiry_timestamp_seconds",
                 "When this gateway's certificate ends, seconds since the Unix epoch.",
@@ -93,6 +103,8 @@ impl Gauges {
         registry.register(Box::new(gauges.applied.clone()))?;
         registry.register(Box::new(gauges.age.clone()))?;
         registry.register(Box::new(gauges.leader.clone()))?;
+        registry.register(Box::new(gauges.leader_changes.clone()))?;
+        registry.register(Box::new(gauges.installed.clone()))?;
         registry.register(Box::new(gauges.expiry.clone()))?;
         registry.register(Box::new(gauges.read_only.clone()))?;
         registry.register(Box::new(gauges.free.clone()))?;
@@ -113,8 +125,13 @@ impl Gauges {
         self.applied
             .set(i64::try_from(applied.index.0).unwrap_or(i64::MAX));
         self.age.set(applied.age.as_secs_f64());
-        let leader = hub.registry().status().raft.leadership.leader;
-        self.leader.set(i64::from(leader == Some(hub.node())));
+        let status = hub.registry().status();
+        let leads = status.raft.leadership.leader == Some(hub.node());
+        self.leader.set(i64::from(leads));
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.leader_changes
+            .set(count(status.counters.leader_changes));
+        self.installed.set(count(status.counters.installed));
         self.expiry.set(hub.svid().expires().0 as f64 / 1000.0);
         let room = hub.registry().room();
         self.read_only.set(i64::from(room.space != Space::Enough));
