@@ -20,6 +20,10 @@ usage: cargo xtask TASK
                     a million log entries, or N, under restarts, cuts and leader
                     changes: each is watched once and in order; and what a thousand
                     watchers that stall cost
+  nemesis [--minutes N] [--seed N]
+                    an hour, or N minutes, of kills, pauses, cuts, loss, delay, clock
+                    steps and membership changes on five gateways: what clients were
+                    told is linearizable, and a table
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
@@ -28,6 +32,9 @@ const SOAK_MINUTES: u32 = 60;
 
 /// Entries that `watches` writes if nobody says otherwise.
 const WATCHED_EVENTS: u64 = 1_000_000;
+
+/// How long the nemesis goes on if nobody says otherwise.
+const NEMESIS_MINUTES: u32 = 60;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +48,41 @@ pub(crate) enum Task {
     Soak(u32),
     /// With so many entries.
     Watches(u64),
+    Nemesis(Nemesis),
     Help,
+}
+
+/// How the nemesis is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Nemesis {
+    pub(crate) minutes: u32,
+    /// Of the plan; the time of day if left out.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Nemesis {
+    fn parse(mut words: &[&str]) -> Result<Self, Failure> {
+        let wrong = |word: &str| Failure::Usage(format!("{word:?} is no positive number"));
+        let mut nemesis = Self {
+            minutes: NEMESIS_MINUTES,
+            seed: None,
+        };
+        loop {
+            match words {
+                [] => return Ok(nemesis),
+                ["--minutes", minutes, rest @ ..] => {
+                    let parsed = minutes.parse().ok().filter(|minutes| *minutes > 0);
+                    nemesis.minutes = parsed.ok_or_else(|| wrong(minutes))?;
+                    words = rest;
+                }
+                ["--seed", seed, rest @ ..] => {
+                    nemesis.seed = Some(seed.parse().map_err(|_| wrong(seed))?);
+                    words = rest;
+                }
+                _ => return Err(Failure::Usage(format!("unknown: {}", words.join(" ")))),
+            }
+        }
+    }
 }
 
 impl Task {
@@ -67,6 +108,7 @@ impl Task {
                 Ok(events) if events > 0 => Ok(Self::Watches(events)),
                 _ => Err(Failure::Usage(format!("{events:?} is no number of events"))),
             },
+            ["nemesis", options @ ..] => Ok(Self::Nemesis(Nemesis::parse(options)?)),
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
             ["help" | "--help" | "-h"] => Ok(Self::Help),
@@ -91,6 +133,12 @@ mod tests {
         assert_eq!(parse("deny --install").unwrap(), Task::Deny(Install::Yes));
         assert_eq!(parse("soak").unwrap(), Task::Soak(60));
         assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
+        let nemesis = |minutes, seed| Task::Nemesis(Nemesis { minutes, seed });
+        assert_eq!(parse("nemesis").unwrap(), nemesis(60, None));
+        assert_eq!(
+            parse("nemesis --seed 7 --minutes 5").unwrap(),
+            nemesis(5, Some(7))
+        );
         assert_eq!(parse("--help").unwrap(), Task::Help);
     }
 
@@ -102,6 +150,9 @@ mod tests {
             "test --slow",
             "lint --quick",
             "soak --minutes 0",
+            "nemesis --minutes 0",
+            "nemesis --seed",
+            "nemesis 7",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
         }

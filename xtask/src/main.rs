@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | watches | deny`.
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | watches | nemesis | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -47,6 +47,7 @@ fn run() -> Result<(), Failure> {
         Task::Tidy => tidy::run(root),
         Task::Soak(minutes) => suite::soak(root, minutes),
         Task::Watches(events) => suite::watches(root, events),
+        Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

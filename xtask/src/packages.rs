@@ -115,6 +115,11 @@ const PACKAGES: &[Package] = &[
         needed_by: "capture; cut and lossy links",
     },
     Package {
+        name: "faketime",
+        proof: Proof::Program("faketime"),
+        needed_by: "gateways whose clocks jump",
+    },
+    Package {
         name: "uidmap",
         proof: Proof::UnlessRoot("newuidmap"),
         needed_by: "tests of capture, which tells programs apart by their user",

@@ -3,17 +3,19 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::SystemTime,
 };
 
 use crate::{
+    command_line::Nemesis,
     failure::Failure,
     packages,
     stage::{Stages, answers, cargo},
     tidy,
 };
 
-/// The crate whose tests start real processes. `.config/nextest.toml` names it too.
-const END_TO_END: &str = "weft-e2e";
+/// The crates whose tests start real processes. `.config/nextest.toml` names them too.
+const END_TO_END: [&str; 2] = ["weft-e2e", "weft-nemesis"];
 
 /// The simulation of the registry, and its test that planted faults are caught.
 const SIMULATION: &str = "weft-sim";
@@ -26,6 +28,12 @@ const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
 
 /// How many entries the test of watches writes; some hundred if it is not set.
 const EVENTS: &str = "WEFT_EVENTS";
+
+/// How long the nemesis goes on; every fault once if it is not set.
+const NEMESIS_MINUTES: &str = "WEFT_NEMESIS_MINUTES";
+
+/// What it does in which order.
+const NEMESIS_SEED: &str = "WEFT_NEMESIS_SEED";
 
 /// How much of the suite to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +91,33 @@ pub(crate) fn soak(root: &Path, minutes: u32) -> Result<(), Failure> {
     stages.work("packages", || packages::ensure(root))?;
     let binary = binary(&mut stages)?;
     let mut command = cargo();
-    command.args(["test", "--package", END_TO_END, "--test", "soak"]);
+    command.args(["test", "--package", "weft-e2e", "--test", "soak"]);
     command.args(["--", "--nocapture"]);
     command.env(WEFT_BIN, binary);
     command.env(SOAK_MINUTES, minutes.to_string());
     stages.finish("soak", &mut command)
+}
+
+/// Runs the nemesis for so long, and shows what it found.
+pub(crate) fn nemesis(root: &Path, nemesis: Nemesis) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure(root))?;
+    let binary = binary(&mut stages)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = nemesis.seed.unwrap_or(now.map_or(1, |now| now.as_secs()));
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--package",
+        "weft-nemesis",
+        "--test",
+        "linearizable",
+    ]);
+    command.args(["--", "--nocapture"]);
+    command.env(WEFT_BIN, binary);
+    command.env(NEMESIS_MINUTES, nemesis.minutes.to_string());
+    command.env(NEMESIS_SEED, seed.to_string());
+    stages.finish("nemesis", &mut command)
 }
 
 /// Builds the documentation of our crates.
@@ -151,7 +181,7 @@ fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure
     }
     match binary {
         Some(path) => command.env(WEFT_BIN, path),
-        None => command.args(["--exclude", END_TO_END]),
+        None => command.args(END_TO_END.map(|name| ["--exclude", name]).as_flattened()),
     };
     stages.finish("tests", &mut command)
 }
@@ -168,14 +198,17 @@ fn with_cargo(mut stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failu
 
 fn unit_tests() -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--exclude", END_TO_END]);
+    command.args(["test", "--workspace"]);
+    command.args(END_TO_END.map(|name| ["--exclude", name]).as_flattened());
     command.args(["--lib", "--bins", "--tests"]);
     command
 }
 
 fn end_to_end_tests(binary: &Path) -> Command {
     let mut command = cargo();
-    command.args(["test", "--package", END_TO_END, "--lib", "--tests"]);
+    command.arg("test");
+    command.args(END_TO_END.map(|name| ["--package", name]).as_flattened());
+    command.args(["--lib", "--tests"]);
     command.args(["--", "--test-threads=1"]);
     command.env(WEFT_BIN, binary);
     command

@@ -1,14 +1,32 @@
 //! Whether the registry is one copy of the state to whoever asks it, while everything fails.
 //!
 //! ```text
-//! clients ─> History ─> check ─> Verdict
+//! Plan ─> Nemesis ─> World: five gateways in namespaces, a wire between each two
+//!                      │ gRPC, mTLS
+//! clients (Operator) ──┴─> History ─> check ─> Report
 //! ```
 //!
-//! What it is: the record of what clients asked of real gateways and were told, and the judge
-//! of such records. What it is not: it opens no connection and reads no clock.
+//! What it is: real gateways, clients that keep a record of what they asked and were told, a
+//! nemesis that breaks things on a seed, and the judge of the record. What it is not: it looks
+//! into no gateway, and no client repeats a write.
 
 mod check;
+mod clients;
+mod coverage;
 mod history;
+mod nemesis;
+mod operator;
+mod plan;
+mod site;
+mod timeline;
+mod world;
 
 pub use check::{Checked, Violation, check};
+pub use clients::{Clients, Seen};
+pub use coverage::Coverage;
 pub use history::{Act, Cell, End, History, Key, Operation};
+pub use nemesis::Nemesis;
+pub use operator::{Credentials, Operator, Reading, Told};
+pub use plan::{Fault, Pace, Plan, Shape, Step, Victim};
+pub use timeline::Timeline;
+pub use world::World;

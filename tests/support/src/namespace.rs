@@ -78,6 +78,19 @@ impl Namespace {
         enter
     }
 
+    /// A command that is given, as one that will run in it.
+    pub fn enclose(&self, command: &Command) -> Command {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let mut inside = self.command(words);
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(key, value),
+                None => inside.env_remove(key),
+            };
+        }
+        inside
+    }
+
     /// Runs a program in it to its end.
     ///
     /// # Errors

@@ -66,7 +66,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weft-wan",
         ],
     ),
-    ("weft-nemesis", &[]),
+    (
+        "weft-nemesis",
+        &[
+            "weft-model",
+            "weft-identity",
+            "weft-proto",
+            "weft-registry",
+            "weft-proxy",
+            "weft-test-support",
+            "weft-wan",
+        ],
+    ),
     ("weft-e2e", &["weft-test-support"]),
     ("xtask", &[]),
 ];

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use weft_test_support::{Background, Namespace, Ran, SOON, User, eventually, run};
@@ -155,20 +154,7 @@ spec:
     /// Runs `weft` on the host.
     pub(crate) fn weft(&self, user: &User, args: &[&str]) -> Result<Ran> {
         let weft = user.command(args);
-        run(&mut self.inside(&weft))
-    }
-
-    /// A command of a user, run on the host.
-    fn inside(&self, command: &Command) -> Command {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let mut inside = self.host.command(words);
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(key, value),
-                None => inside.env_remove(key),
-            };
-        }
-        inside
+        run(&mut self.host.enclose(&weft))
     }
 
     /// Founds the federation here.
@@ -218,7 +204,8 @@ spec:
         let gateway = user.command(["gateway", "run", "--config", config]);
         let log = self.host.scratch().join("gateway.log");
         self.gateway = Some(Background::start(
-            self.inside(&gateway)
+            self.host
+                .enclose(&gateway)
                 .env("WEFT_LOG", "info,weft_gateway::tunnel=debug"),
             &log,
         )?);
