@@ -1,16 +1,22 @@
 //! The log, the hard state and the snapshot at rest.
 //!
-//! Two stores behind one form: [`Store`] on redb, one durable transaction for
-//! all batches that wait; [`MemoryDisk`] for the simulation, which can lose
-//! what was not synced. Both hold the same keys and bytes; every value carries
-//! a CRC-32, because redb does not check pages it merely reads.
+//! [`Store`] on redb: one durable transaction for all batches that wait. Every
+//! value carries a CRC-32, because redb does not check pages it merely reads.
+//! For the simulation the same store lies on bytes that lose power; a model of
+//! what it has to hold then stands beside it.
 
 mod archive;
 mod batch;
+mod error;
 mod file;
-mod memory;
+#[cfg(any(test, feature = "simulation"))]
+mod model;
+#[cfg(any(test, feature = "simulation"))]
+mod power;
 mod record;
 mod room;
+#[cfg(any(test, feature = "simulation"))]
+mod simulated;
 mod store;
 mod trial;
 
@@ -18,12 +24,18 @@ pub(crate) use archive::{Archive, ArchiveError, Segment};
 pub use archive::{Bounds, HISTORY_BYTES, HISTORY_ENTRIES};
 pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
-pub use memory::MemoryDisk;
+#[cfg(any(test, feature = "simulation"))]
+pub use power::{Loss, PowerFile};
 pub use record::Damage;
 pub(crate) use record::row;
 pub(crate) use room::Gauge;
 pub use room::{ENOUGH_BYTES, LOW_BYTES, Room, Space, is_full};
-pub use store::{DiskError, Folder, Store, StoreId, exists};
+#[cfg(any(test, feature = "simulation"))]
+pub use simulated::{Crash, SimulatedDisk, Unsound};
+pub use error::DiskError;
+pub use store::{Folder, Store, StoreId, exists};
 
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod tests;

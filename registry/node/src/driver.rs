@@ -265,6 +265,10 @@ impl Driver {
     }
 
     fn handle_read(&mut self, read: ReadId) {
+        #[cfg(feature = "bugs")]
+        if self.settings.bug == Some(Bug::ReadWithoutQuorum) {
+            return self.reads.push((read, self.commit()));
+        }
         // The run keeps an answer to an earlier start's read from passing for this one's.
         let context = [
             self.settings.node.0.to_be_bytes(),

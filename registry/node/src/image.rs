@@ -8,7 +8,7 @@ use weft_model::{Federation, Index, NodeId};
 /// The federation's state and what the registry itself remembers, at one index.
 ///
 /// Two nodes with the same index and equal logs have equal images. Cloning is cheap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
     /// The last applied position; 0 before anything was applied.
     pub index: Index,

@@ -1,25 +1,30 @@
 //! What goes wrong, and when: drawn from the seed.
 
+mod shape;
+
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use weft_model::NodeId;
 use weft_registry::disk::Space;
 
+use crate::coverage::Seen;
 use crate::network::Weather;
+pub(crate) use shape::Cuts;
 
 /// One thing that goes wrong, or right again.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Nothing arrives in these directions any more.
-    Cut(Vec<(NodeId, NodeId)>),
+    Cut(Seen, Cuts),
     /// All cuts end.
     Mend,
     Weather(Weather),
-    /// A node loses power for a while.
+    /// A node loses power for a while: now, or in the middle of its next write.
     Crash {
         node: NodeId,
         down: u64,
+        writing: bool,
     },
     /// All nodes lose power for a while.
     Blackout {
@@ -31,30 +36,115 @@ pub(crate) enum Fault {
         space: Space,
         lasts: u64,
     },
+    /// A node stands still for a while, then goes on as if nothing had happened.
+    Pause {
+        node: NodeId,
+        lasts: u64,
+    },
+    /// A node's wall clock is put so many milliseconds off.
+    Step {
+        node: NodeId,
+        millis: i64,
+    },
+    /// A node's clocks run at another rate: so many units of time are one of its ticks.
+    Drift {
+        node: NodeId,
+        tick: u64,
+    },
+}
+
+/// How likely each kind of fault is in one run: some runs know only some of them, so
+/// that what one kind does is not hidden by another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mix {
+    weights: [u32; KINDS],
+}
+
+const KINDS: usize = 8;
+/// Cut, mend, weather, crash, blackout, shortage, pause, clock.
+const USUAL: [u32; KINDS] = [6, 5, 3, 6, 1, 5, 3, 3];
+
+impl Mix {
+    /// Half of all runs have all kinds, in the others each is left out with one chance in three.
+    pub(crate) fn draw(rng: &mut SmallRng) -> Self {
+        let mut weights = USUAL;
+        if rng.random_bool(0.5) {
+            for weight in &mut weights {
+                *weight *= u32::from(rng.random_bool(0.67));
+            }
+        }
+        Self { weights }
+    }
+
+    fn kind(&self, rng: &mut SmallRng) -> Option<usize> {
+        let total: u32 = self.weights.iter().sum();
+        let mut drawn = rng.random_range(0..total.max(1));
+        self.weights.iter().position(|weight| {
+            let here = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            here
+        })
+    }
 }
 
 /// Draws what happens in this unit of time, if anything does.
-pub(crate) fn draw(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>) -> Option<Fault> {
-    if !rng.random_bool(0.02) {
+pub(crate) fn draw(
+    rng: &mut SmallRng,
+    mix: Mix,
+    nodes: &[NodeId],
+    leader: Option<NodeId>,
+) -> Option<Fault> {
+    if !rng.random_bool(0.025) {
         return None;
     }
-    Some(match rng.random_range(0..24) {
-        0..5 => Fault::Cut(cut(rng, nodes, leader)),
-        5..10 => Fault::Mend,
-        10..13 => Fault::Weather(weather(rng)),
-        13..19 => Fault::Crash {
-            // The leader is where it hurts.
-            node: leader
-                .filter(|_| rng.random_bool(0.5))
-                .or_else(|| nodes.choose(rng).copied())?,
+    let kind = mix.kind(rng)?;
+    // The leader is where it hurts.
+    let node = leader
+        .filter(|_| rng.random_bool(0.5))
+        .or_else(|| nodes.choose(rng).copied())?;
+    Some(match kind {
+        0 => {
+            let (shape, cuts) = shape::draw(rng, nodes, leader)?;
+            Fault::Cut(shape, cuts)
+        }
+        1 => Fault::Mend,
+        2 => Fault::Weather(weather(rng)),
+        3 => Fault::Crash {
+            node,
             down: rng.random_range(5..200),
+            writing: rng.random_bool(0.6),
         },
-        19 => Fault::Blackout {
+        4 => Fault::Blackout {
             down: rng.random_range(5..100),
         },
-        _ => shortage(rng, nodes, leader),
+        5 => shortage(rng, nodes, leader),
+        // One second to thirty, the long ones rarely.
+        6 => {
+            let seconds_max = *[3, 10, 30].choose(rng)?;
+            Fault::Pause {
+                node,
+                lasts: 100 * rng.random_range(1..=seconds_max),
+            }
+        }
+        _ => clock(rng, node),
     })
 }
+
+/// Up to an hour off, in either direction; or a fifth too fast or too slow.
+fn clock(rng: &mut SmallRng, node: NodeId) -> Fault {
+    match rng.random_bool(0.6) {
+        true => Fault::Step {
+            node,
+            millis: rng.random_range(-HOUR..=HOUR),
+        },
+        false => Fault::Drift {
+            node,
+            tick: rng.random_range(8..=12),
+        },
+    }
+}
+
+const HOUR: i64 = 3_600_000;
 
 /// Mostly one node, and then the leader as often as not; sometimes several at once.
 fn shortage(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>) -> Fault {
@@ -82,30 +172,4 @@ fn weather(rng: &mut SmallRng) -> Weather {
         duplication: *[0.0, 0.05, 0.3].choose(rng).unwrap_or(&0.0),
         delay_max: *[2, 6, 20, 60].choose(rng).unwrap_or(&4),
     }
-}
-
-/// A side against the rest, or one node against all, in one or both directions.
-fn cut(rng: &mut SmallRng, nodes: &[NodeId], leader: Option<NodeId>) -> Vec<(NodeId, NodeId)> {
-    let alone = leader.filter(|_| rng.random_bool(0.5));
-    let side: Vec<NodeId> = match alone {
-        Some(leader) => vec![leader],
-        None => nodes
-            .iter()
-            .copied()
-            .filter(|_| rng.random_bool(0.4))
-            .collect(),
-    };
-    let (out, back) = match rng.random_range(0..3) {
-        0 => (true, false),
-        1 => (false, true),
-        _ => (true, true),
-    };
-    let mut cuts = Vec::new();
-    for one in &side {
-        for other in nodes.iter().filter(|node| !side.contains(node)) {
-            cuts.extend(out.then_some((*one, *other)));
-            cuts.extend(back.then_some((*other, *one)));
-        }
-    }
-    cuts
 }

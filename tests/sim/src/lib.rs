@@ -1,25 +1,31 @@
-//! The seeded simulation of the registry: several drivers, their disks, the
+//! Two seeded simulations: of the registry, here, and of [`liveness`].
+//!
+//! The registry's: several drivers, their disks, the
 //! network between them and the clients, on one seed and one thread.
 //!
-//! What it runs is the real driver, wire form and disk records of
-//! `weft-registry`; what it makes up is time, the network, the loss of what was
-//! not synced, and disks that are full for a while. After every step every [`invariant`] is checked; in the end
-//! all faults stop and the group must converge. What it does not cover: redb,
-//! threads and sockets, which the registry's own tests do.
+//! What it runs is the real driver, wire form and store of `weft-registry`; what
+//! it makes up is time, clocks, the network, processes that stand still, and the
+//! bytes under the store, which lose what was not synced or keep it torn, and are
+//! full for a while. After every step every [`invariant`] is checked; in the end
+//! all faults stop and the group must converge. [`Coverage`] says what a run met.
+//! What it does not cover: threads and sockets, which the registry's own tests do.
 //!
 //! ```text
-//! seed ─> Faults ─> World { Network, Member { Driver, MemoryDisk }, Clients } ─> Invariants
+//! seed ─> Faults ─> World { Network, Member { Driver, SimulatedDisk }, Clients } ─> Invariants
 //! ```
 //!
 //! A failing seed is replayed with
 //! `WEFT_SIM_SEED=<seed> cargo test -p weft-sim -- replay --nocapture`.
 
 mod client;
+mod coverage;
 mod faults;
 pub mod invariant;
+pub mod liveness;
 mod member;
 mod network;
 mod trace;
 mod world;
 
+pub use coverage::{Coverage, Seen};
 pub use world::{Outcome, Plan, Violation, run};

@@ -1,46 +1,90 @@
-//! A node: its driver while it runs, and its disk, which outlives it.
+//! A node: its driver while it runs, its clocks, and its disk, which outlives it.
 
-use weft_model::NodeId;
-use weft_registry::disk::{MemoryDisk, Space, Stored};
+use std::collections::VecDeque;
+
+use weft_model::{FederationDomain, Index, NodeId, WallTime};
+use weft_registry::disk::{Folder, SimulatedDisk, Space, Stored};
 use weft_registry::driver::{Driver, Input, Output, Settings};
 
-use crate::world::Plan;
+use crate::world::{Plan, TICK};
 
 pub(crate) struct Member {
     pub(crate) node: NodeId,
     pub(crate) driver: Option<Driver>,
-    pub(crate) disk: MemoryDisk,
+    pub(crate) disk: SimulatedDisk,
     /// When the oldest write under way is safe.
     pub(crate) synced_at: Option<u64>,
     /// When it comes back, while it is down.
     pub(crate) restart_at: Option<u64>,
+    /// When it goes on, while it stands still.
+    pub(crate) resumes_at: Option<u64>,
+    /// It loses power for so long in the middle of its next write.
+    pub(crate) doomed: Option<u64>,
     /// The room on its disk; a crash frees none.
     pub(crate) space: Space,
     /// When there is enough again.
     pub(crate) freed_at: Option<u64>,
+    pub(crate) clock: Clock,
+    /// What came in while it stood still.
+    inbox: VecDeque<Input>,
     runs: u64,
 }
 
-impl Member {
-    pub(crate) fn new(node: NodeId, first: Option<&Stored>) -> Self {
-        let disk = match first {
-            Some(stored) => MemoryDisk::founded(stored),
-            None => MemoryDisk::new(),
-        };
-        Self {
-            node,
-            driver: None,
-            disk,
-            synced_at: None,
-            restart_at: None,
-            space: Space::Enough,
-            freed_at: None,
-            runs: 0,
+/// A node's clocks: neither the wall's nor the ticks' are true.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// Milliseconds that the wall clock is off.
+    pub(crate) off: i64,
+    /// Units of time that it takes for a tick.
+    pub(crate) tick: u64,
+    next: u64,
+}
+
+/// What the system keeps for a process that does not read.
+const INBOX_MAX: usize = 400;
+
+impl Clock {
+    /// Whether a tick is due.
+    pub(crate) fn ticks(&mut self, now: u64) -> bool {
+        let due = self.next <= now;
+        if due {
+            self.next = now + self.tick;
         }
+        due
     }
 
-    /// Starts from what the disk holds.
-    pub(crate) fn start(&mut self, plan: &Plan) -> Result<(), String> {
+    /// What the wall clock shows, told what is true.
+    pub(crate) fn wall(&self, now: WallTime) -> WallTime {
+        WallTime(now.0.saturating_add_signed(self.off))
+    }
+}
+
+impl Member {
+    pub(crate) fn new(node: NodeId, first: Option<&Stored>) -> Result<Self, String> {
+        let domain: FederationDomain = weft_model::fixture::name("fed.example.org");
+        let disk = SimulatedDisk::new(Folder { domain, node }, first);
+        Ok(Self {
+            node,
+            driver: None,
+            disk: disk.map_err(|error| error.to_string())?,
+            synced_at: None,
+            restart_at: None,
+            resumes_at: None,
+            doomed: None,
+            space: Space::Enough,
+            freed_at: None,
+            clock: Clock {
+                off: 0,
+                tick: TICK,
+                next: node.0 * 3 % TICK,
+            },
+            inbox: VecDeque::new(),
+            runs: 0,
+        })
+    }
+
+    /// Starts from what the disk holds; says up to where the state was known without the log.
+    pub(crate) fn start(&mut self, plan: &Plan) -> Result<Index, String> {
         self.runs += 1;
         self.restart_at = None;
         let settings = Settings {
@@ -50,11 +94,14 @@ impl Member {
             bug: plan.bug,
             ..Settings::new(self.node, plan.seed ^ (self.runs << 32))
         };
-        let stored = self.disk.load().map_err(|damage| damage.to_string())?;
+        #[cfg(feature = "bugs")]
+        self.disk.plant(plan.bug);
+        let stored = self.disk.load().map_err(|error| error.to_string())?;
+        let from = stored.applied();
         let driver = Driver::open(settings, stored).map_err(|error| error.to_string())?;
         self.driver = Some(driver);
         self.handle(Input::Space(self.space));
-        Ok(())
+        Ok(from)
     }
 
     /// The room on its disk changes. While there is none, no write ends.
@@ -64,17 +111,39 @@ impl Member {
         self.handle(Input::Space(space));
     }
 
-    /// Loses power; the oldest `survivors` of the writes under way were done all the same.
-    pub(crate) fn crash(&mut self, survivors: usize, restart_at: u64) {
+    /// It is not running any more; what it was sent and had not read is gone.
+    pub(crate) fn stop(&mut self, restart_at: u64) {
         self.driver = None;
-        self.disk.crash(survivors);
+        self.inbox.clear();
         self.synced_at = None;
+        self.resumes_at = None;
+        self.doomed = None;
         self.restart_at = Some(restart_at);
     }
 
+    /// Goes on after a pause, with all that has come in since.
+    pub(crate) fn resume(&mut self, now: WallTime) {
+        self.resumes_at = None;
+        let time = self.clock.wall(now);
+        for mut input in std::mem::take(&mut self.inbox) {
+            // A proposal is stamped when it is read.
+            if let Input::Propose { now, .. } = &mut input {
+                *now = time;
+            }
+            self.handle(input);
+        }
+    }
+
     pub(crate) fn handle(&mut self, input: Input) {
-        if let Some(driver) = &mut self.driver {
-            driver.handle(input);
+        match &mut self.driver {
+            Some(_) if self.resumes_at.is_some() => {
+                let must = matches!(input, Input::Space(_));
+                if must || self.inbox.len() < INBOX_MAX {
+                    self.inbox.push_back(input);
+                }
+            }
+            Some(driver) => driver.handle(input),
+            None => {}
         }
     }
 

@@ -1,12 +1,15 @@
 //! The network: delay, loss, duplication, reordering, cuts in one or both directions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::Rng;
 use rand::rngs::SmallRng;
 use weft_model::NodeId;
 use weft_proto::peer::RaftMessage;
 use weft_registry::Proposal;
+
+use crate::coverage::{Coverage, Seen};
+use crate::faults::Cuts;
 
 /// What travels.
 #[derive(Debug, Clone)]
@@ -37,18 +40,21 @@ impl Weather {
 pub(crate) struct Network {
     pub(crate) weather: Weather,
     /// Directions in which nothing arrives.
-    pub(crate) cuts: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) cuts: Cuts,
     flying: BTreeMap<(u64, u64), (NodeId, NodeId, Letter)>,
     sequence: u64,
+    /// The newest that arrived on each way.
+    newest: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
         Self {
             weather: Weather::FAIR,
-            cuts: BTreeSet::new(),
+            cuts: Cuts::new(),
             flying: BTreeMap::new(),
             sequence: 0,
+            newest: BTreeMap::new(),
         }
     }
 
@@ -56,15 +62,20 @@ impl Network {
         &mut self,
         now: u64,
         rng: &mut SmallRng,
-        from: NodeId,
-        to: NodeId,
+        seen: &mut Coverage,
+        (from, to): (NodeId, NodeId),
         letter: Letter,
     ) {
         let copies = 1 + usize::from(rng.random_bool(self.weather.duplication));
-        for _ in 0..copies {
-            if self.cuts.contains(&(from, to)) || rng.random_bool(self.weather.loss) {
+        for copy in 0..copies {
+            if self.cuts.contains(&(from, to)) {
                 continue;
             }
+            if rng.random_bool(self.weather.loss) {
+                seen.note(Seen::Lost);
+                continue;
+            }
+            seen.add(Seen::Duplicated, copy);
             self.sequence += 1;
             let arrives = now + rng.random_range(1..=self.weather.delay_max);
             self.flying
@@ -73,9 +84,20 @@ impl Network {
     }
 
     /// What arrives now, in order.
-    pub(crate) fn take_arrivals(&mut self, now: u64) -> Vec<(NodeId, NodeId, Letter)> {
+    pub(crate) fn take_arrivals(
+        &mut self,
+        now: u64,
+        seen: &mut Coverage,
+    ) -> Vec<(NodeId, NodeId, Letter)> {
         let later = self.flying.split_off(&(now + 1, 0));
         let arrived = std::mem::replace(&mut self.flying, later);
+        for ((_, sequence), (from, to, _)) in &arrived {
+            let newest = self.newest.entry((*from, *to)).or_default();
+            match newest {
+                newest if *newest > *sequence => seen.note(Seen::Reordered),
+                newest => *newest = *sequence,
+            }
+        }
         arrived.into_values().collect()
     }
 }

@@ -2,6 +2,8 @@
 
 mod clients;
 mod finish;
+mod outputs;
+mod strike;
 
 use std::collections::BTreeMap;
 
@@ -9,11 +11,12 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weft_model::{Index, NodeId, WallTime};
 use weft_registry::disk::Space;
-use weft_registry::driver::{Input, Output, Suspicion};
-use weft_registry::{Answer, Record, found};
+use weft_registry::driver::{Driver, Input, Role};
+use weft_registry::found;
 
 use crate::client::{self, Admin, Writer};
-use crate::faults::{self, Fault};
+use crate::coverage::{Coverage, Seen};
+use crate::faults::Mix;
 use crate::invariant::Invariants;
 use crate::member::Member;
 use crate::network::{Letter, Network};
@@ -54,22 +57,12 @@ impl Plan {
 pub struct Outcome {
     /// Equal for equal runs.
     pub trace: u64,
-    /// Requests that clients were answered.
-    pub answered: usize,
-    /// Linearizable reads answered.
-    pub reads: usize,
+    /// What the run met, and how often.
+    pub seen: Coverage,
     /// Positions in the log.
     pub log: u64,
     /// Terms that had a leader.
     pub leaders: usize,
-    /// Times a node crashed.
-    pub crashes: usize,
-    /// Times a snapshot took the place of a node's state.
-    pub installed: usize,
-    /// Times a write was due on a disk that had no room for it.
-    pub stalled: usize,
-    /// Proposals that a leader refused for want of room.
-    pub refused: usize,
     /// Units of time from the end of the faults to convergence.
     pub healed_after: u64,
 }
@@ -85,7 +78,8 @@ pub struct Violation {
     pub trace: String,
 }
 
-const TICK: u64 = 10;
+/// Units of time in a tick of a node whose clock is right.
+pub(crate) const TICK: u64 = 10;
 /// A client repeats a request that was not answered for this long.
 const PATIENCE: u64 = 60;
 /// Clusters that may exist besides the founder's.
@@ -107,10 +101,8 @@ struct World {
     next_read: u64,
     invariants: Invariants,
     trace: Trace,
-    crashes: usize,
-    installed: usize,
-    stalled: usize,
-    refused: usize,
+    mix: Mix,
+    seen: Coverage,
 }
 
 /// Runs a plan to its end, or to the first violation.
@@ -128,9 +120,11 @@ pub fn run(plan: Plan) -> Result<Outcome, Violation> {
 
 impl World {
     fn new(plan: Plan) -> Self {
+        let mut rng = SmallRng::seed_from_u64(plan.seed);
         Self {
             now: 0,
-            rng: SmallRng::seed_from_u64(plan.seed),
+            mix: Mix::draw(&mut rng),
+            rng,
             members: BTreeMap::new(),
             network: Network::new(),
             writers: Vec::new(),
@@ -141,10 +135,7 @@ impl World {
             next_read: 0,
             invariants: Invariants::default(),
             trace: Trace::new(plan.echo),
-            crashes: 0,
-            installed: 0,
-            stalled: 0,
-            refused: 0,
+            seen: Coverage::default(),
             plan,
         }
     }
@@ -175,16 +166,14 @@ impl World {
             }
         }
         self.check_final()?;
+        self.seen
+            .add(Seen::Answered, self.invariants.durable.count());
+        self.seen.add(Seen::Read, self.invariants.reads.answered());
         Ok(Outcome {
             trace: self.trace.hash(),
-            answered: self.invariants.durable.count(),
-            reads: self.invariants.reads.answered(),
+            seen: self.seen.clone(),
             log: self.invariants.agreement.last().0,
             leaders: self.invariants.leaders.terms(),
-            crashes: self.crashes,
-            installed: self.installed,
-            stalled: self.stalled,
-            refused: self.refused,
             healed_after: self.now - healed,
         })
     }
@@ -193,7 +182,7 @@ impl World {
         let (folder, first) =
             found(&client::founding(), self.wall()).map_err(|error| error.to_string())?;
         self.members
-            .insert(folder.node, Member::new(folder.node, Some(&first)));
+            .insert(folder.node, Member::new(folder.node, Some(&first))?);
         self.start(folder.node)?;
         self.joined.insert(1, folder.node);
         self.writers.push(Writer::new(1, folder.node));
@@ -208,18 +197,15 @@ impl World {
             return Ok(());
         };
         let from = member
-            .disk
-            .load()
-            .map_err(|damage| damage.to_string())?
-            .applied();
-        member.start(&self.plan)?;
+            .start(&self.plan)
+            .map_err(|error| format!("node {node} does not start: {error}"))?;
         self.invariants.order.restart(node, from);
         self.drain(node)
     }
 
     fn step(&mut self, phase: Phase) -> Result<(), String> {
         self.now += 1;
-        for (from, to, letter) in self.network.take_arrivals(self.now) {
+        for (from, to, letter) in self.network.take_arrivals(self.now, &mut self.seen) {
             self.deliver(from, to, letter)?;
         }
         let nodes: Vec<NodeId> = self.members.keys().copied().collect();
@@ -235,6 +221,7 @@ impl World {
         let Some(member) = self.members.get_mut(&to) else {
             return Ok(());
         };
+        let now = member.clock.wall(now);
         member.handle(match letter {
             Letter::Raft(message) => Input::Message {
                 from,
@@ -245,9 +232,9 @@ impl World {
         self.drain(to)
     }
 
-    /// What time alone brings: restarts, finished writes, ticks.
+    /// What time alone brings: restarts, the end of a pause, finished writes, ticks.
     fn wake(&mut self, node: NodeId) -> Result<(), String> {
-        let (now, storm) = (self.now, self.network.weather.delay_max);
+        let now = self.now;
         let Some(member) = self.members.get_mut(&node) else {
             return Ok(());
         };
@@ -257,176 +244,48 @@ impl World {
         if member.freed_at.is_some_and(|at| at <= now) {
             member.set_space(Space::Enough, None);
         }
-        if member.driver.is_none() {
-            return Ok(());
+        match member.resumes_at {
+            Some(at) if at > now => return Ok(()),
+            Some(_) => self.resume(node),
+            None => {}
         }
-        if member.synced_at.is_some_and(|at| at <= now) && member.space == Space::Full {
-            member.synced_at = Some(now + TICK);
-            self.stalled += 1;
-        } else if member.synced_at.is_some_and(|at| at <= now) {
-            if let Some(batch) = member.disk.sync_one() {
-                member.handle(Input::Persisted { batch });
-            }
-            member.synced_at = match member.disk.unsynced() {
-                0 => None,
-                _ => Some(now + self.rng.random_range(1..=storm.min(20))),
-            };
-        }
-        if (now + node.0 * 3).is_multiple_of(TICK) {
+        self.run_disk(node)?;
+        if let Some(member) = self.members.get_mut(&node)
+            && member.driver.is_some()
+            && member.clock.ticks(now)
+        {
             member.handle(Input::Tick);
         }
         self.drain(node)
     }
 
-    /// Does what a driver wants.
-    fn drain(&mut self, node: NodeId) -> Result<(), String> {
-        let outputs = match self.members.get_mut(&node) {
-            Some(member) => member.take_outputs(),
-            None => return Ok(()),
-        };
-        for output in outputs {
-            self.carry_out(node, output)?;
-        }
-        Ok(())
-    }
-
-    fn carry_out(&mut self, node: NodeId, output: Output) -> Result<(), String> {
-        let now = self.now;
-        match output {
-            Output::Send(to, messages) => {
-                self.trace
-                    .note(&[2, now, node.0, to.0, messages.len() as u64], || {
-                        format!("{now} {node} -> {to}: {messages:?}")
-                    });
-                for message in messages {
-                    let letter = Letter::Raft(Box::new(message));
-                    self.network.send(now, &mut self.rng, node, to, letter);
-                }
-            }
-            Output::Persist(batch) => {
-                self.trace.note(&[3, now, node.0, batch.number], || {
-                    format!(
-                        "{now} {node} writes batch {} of {}",
-                        batch.number,
-                        batch.entries()
-                    )
-                });
-                let soon = now + self.rng.random_range(1..=4);
-                if let Some(member) = self.members.get_mut(&node) {
-                    member.disk.write(&batch);
-                    member.synced_at.get_or_insert(soon);
-                }
-            }
-            Output::Applied(record) => self.note_applied(node, &record)?,
-            Output::Installed { index } => {
-                self.installed += 1;
-                self.trace.note(&[5, now, node.0, index.0], || {
-                    format!("{now} {node} installs a snapshot at {index}")
-                });
-                self.invariants.order.restart(node, index);
-            }
-            Output::ReadReady { read, index } => {
-                let applied = self.applied(node);
-                self.invariants.reads.check(node, read, index, applied)?;
-            }
-            Output::Leadership(leadership) => {
-                let leader = leadership.leader.map_or(0, |leader| leader.0);
-                self.trace
-                    .note(&[6, now, node.0, leader, leadership.term], || {
-                        format!("{now} {node} sees {leadership:?}")
-                    });
-                self.invariants.leaders.check(node, leadership)?;
-            }
-            // It goes on for a while, not knowing.
-            Output::Suspect {
-                suspicion: Suspicion::RemovedSender,
-                ..
-            } => {}
-            Output::Suspect { from, suspicion } => {
-                return Err(format!("node {node} suspects {from}: {suspicion}"));
-            }
-            Output::Declined { .. } => {
-                let short = |member: &Member| member.space != Space::Enough;
-                let leads = self.leader() == Some(node);
-                let refused = leads && self.members.get(&node).is_some_and(short);
-                self.refused += usize::from(refused);
-            }
-            Output::MembersChanged | Output::Removed => {}
-        }
-        Ok(())
-    }
-
-    fn note_applied(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
-        let now = self.now;
-        self.trace.note(
-            &[4, now, node.0, record.index.0, record.checksum.into()],
-            || format!("{now} {node} applies {record:?}"),
-        );
-        if let Some(Answer::Quarantined(reason)) = &record.answer {
-            return Err(format!(
-                "node {node} cannot read {}: {reason}",
-                record.index
-            ));
-        }
-        self.invariants.order.check(node, record.index)?;
-        self.invariants.agreement.check(node, record)?;
-        self.invariants.once.check(record)?;
-        self.invariants.removed.note(record)?;
-        self.answer_clients(node, record)
-    }
-
-    /// Lets something go wrong, or right.
-    fn strike(&mut self) -> Result<(), String> {
-        let nodes = self.running();
-        let leader = self.leader();
-        let Some(fault) = faults::draw(&mut self.rng, &nodes, leader) else {
+    /// Ends a write that is due: all batches that wait, or some of them, in one transaction.
+    fn run_disk(&mut self, node: NodeId) -> Result<(), String> {
+        let (now, storm) = (self.now, self.network.weather.delay_max);
+        let Some(member) = self.members.get_mut(&node) else {
             return Ok(());
         };
-        self.trace
-            .note(&[7, self.now], || format!("{} {fault:?}", self.now));
-        match fault {
-            Fault::Cut(cuts) => self.network.cuts.extend(cuts),
-            Fault::Mend => self.network.cuts.clear(),
-            Fault::Weather(weather) => self.network.weather = weather,
-            Fault::Crash { node, down } => self.crash(node, down),
-            Fault::Blackout { down } => {
-                for node in nodes {
-                    self.crash(node, down);
-                }
-            }
-            Fault::Shortage {
-                nodes,
-                space,
-                lasts,
-            } => {
-                for node in nodes {
-                    self.run_short(node, space, lasts)?;
-                }
-            }
+        if member.driver.is_none() || member.synced_at.is_none_or(|at| at > now) {
+            return Ok(());
         }
+        if member.space == Space::Full {
+            member.synced_at = Some(now + TICK);
+            self.seen.note(Seen::Stalled);
+            return Ok(());
+        }
+        if let Some(down) = member.doomed {
+            return self.crash(node, down);
+        }
+        let most = self.rng.random_range(1..=member.disk.unsynced().max(1));
+        let synced = member.disk.sync(most);
+        if let Some(batch) = synced.map_err(|error| format!("node {node}: {error}"))? {
+            member.handle(Input::Persisted { batch });
+        }
+        member.synced_at = match member.disk.unsynced() {
+            0 => None,
+            _ => Some(now + self.rng.random_range(1..=storm.min(20))),
+        };
         Ok(())
-    }
-
-    fn run_short(&mut self, node: NodeId, space: Space, lasts: u64) -> Result<(), String> {
-        let freed_at = self.now + lasts;
-        if let Some(member) = self.members.get_mut(&node) {
-            member.set_space(space, Some(freed_at));
-        }
-        self.drain(node)
-    }
-
-    fn crash(&mut self, node: NodeId, down: u64) {
-        let restart_at = self.now + down;
-        if let Some(member) = self.members.get_mut(&node) {
-            // A disk without room has taken nothing of what waits.
-            let under_way = match member.space {
-                Space::Full => 0,
-                Space::Low | Space::Enough => member.disk.unsynced(),
-            };
-            let survivors = self.rng.random_range(0..=under_way);
-            member.crash(survivors, restart_at);
-            self.crashes += 1;
-        }
     }
 
     /// After every step, of every running node.
@@ -440,7 +299,18 @@ impl World {
                 .states
                 .check(member.node, image.index, &image.state)?;
             if self.now.is_multiple_of(TICK) {
-                self.invariants.removed.check(&driver.status())?;
+                let status = driver.status();
+                self.invariants.removed.check(&status)?;
+                let leads = driver.leadership().role == Role::Leader;
+                let hears = |voter: &&NodeId| {
+                    let cuts = &self.network.cuts;
+                    !cuts.contains(&(member.node, **voter))
+                        && !cuts.contains(&(**voter, member.node))
+                };
+                let heard = status.voters.iter().filter(hears).count();
+                if leads && 2 * heard <= status.voters.len() {
+                    self.seen.note(Seen::LeaderInMinority);
+                }
             }
         }
         Ok(())
@@ -451,7 +321,7 @@ impl World {
         running.map(|member| member.node).collect()
     }
 
-    fn driver(&self, node: NodeId) -> Option<&weft_registry::driver::Driver> {
+    fn driver(&self, node: NodeId) -> Option<&Driver> {
         self.members.get(&node)?.driver.as_ref()
     }
 

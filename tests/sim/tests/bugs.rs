@@ -49,3 +49,18 @@ fn a_forgotten_vote_is_caught() {
 fn a_request_applied_twice_is_caught() {
     check(Bug::ApplyTwice);
 }
+
+#[test]
+fn a_read_without_a_quorum_is_caught() {
+    check(Bug::ReadWithoutQuorum);
+}
+
+#[test]
+fn a_write_that_is_not_synced_is_caught() {
+    check(Bug::SkipSync);
+}
+
+#[test]
+fn a_write_in_two_transactions_is_caught() {
+    check(Bug::SplitTransaction);
+}

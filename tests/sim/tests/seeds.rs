@@ -1,77 +1,119 @@
-//! A hundred seeds, the sameness of equal runs, and one seed by hand.
+//! Three hundred seeds, the sameness of equal runs, and one seed by hand.
+
+#![allow(clippy::print_stdout, reason = "what a campaign met is worth reading")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use weft_sim::{Outcome, Plan, run};
+use weft_sim::{Coverage, Outcome, Plan, Seen, run};
 
-/// The seeds that continuous integration runs. A longer campaign:
-/// `WEFT_SIM_SEEDS=100..10000 cargo test -p weft-sim -- break_nothing`.
-const SEEDS: std::ops::Range<u64> = 1..101;
+fn play(plan: Plan) -> Result<Outcome, String> {
+    let seed = plan.seed;
+    let replay = format!("WEFT_SIM_SEED={seed} cargo test -p weft-sim -- replay --nocapture");
+    match catch_unwind(AssertUnwindSafe(|| run(plan))) {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(violation)) => Err(format!(
+            "seed {seed}, at {}: {}\n{}\nreplay: {replay}",
+            violation.at, violation.what, violation.trace
+        )),
+        Err(_) => Err(format!(
+            "seed {seed}: a node panicked (above)\nreplay: {replay}"
+        )),
+    }
+}
 
-fn seeds() -> std::ops::Range<u64> {
+/// Runs these seeds on so many threads; the first that breaks something ends it.
+fn campaign(seeds: std::ops::Range<u64>, threads: usize) -> Coverage {
+    let next = AtomicU64::new(seeds.start);
+    let total = Mutex::new((Coverage::default(), 0, Vec::new()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let outcome = play(Plan::new(seed));
+            let mut total = total.lock().expect("no seed panics here");
+            match outcome {
+                Ok(outcome) => {
+                    total.0.merge(&outcome.seen);
+                    total.1 = outcome.healed_after.max(total.1);
+                }
+                Err(failure) => {
+                    total.2.push(failure);
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (seen, healed, failures) = total.into_inner().expect("no seed panics here");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!("seeds {seeds:?}\n{seen}slowest to heal: {healed} units of time");
+    seen
+}
+
+/// The seeds that continuous integration runs, in parts that run beside each other.
+fn check(seeds: std::ops::Range<u64>) {
+    let count = usize::try_from(seeds.end - seeds.start).expect("few seeds");
+    let seen = campaign(seeds, 1);
+    // A simulation in which nothing happens proves nothing.
+    assert_eq!(seen.missing(), []);
+    for (what, least) in [
+        (Seen::Answered, 15 * count),
+        (Seen::Read, 5 * count),
+        (Seen::Crash, 5 * count),
+        (Seen::Paused, count / 2),
+        (Seen::SnapshotInstalled, count / 2),
+        (Seen::MembersChangedInCut, count / 4),
+        (Seen::LeaderInMinority, count / 4),
+        (Seen::WriteTorn, count / 2),
+    ] {
+        assert!(seen.count(what) >= least, "{what:?}: fewer than {least}");
+    }
+}
+
+#[test]
+fn seeds_1_to_100_break_nothing() {
+    check(1..101);
+}
+
+#[test]
+fn seeds_101_to_200_break_nothing() {
+    check(101..201);
+}
+
+#[test]
+fn seeds_201_to_300_break_nothing() {
+    check(201..301);
+}
+
+/// `cargo xtask sim --seeds 1..10001`: a campaign as long as you like, on all processors.
+#[test]
+fn campaign_of_chosen_seeds() {
     let Ok(range) = std::env::var("WEFT_SIM_SEEDS") else {
-        return SEEDS;
+        return;
     };
     let (first, end) = range
         .split_once("..")
         .expect("WEFT_SIM_SEEDS is first..end");
     let number = |text: &str| text.parse().expect("WEFT_SIM_SEEDS has numbers");
-    number(first)..number(end)
-}
-
-fn play(plan: Plan) -> Outcome {
-    let seed = plan.seed;
-    let replay = format!("WEFT_SIM_SEED={seed} cargo test -p weft-sim -- replay --nocapture");
-    match catch_unwind(AssertUnwindSafe(|| run(plan))) {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(violation)) => panic!(
-            "seed {seed}, at {}: {}\n{}\nreplay: {replay}",
-            violation.at, violation.what, violation.trace
-        ),
-        Err(_) => panic!("seed {seed}: a node panicked (above)\nreplay: {replay}"),
-    }
-}
-
-#[test]
-fn a_hundred_seeds_break_nothing() {
-    let mut total = (0, 0, 0, 0, 0);
-    let mut short = (0, 0);
-    let seeds = seeds();
-    let count = seeds.clone().count();
-    for seed in seeds {
-        let outcome = play(Plan::new(seed));
-        total.0 += outcome.answered;
-        total.1 += outcome.reads;
-        total.2 += outcome.crashes;
-        total.3 += outcome.installed;
-        total.4 += outcome.leaders;
-        short.0 += outcome.stalled;
-        short.1 += outcome.refused;
-    }
-    println!(
-        "{count} seeds: {} answers, {} reads, {} crashes, {} snapshots installed, {} terms with a leader",
-        total.0, total.1, total.2, total.3, total.4
-    );
-    println!(
-        "{} writes stalled, {} proposals refused for want of room",
-        short.0, short.1
-    );
-    // A simulation in which nothing happens proves nothing.
-    assert!(total.0 > 20 * count, "answers: {}", total.0);
-    assert!(total.1 > 5 * count, "reads: {}", total.1);
-    assert!(total.2 > 5 * count, "crashes: {}", total.2);
-    assert!(total.3 > count, "snapshots: {}", total.3);
-    assert!(total.4 > 2 * count, "terms: {}", total.4);
-    assert!(short.0 > 5 * count, "stalled: {}", short.0);
-    assert!(short.1 > count / 4, "refused: {}", short.1);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    campaign(number(first)..number(end), threads);
 }
 
 #[test]
 fn equal_seeds_give_equal_traces() {
-    for seed in [7, 8, 9] {
+    for seed in [7, 8, 9, 10] {
         assert_eq!(play(Plan::new(seed)), play(Plan::new(seed)));
     }
-    assert_ne!(play(Plan::new(7)).trace, play(Plan::new(8)).trace);
+    let trace = |seed| play(Plan::new(seed)).map(|outcome| outcome.trace);
+    assert_ne!(trace(7), trace(8));
 }
 
 /// `WEFT_SIM_SEED=42 cargo test -p weft-sim -- replay --nocapture`
@@ -85,5 +127,8 @@ fn replay() {
         echo: true,
         ..Plan::new(seed)
     };
-    println!("{:#?}", play(plan));
+    match play(plan) {
+        Ok(outcome) => println!("{outcome:#?}"),
+        Err(failure) => panic!("{failure}"),
+    }
 }

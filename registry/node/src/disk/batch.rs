@@ -37,7 +37,7 @@ pub(crate) struct Compaction {
 }
 
 /// What a disk held when it was opened.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stored {
     pub(crate) before: (u64, u64),
     pub(crate) entries: Vec<Entry>,
@@ -115,6 +115,19 @@ impl Batch {
         }
         changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));
         changes
+    }
+}
+
+/// What a founder's disk holds first, as one batch.
+pub(super) fn founding_batch(stored: &Stored) -> Batch {
+    Batch {
+        number: 0,
+        hard: stored.hard.clone(),
+        install: Some(Box::new(stored.image.clone())),
+        entries: stored.entries.clone(),
+        compaction: None,
+        begin: Some(stored.image.index.0),
+        rows: Vec::new(),
     }
 }
 

@@ -16,9 +16,9 @@ use weft_model::{FederationDomain, NodeId};
 use weft_proto::log;
 
 use super::archive::{self, Archive, Bounds, IMAGES, ROWS};
-use super::batch::{Batch, Change, Meta, Stored};
+use super::batch::{Batch, Change, Meta, Stored, founding_batch};
+use super::error::DiskError;
 use super::file::{self, Patient};
-use super::memory::founding_batch;
 use super::record::{self, Damage};
 use super::room::{self, Gauge};
 use super::trial::Trial;
@@ -52,85 +52,6 @@ pub struct Folder {
     pub node: NodeId,
 }
 
-/// Why a state folder cannot be used, or stopped being usable.
-#[derive(Debug, thiserror::Error)]
-pub enum DiskError {
-    /// The folder cannot be made or its file not be opened.
-    #[error("cannot open the state folder {path}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process has it open.
-    #[error("the state folder {path} is in use by another process")]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is no state where some was expected.
-    #[error("the state folder {path} holds no state")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is state where none was expected.
-    #[error("the state folder {path} holds the state of node {} of {} already", .found.node, .found.domain)]
-    Occupied {
-        /// The file.
-        path: PathBuf,
-        /// Whose.
-        found: Folder,
-    },
-    /// The state is another federation's or node's.
-    #[error(
-        "the state folder {path} belongs to node {} of {}, not to node {} of {}",
-        .found.node, .found.domain, .expected.node, .expected.domain
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: Folder,
-        /// Whose it should be.
-        expected: Folder,
-    },
-    /// A newer build wrote it.
-    #[error("the state folder {path} has format {found}, this build knows up to {known}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// As written.
-        found: u32,
-        /// The newest known here.
-        known: u32,
-    },
-    /// What it holds is damaged.
-    #[error("the state folder {path} is damaged: {what}: {problem}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Which value.
-        what: String,
-        /// How.
-        problem: String,
-    },
-    /// The disk has no room for what a start has to write.
-    #[error("the disk under the state folder {path} is full")]
-    Full {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A write was not confirmed. Nothing after it may be acknowledged.
-    #[error("writing the registry's log failed")]
-    Write(#[source] Box<redb::Error>),
-}
-
 /// An open state folder.
 #[derive(Debug)]
 pub struct Store {
@@ -139,21 +60,32 @@ pub struct Store {
     folder: Folder,
     id: StoreId,
     gauge: Arc<Gauge>,
+    /// The fault to have, for the simulation to catch.
+    #[cfg(feature = "bugs")]
+    pub(super) bug: Option<crate::driver::Bug>,
 }
 
 impl Store {
-    /// A store that writes to anything, for tests of what happens when it fails.
-    #[cfg(test)]
-    pub(crate) fn on(backend: impl StorageBackend, folder: Folder) -> Self {
+    /// A store on any bytes, new or old, for the simulation and for tests of what
+    /// happens when a write fails. It takes the caller's word for whose it is.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn on(backend: impl StorageBackend, folder: Folder) -> Result<Self, DiskError> {
         let gauge = Arc::new(Gauge::new(&std::env::temp_dir()));
+        let path = PathBuf::new();
         let backend = Patient::new(backend, gauge.clone());
-        Self {
-            database: Arc::new(Builder::new().create_with_backend(backend).unwrap()),
-            path: PathBuf::new(),
+        let database = contained(&path, || {
+            let opened = builder().create_with_backend(backend);
+            opened.map_err(|error| damaged(&path, record::damage("file", error)))
+        })?;
+        Ok(Self {
+            database: Arc::new(database),
+            path,
             folder,
             id: StoreId([0; 16]),
             gauge,
-        }
+            #[cfg(feature = "bugs")]
+            bug: None,
+        })
     }
 
     /// Makes a folder for a node that has no state yet. `first` is what a founder begins with.
@@ -185,23 +117,28 @@ impl Store {
             folder: folder.clone(),
             id,
             gauge,
+            #[cfg(feature = "bugs")]
+            bug: None,
         };
-        let mut changes = vec![Change::Meta(
-            Meta::Folder,
-            record::folder(&folder_record(&folder, id)),
-        )];
-        changes.extend(
-            first
-                .iter()
-                .flat_map(|stored| founding_batch(stored).changes()),
-        );
-        store.commit(changes)?;
+        store.begin(first)?;
         drop(store);
         fs::rename(&draft, &path).map_err(open)?;
         fs::File::open(dir)
             .and_then(|dir| dir.sync_all())
             .map_err(open)?;
         Self::open(dir, Some(&folder))
+    }
+
+    /// The first transaction: whose it is, and what a founder begins with.
+    pub(super) fn begin(&self, first: Option<&Stored>) -> Result<(), DiskError> {
+        let folder = record::folder(&folder_record(&self.folder, self.id));
+        let mut changes = vec![Change::Meta(Meta::Folder, folder)];
+        changes.extend(
+            first
+                .iter()
+                .flat_map(|stored| founding_batch(stored).changes()),
+        );
+        self.commit(changes)
     }
 
     /// Opens a folder that has state, and checks whose it is and that all of it reads.
@@ -231,6 +168,8 @@ impl Store {
             folder,
             id,
             gauge,
+            #[cfg(feature = "bugs")]
+            bug: None,
         })
     }
 
@@ -263,17 +202,39 @@ impl Store {
 
     /// Writes batches in one transaction and returns once they are on the disk.
     pub fn write(&self, batches: &[Batch]) -> Result<(), DiskError> {
+        #[cfg(feature = "bugs")]
+        if self.bug == Some(crate::driver::Bug::SplitTransaction) {
+            let changes = batches.iter().flat_map(Batch::changes);
+            let (meta, log) = changes.partition(|change| matches!(change, Change::Meta(..)));
+            self.commit(log)?;
+            return self.commit(meta);
+        }
         self.commit(batches.iter().flat_map(Batch::changes).collect())
     }
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), DiskError> {
-        carry_out(&self.database, changes).map_err(|error| match error {
+        carry_out(&self.database, changes, self.durability()).map_err(|error| match error {
             redb::Error::Io(source) if room::is_full(&source) => DiskError::Full {
                 path: self.path.clone(),
                 source,
             },
             error => DiskError::Write(Box::new(error)),
         })
+    }
+}
+
+impl Store {
+    #[cfg(not(feature = "bugs"))]
+    fn durability(&self) -> Durability {
+        Durability::Immediate
+    }
+
+    #[cfg(feature = "bugs")]
+    fn durability(&self) -> Durability {
+        match self.bug {
+            Some(crate::driver::Bug::SkipSync) => Durability::None,
+            _ => Durability::Immediate,
+        }
     }
 }
 
@@ -311,11 +272,9 @@ fn open_database<B: StorageBackend>(
         // The store would take it for a new one, and forget that there was another.
         return Err(damaged(path, record::damage("file", "it is empty")));
     }
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
     let opened = FileBackend::new(file)
         .and_then(|file| Ok(backend(file).map_err(redb::StorageError::Io)?))
-        .and_then(|backend| builder.create_with_backend(backend));
+        .and_then(|backend| builder().create_with_backend(backend));
     opened.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.into() },
         DatabaseError::Storage(redb::StorageError::Io(source))
@@ -326,6 +285,12 @@ fn open_database<B: StorageBackend>(
         }
         other => damaged(path, record::damage("file", other)),
     })
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 fn unopened(path: &Path, source: io::Error) -> DiskError {
@@ -349,9 +314,13 @@ fn contained<T>(path: &Path, read: impl FnOnce() -> Result<T, DiskError>) -> Res
     })
 }
 
-fn carry_out(database: &Database, changes: Vec<Change>) -> Result<(), redb::Error> {
+fn carry_out(
+    database: &Database,
+    changes: Vec<Change>,
+    durability: Durability,
+) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_durability(durability)?;
     {
         let mut log = transaction.open_table(LOG)?;
         let mut meta = transaction.open_table(META)?;

@@ -1,6 +1,8 @@
 use std::fs;
 
 use raft::eraftpb::Entry;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tempfile::tempdir;
 use weft_model::fixture::name;
 use weft_model::{Index, NodeId};
@@ -59,17 +61,17 @@ fn create(dir: &std::path::Path) -> Store {
     Store::create(dir, folder(1), StoreId([3; 16]), Some(&first())).unwrap()
 }
 
-/// What both kinds of disk hold after the same batches.
+/// What the store and the model hold after the same batches.
 fn check(batches: &[Batch], indexes: &[u64], before: (u64, u64)) {
     let dir = tempdir().unwrap();
     let store = create(dir.path());
     store.write(batches).unwrap();
-    let mut memory = MemoryDisk::founded(&first());
+    let mut model = model::Model::default();
+    model.write(&batch::founding_batch(&first()));
     for batch in batches {
-        memory.write(batch);
+        model.write(batch);
     }
-    memory.crash(batches.len());
-    for stored in [store.load().unwrap(), memory.load().unwrap()] {
+    for stored in [store.load().unwrap(), model.load().unwrap()] {
         let held: Vec<u64> = stored.entries.iter().map(|entry| entry.index).collect();
         assert_eq!(held, indexes);
         assert_eq!(stored.before, before);
@@ -110,12 +112,22 @@ fn a_leaders_snapshot_takes_the_place_of_everything() {
 }
 
 #[test]
-fn what_was_not_synced_is_lost_from_the_newest_on() {
-    let mut disk = MemoryDisk::founded(&first());
-    disk.write(&batch(vec![entry(6, 1)], 3));
-    disk.write(&batch(vec![entry(7, 1)], 3));
-    disk.crash(1);
-    assert_eq!(disk.load().unwrap().entries.last().unwrap().index, 6);
+fn a_power_failure_leaves_a_write_done_or_not_begun() {
+    let (mut done, mut undone) = (0, 0);
+    for seed in 0..300 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut disk = SimulatedDisk::new(folder(1), Some(&first())).unwrap();
+        disk.write(batch(vec![entry(6, 1)], 3));
+        disk.write(batch(vec![entry(7, 1), entry(8, 1)], 3));
+        let crash = disk.crash(1, seed % 12, &mut rng).unwrap();
+        assert!(crash.writing);
+        match disk.load().unwrap().entries.last().unwrap().index {
+            6 => undone += 1,
+            8 => done += 1,
+            other => panic!("the log ends at {other}"),
+        }
+    }
+    assert!(done > 20 && undone > 20, "{done} done, {undone} not");
 }
 
 #[test]

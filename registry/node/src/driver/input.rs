@@ -57,6 +57,12 @@ pub enum Bug {
     ForgetVote,
     /// A retried request is applied again.
     ApplyTwice,
+    /// A linearizable read is answered without asking a quorum.
+    ReadWithoutQuorum,
+    /// A write counts as durable without a sync.
+    SkipSync,
+    /// The log and what is known of it are written one after the other.
+    SplitTransaction,
 }
 
 /// Tells one read of this start from another.

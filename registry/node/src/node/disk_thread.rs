@@ -193,7 +193,7 @@ mod tests {
             ..Failing::default()
         };
         let (events, mut from_disk) = unbounded_channel();
-        let disk = DiskThread::spawn(Store::on(backend, folder()), events).unwrap();
+        let disk = DiskThread::spawn(Store::on(backend, folder()).unwrap(), events).unwrap();
         let mut batches = batches().into_iter();
         disk.write(batches.next().unwrap());
         let event = from_disk.recv().await.unwrap();
@@ -218,7 +218,7 @@ mod tests {
             ..Failing::default()
         };
         let (events, mut from_disk) = unbounded_channel();
-        let disk = DiskThread::spawn(Store::on(backend, folder()), events).unwrap();
+        let disk = DiskThread::spawn(Store::on(backend, folder()).unwrap(), events).unwrap();
         let mut room = disk.room();
         full.store(true, Ordering::SeqCst);
         for batch in batches() {
@@ -246,7 +246,7 @@ mod tests {
             ..Failing::default()
         };
         let (events, mut from_disk) = unbounded_channel();
-        let disk = DiskThread::spawn(Store::on(backend, folder()), events).unwrap();
+        let disk = DiskThread::spawn(Store::on(backend, folder()).unwrap(), events).unwrap();
         full.store(true, Ordering::SeqCst);
         disk.write(batches().remove(0));
         let mut room = disk.room();

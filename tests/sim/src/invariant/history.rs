@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use weft_model::NodeId;
-use weft_registry::disk::MemoryDisk;
+use weft_registry::disk::SimulatedDisk;
 
 /// Compares what is durable on the disks at the end of a run.
 pub(crate) fn check<'a>(
-    disks: impl Iterator<Item = (NodeId, &'a MemoryDisk)>,
+    disks: impl Iterator<Item = (NodeId, &'a SimulatedDisk)>,
 ) -> Result<(), String> {
     let mut rows: BTreeMap<u64, (NodeId, Vec<u8>)> = BTreeMap::new();
     for (node, disk) in disks {

@@ -73,7 +73,7 @@ impl World {
         let node = node.ok_or("a redeemed token made no gateway")?;
         self.granted.retain(|granted| *granted != number);
         self.joined.insert(number, node);
-        self.members.insert(node, Member::new(node, None));
+        self.members.insert(node, Member::new(node, None)?);
         self.writers.push(Writer::new(number, node));
         self.start(node)
     }
@@ -157,6 +157,11 @@ impl World {
         let Some(member) = self.members.get_mut(&home) else {
             return Ok(());
         };
+        // What stands still forwards nothing; the client asks again.
+        if member.resumes_at.is_some() {
+            return Ok(());
+        }
+        let time = member.clock.wall(time);
         let leader = member.driver.as_ref().and_then(|d| d.leadership().leader);
         match leader {
             Some(leader) if leader == home => {
@@ -168,8 +173,13 @@ impl World {
             }
             Some(leader) => {
                 let letter = Letter::Forward(proposal);
-                self.network
-                    .send(self.now, &mut self.rng, home, leader, letter);
+                self.network.send(
+                    self.now,
+                    &mut self.rng,
+                    &mut self.seen,
+                    (home, leader),
+                    letter,
+                );
                 Ok(())
             }
             None => Ok(()),

@@ -10,8 +10,14 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.network.cuts.clear();
         self.network.weather = Weather::FAIR;
-        for member in self.members.values_mut() {
-            member.set_space(Space::Enough, None);
+        let nodes: Vec<NodeId> = self.members.keys().copied().collect();
+        for node in nodes {
+            self.resume(node);
+            if let Some(member) = self.members.get_mut(&node) {
+                member.doomed = None;
+                member.set_space(Space::Enough, None);
+            }
+            self.drain(node)?;
         }
         let down: Vec<NodeId> = self
             .members

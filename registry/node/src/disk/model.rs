@@ -1,6 +1,6 @@
-//! A disk in memory that can lose what was not synced.
+//! What a disk has to hold after given batches, told without a file: the store is compared with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -8,60 +8,23 @@ use super::archive::{self, Bounds};
 use super::batch::{Batch, Change, Meta, Stored};
 use super::record::{self, Damage};
 
-/// A disk for the simulation: what is synced survives a crash, of the rest an
-/// arbitrary number of whole batches from the oldest on.
+/// The keys and bytes that batches leave behind.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk {
+pub(super) struct Model {
     log: BTreeMap<u64, Bytes>,
     meta: BTreeMap<Meta, Bytes>,
     rows: BTreeMap<u64, Bytes>,
     images: BTreeMap<u64, Bytes>,
-    unsynced: VecDeque<(u64, Vec<Change>)>,
 }
 
-impl MemoryDisk {
-    /// An empty disk.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A disk that holds what a founder's disk holds first.
-    pub fn founded(stored: &Stored) -> Self {
-        let mut disk = Self::default();
-        disk.write(&founding_batch(stored));
-        disk.sync_one();
-        disk
-    }
-
-    /// Takes a batch, which is not durable yet.
-    pub fn write(&mut self, batch: &Batch) {
-        self.unsynced.push_back((batch.number, batch.changes()));
-    }
-
-    /// Makes the oldest batch durable and says which.
-    pub fn sync_one(&mut self) -> Option<u64> {
-        let (number, changes) = self.unsynced.pop_front()?;
-        for change in changes {
+impl Model {
+    pub(super) fn write(&mut self, batch: &Batch) {
+        for change in batch.changes() {
             self.carry_out(change);
         }
-        Some(number)
     }
 
-    /// How many batches are not durable yet.
-    pub fn unsynced(&self) -> usize {
-        self.unsynced.len()
-    }
-
-    /// Loses power: of the batches under way, the oldest `survivors` were written all the same.
-    pub fn crash(&mut self, survivors: usize) {
-        for _ in 0..survivors {
-            self.sync_one();
-        }
-        self.unsynced.clear();
-    }
-
-    /// What is durable.
-    pub fn load(&self) -> Result<Stored, Damage> {
+    pub(super) fn load(&self) -> Result<Stored, Damage> {
         let mut stored = record::read(
             self.log
                 .iter()
@@ -72,8 +35,8 @@ impl MemoryDisk {
         Ok(stored)
     }
 
-    /// Where durable history begins, and its rows.
-    pub fn history(&self) -> (Option<u64>, impl Iterator<Item = (u64, &Bytes)>) {
+    /// Where history begins, and its rows.
+    pub(super) fn history(&self) -> (Option<u64>, impl Iterator<Item = (u64, &Bytes)>) {
         let after = self.load().ok().and_then(|stored| stored.history);
         (after, self.rows.iter().map(|(index, row)| (*index, row)))
     }
@@ -124,17 +87,5 @@ impl MemoryDisk {
             self.rows = self.rows.split_off(&(after + 1));
             self.begin(after);
         }
-    }
-}
-
-pub(super) fn founding_batch(stored: &Stored) -> Batch {
-    Batch {
-        number: 0,
-        hard: stored.hard.clone(),
-        install: Some(Box::new(stored.image.clone())),
-        entries: stored.entries.clone(),
-        compaction: None,
-        begin: Some(stored.image.index.0),
-        rows: Vec::new(),
     }
 }
