@@ -1,0 +1,24 @@
+//! What must hold of liveness after every step. One file each.
+
+mod converged;
+mod kept;
+mod order;
+mod steady;
+mod weight;
+mod withdrawn;
+
+pub(super) use converged::lack;
+pub(super) use kept::Kept;
+pub(super) use order::Order;
+pub(super) use steady::Steady;
+pub(super) use weight::Weights;
+pub(super) use withdrawn::Withdrawn;
+
+/// Those that remember something.
+#[derive(Debug, Default)]
+pub(super) struct Invariants {
+    pub(super) kept: Kept,
+    pub(super) steady: Steady,
+    pub(super) withdrawn: Withdrawn,
+    pub(super) weights: Weights,
+}

@@ -1,0 +1,42 @@
+//! An endpoint that lives is listed, as its owner says, by every gateway that its word has an
+//! unbroken way to.
+
+use super::super::world::World;
+
+/// Steps that a word may take on its way: a few of delay, and turns that a stream skips.
+const ON_ITS_WAY: u64 = 24;
+
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// How often there was something to check.
+    pub(crate) checked: usize,
+}
+
+impl Kept {
+    pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
+        for (at, sidecar) in world.sidecars.iter().enumerate() {
+            let Some(process) = &sidecar.process else {
+                continue;
+            };
+            for observer in world.gateways.iter().filter(|g| g.catalog.is_some()) {
+                let since = world.unbroken_since(at, process, observer.number);
+                let ripe = since.is_some_and(|since| since + ON_ITS_WAY < world.step);
+                if !ripe || process.changed + ON_ITS_WAY >= world.step {
+                    continue;
+                }
+                self.checked += 1;
+                let shown = observer.endpoints();
+                let shown = shown.iter().find(|e| e.id == process.id);
+                if shown
+                    .is_none_or(|e| (e.sequence, e.health) != (process.sequence, process.health))
+                {
+                    return Err(format!(
+                        "{} of {} lives, {} shows {shown:?}",
+                        process.id, sidecar.cluster, observer.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

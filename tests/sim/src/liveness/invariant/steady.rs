@@ -1,0 +1,54 @@
+//! Gateways that restart, and streams between gateways that break, take nothing away: who saw an
+//! endpoint ready goes on to, as long as it lives and reaches whatever gateways of its cluster run.
+//! A gateway that has just started would otherwise attest to the absence of those that had no
+//! time yet to come back.
+
+use std::collections::BTreeSet;
+
+use weft_model::{EndpointId, Health};
+
+use super::super::world::World;
+
+/// Steps for which the way to its gateways must have been free: the longest session grace,
+/// pause and patience that an earlier cut can still have consequences after.
+const FREE: u64 = 4 * 60;
+
+#[derive(Debug, Default)]
+pub(crate) struct Steady {
+    /// Observer, its run, endpoint.
+    seen: BTreeSet<(usize, u8, EndpointId)>,
+    /// How often there was something to check.
+    pub(crate) checked: usize,
+}
+
+impl Steady {
+    pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
+        for (at, sidecar) in world.sidecars.iter().enumerate() {
+            let Some(process) = &sidecar.process else {
+                continue;
+            };
+            let cut_off = world.cut_off.iter().any(|(sidecar, _)| *sidecar == at);
+            let free = !cut_off && process.free_since + FREE < world.step;
+            if !free || process.changed + FREE >= world.step {
+                continue;
+            }
+            for observer in world.gateways.iter().filter(|g| g.catalog.is_some()) {
+                let shown = observer.endpoints();
+                let ready = |e: &&std::sync::Arc<weft_model::Endpoint>| {
+                    e.id == process.id && e.health == Health::Ready
+                };
+                let key = (observer.number, observer.run, process.id);
+                if shown.iter().any(|e| ready(&e)) {
+                    self.seen.insert(key);
+                } else if process.health == Health::Ready && self.seen.contains(&key) {
+                    return Err(format!(
+                        "{} of {} lives and was never cut off, {} shows it no longer",
+                        process.id, sidecar.cluster, observer.name
+                    ));
+                }
+                self.checked += 1;
+            }
+        }
+        Ok(())
+    }
+}
