@@ -12,6 +12,8 @@ use weft_model::*;
 use super::*;
 use crate::image::{Image, Quarantined};
 
+mod mutants;
+
 fn commands() -> Vec<Command> {
     let spec = fixture::cluster_spec("eu-west");
     let gateway = fixture::gateway(7);
