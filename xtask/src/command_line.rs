@@ -1,5 +1,7 @@
 //! The arguments of `cargo xtask`.
 
+use std::ops::Range;
+
 use crate::{deny::Install, failure::Failure, suite::Scope};
 
 pub(crate) const USAGE: &str = "\
@@ -13,6 +15,11 @@ usage: cargo xtask TASK
   lint              format and clippy alone
   doc               build the documentation; a warning is an error
   tidy              what no compiler checks: names, links, fences, sizes, sources
+  sim [--seeds A..B]
+                    the seeded simulation of the registry, on all processors:
+                    seeds 1 to 10,000, or those from A up to B
+  mutants           ten million mutated records, and as many snapshots: none may panic
+  sweep             the registry's file damaged at every byte of its end
   soak [--minutes N]
                     an hour, or N minutes, of mixed load and churn on a federation
                     of this machine: memory and descriptors stay flat, and a table
@@ -27,23 +34,32 @@ usage: cargo xtask TASK
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
+/// Records and snapshots that are mutated by `cargo xtask mutants`, each.
+const MUTANTS: u64 = 10_000_000;
 /// How long a soak takes if nobody says otherwise.
 const SOAK_MINUTES: u32 = 60;
 
 /// Entries that `watches` writes if nobody says otherwise.
 const WATCHED_EVENTS: u64 = 1_000_000;
+/// The seeds that a campaign runs if nobody says otherwise.
+const SIM_SEEDS: Range<u64> = 1..10_001;
 
 /// How long the nemesis goes on if nobody says otherwise.
 const NEMESIS_MINUTES: u32 = 60;
 
 /// What the user asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
     Test(Scope),
     Lint,
     Doc,
     Tidy,
     Deny(Install),
+    /// These seeds.
+    Sim(Range<u64>),
+    /// So many records.
+    Mutants(u64),
+    Sweep,
     /// For so many minutes.
     Soak(u32),
     /// With so many entries.
@@ -96,6 +112,12 @@ impl Task {
             ["lint"] => Ok(Self::Lint),
             ["doc"] => Ok(Self::Doc),
             ["tidy"] => Ok(Self::Tidy),
+            ["sim"] => Ok(Self::Sim(SIM_SEEDS)),
+            ["sim", "--seeds", seeds] => range(seeds)
+                .map(Self::Sim)
+                .ok_or_else(|| Failure::Usage(format!("{seeds:?} is no range such as 1..301"))),
+            ["mutants"] => Ok(Self::Mutants(MUTANTS)),
+            ["sweep"] => Ok(Self::Sweep),
             ["soak"] => Ok(Self::Soak(SOAK_MINUTES)),
             ["soak", "--minutes", minutes] => match minutes.parse() {
                 Ok(minutes) if minutes > 0 => Ok(Self::Soak(minutes)),
@@ -118,6 +140,13 @@ impl Task {
     }
 }
 
+/// `first..end`, with something in it.
+fn range(text: &str) -> Option<Range<u64>> {
+    let (first, end) = text.split_once("..")?;
+    let range = first.parse().ok()?..end.parse().ok()?;
+    (!range.is_empty()).then_some(range)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +160,9 @@ mod tests {
         assert_eq!(parse("test").unwrap(), Task::Test(Scope::Everything));
         assert_eq!(parse("test --quick").unwrap(), Task::Test(Scope::Quick));
         assert_eq!(parse("deny --install").unwrap(), Task::Deny(Install::Yes));
+        assert_eq!(parse("sim").unwrap(), Task::Sim(1..10_001));
+        assert_eq!(parse("sim --seeds 5..7").unwrap(), Task::Sim(5..7));
+        assert_eq!(parse("mutants").unwrap(), Task::Mutants(10_000_000));
         assert_eq!(parse("soak").unwrap(), Task::Soak(60));
         assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
         let nemesis = |minutes, seed| Task::Nemesis(Nemesis { minutes, seed });
@@ -153,6 +185,8 @@ mod tests {
             "nemesis --minutes 0",
             "nemesis --seed",
             "nemesis 7",
+            "sim --seeds 7..7",
+            "sim --seeds 7",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
         }

@@ -1,4 +1,5 @@
-//! The project's tasks: `cargo xtask test | lint | doc | tidy | soak | watches | nemesis | deny`.
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | sim | mutants | sweep | soak |
+//! watches | nemesis | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -45,6 +46,9 @@ fn run() -> Result<(), Failure> {
         Task::Lint => suite::lint(root),
         Task::Doc => suite::doc(root),
         Task::Tidy => tidy::run(root),
+        Task::Sim(seeds) => suite::simulate(root, &seeds),
+        Task::Mutants(count) => suite::mutants(root, count),
+        Task::Sweep => suite::sweep(root),
         Task::Soak(minutes) => suite::soak(root, minutes),
         Task::Watches(events) => suite::watches(root, events),
         Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),

@@ -1,6 +1,7 @@
 //! `cargo xtask test`, `lint` and `doc`: what has to hold, in order of price.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
     time::SystemTime,
@@ -17,11 +18,14 @@ use crate::{
 /// The crates whose tests start real processes. `.config/nextest.toml` names them too.
 const END_TO_END: [&str; 2] = ["weft-e2e", "weft-nemesis"];
 
-/// The simulation of the registry, and its test that planted faults are caught.
+/// The simulation of the registry.
 const SIMULATION: &str = "weft-sim";
 
 /// The path of the program under test, for the end-to-end tests.
 const WEFT_BIN: &str = "WEFT_BIN";
+
+/// The seeds of a campaign of the simulation; none if it is not set.
+const SIM_SEEDS: &str = "WEFT_SIM_SEEDS";
 
 /// How long the soak test takes; a minute if it is not set.
 const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
@@ -83,6 +87,33 @@ pub(crate) fn watches(root: &Path, events: u64) -> Result<(), Failure> {
     command.args(["--test", "watches", "--", "--nocapture", "--test-threads=1"]);
     command.env(EVENTS, events.to_string());
     Stages::new(root).finish("watches", &mut command)
+}
+
+/// Runs these seeds of the simulation, and shows what they met.
+pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["test", "--package", SIMULATION, "--test", "seeds"]);
+    command.args(["--", "--nocapture", "campaign"]);
+    command.env(SIM_SEEDS, format!("{}..{}", seeds.start, seeds.end));
+    Stages::new(root).finish("simulation", &mut command)
+}
+
+/// Reads and applies so many records and snapshots with bytes changed.
+pub(crate) fn mutants(root: &Path, count: u64) -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["test", "--package", "weft-registry", "--lib", "mutants"]);
+    command.args(["--", "--nocapture"]);
+    command.env("WEFT_MUTANTS", count.to_string());
+    Stages::new(root).finish("mutants", &mut command)
+}
+
+/// Damages the registry's file at every byte of its end.
+pub(crate) fn sweep(root: &Path) -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["test", "--package", "weft-registry", "--lib", "disk::sweep"]);
+    command.args(["--", "--nocapture"]);
+    command.env("WEFT_SWEEP", "all");
+    Stages::new(root).finish("sweep", &mut command)
 }
 
 /// Runs the soak test for so long, and shows its table.
