@@ -24,6 +24,7 @@ pub(crate) use archive::{Archive, ArchiveError, Segment};
 pub use archive::{Bounds, HISTORY_BYTES, HISTORY_ENTRIES};
 pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
+pub use error::DiskError;
 #[cfg(any(test, feature = "simulation"))]
 pub use power::{Loss, PowerFile};
 pub use record::Damage;
@@ -32,7 +33,6 @@ pub(crate) use room::Gauge;
 pub use room::{ENOUGH_BYTES, LOW_BYTES, Room, Space, is_full};
 #[cfg(any(test, feature = "simulation"))]
 pub use simulated::{Crash, SimulatedDisk, Unsound};
-pub use error::DiskError;
 pub use store::{Folder, Store, StoreId, exists};
 
 #[cfg(test)]

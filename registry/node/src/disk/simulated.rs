@@ -6,9 +6,9 @@ use bytes::Bytes;
 use rand::Rng;
 
 use super::batch::{Batch, Stored, founding_batch};
+use super::error::DiskError;
 use super::model::Model;
 use super::power::{Loss, PowerFile};
-use super::error::DiskError;
 use super::store::{Folder, Store};
 
 /// A node's disk. What was synced survives a crash; of the writes that wait an arbitrary
