@@ -264,6 +264,7 @@ impl Operator {
             name: key.into(),
             cluster: cluster.into(),
             consistent: how == Reading::Linearizable,
+            ..GetRequest::default()
         });
         let document: Document = self.admin.get(request).await?.into_inner();
         let found: Vec<Value> = serde_json::from_slice(&document.json)?;

@@ -5,7 +5,7 @@
 //!
 //! A part of the places here; `cargo xtask sweep` tries each of them (`WEFT_SWEEP=all`).
 
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, HardState};
 use weft_model::fixture::name;
 use weft_model::{Index, NodeId};
 
@@ -40,9 +40,11 @@ fn batch(number: u64) -> Batch {
         data: vec![number as u8; 700].into(),
         ..Entry::default()
     };
-    let mut hard = raft::eraftpb::HardState::default();
-    hard.term = 1;
-    hard.commit = number;
+    let hard = HardState {
+        term: 1,
+        commit: number,
+        ..HardState::default()
+    };
     Batch {
         number,
         hard,

@@ -46,7 +46,7 @@ pub(super) fn proceed(log: &mut Log, asked: &Gateway, rng: &mut SmallRng) -> Vec
             let release = key();
             let known = asked.clamps.of(&release).map(|clamp| clamp.id);
             named.extend(known.filter(|_| rng.random_bool(0.6)));
-            Command::ResumeRelease(key(), named.iter().copied().collect())
+            Command::ResumeRelease(key(), named.to_vec())
         }
         _ if rng.random_bool(0.5) => Command::PauseRelease(key()),
         _ => {
