@@ -26,9 +26,12 @@ const SUCCESSION: Duration = Duration::from_secs(1);
 
 impl Reach {
     /// What `paths` come to at `now`, having been `previous`: a cluster is reached by any of its gateways
-    /// that answers and takes connections, and is as near as the nearest of these.
+    /// that answers and takes connections, and is as near as the nearest of these. The control
+    /// connection comes up first: until another one is there to relay by, there is nothing to begin.
     pub fn of(paths: &Paths, previous: &Self, now: Instant) -> Self {
+        let carries = |p: &&PeerPath| p.data_connections > 0 || previous.rtt(&p.cluster).is_some();
         let up = paths.peers.values().filter(|p| p.state == PathState::Up);
+        let up = up.filter(carries);
         let mut reach = Self::default();
         for path in up {
             reach.add(path.cluster.clone(), path.rtt.unwrap_or_default());
@@ -134,6 +137,19 @@ mod tests {
         let first = at(80, &Reach::default());
         assert_eq!(at(84, &first), first);
         assert_ne!(at(90, &first), first);
+    }
+
+    #[test]
+    fn a_cluster_is_reached_once_there_is_a_connection_to_relay_by() {
+        let whole = paths(&[("eu", PathState::Up, 80)]);
+        let mut bare = whole.clone();
+        bare.peers.get_mut(&NodeId(1)).unwrap().data_connections = 0;
+        let now = Instant::now();
+        assert_eq!(Reach::of(&bare, &Reach::default(), now), Reach::default());
+        let first = Reach::of(&whole, &Reach::default(), now);
+        assert_eq!(first.rtt(&name("eu")), Some(Duration::from_millis(80)));
+        // It is dialled anew.
+        assert_eq!(Reach::of(&bare, &first, now), first);
     }
 
     /// Two gateways that dial each other at once close one of the connections.
