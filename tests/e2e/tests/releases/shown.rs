@@ -59,7 +59,7 @@ pub(super) fn counted(dev: &Dev) -> Result<()> {
         .says("REQUESTS v2 / v1  SUCCESS v2 / v1  P99 v2 / v1")?
         .says("100% / 100%")?
         .says("- / 100%")?
-        .says(" s, told by 3 of 3 gateways")?;
+        .says(" s, told by 4 of 4 gateways")?;
     Ok(())
 }
 
