@@ -138,10 +138,7 @@ impl SimulatedDisk {
             None => Store::on(self.file.clone(), self.folder.clone())?,
         };
         #[cfg(feature = "bugs")]
-        let store = Store {
-            bug: self.bug,
-            ..store
-        };
+        let store = store.with(self.bug);
         let found = self.store.insert(store).load()?;
         if let Some(after) = self.may_hold.take()
             && after.load().is_ok_and(|after| after == found)

@@ -88,6 +88,12 @@ impl Store {
         })
     }
 
+    /// The same store with a fault.
+    #[cfg(feature = "bugs")]
+    pub(super) fn with(self, bug: Option<crate::driver::Bug>) -> Self {
+        Self { bug, ..self }
+    }
+
     /// Makes a folder for a node that has no state yet. `first` is what a founder begins with.
     pub fn create(
         dir: &Path,

@@ -1,7 +1,7 @@
 //! The file, damaged byte by byte: cut off anywhere in its last 64 KiB, or with a bit turned over.
 //! It gives back what was written, or is refused; it never gives back anything else. One exception
-//! is known: a header that is damaged after a crash looks like one that the crash tore, and the
-//! store then goes back by its last transaction.
+//! is known: what a crash left of the last transaction, in the header or in a page, looks torn if it is
+//! damaged before the next start, and the store then goes back by that transaction.
 //!
 //! A part of the places here; `cargo xtask sweep` tries each of them (`WEFT_SWEEP=all`).
 
@@ -141,12 +141,12 @@ fn a_bit_turned_over_anywhere_reads_right_or_is_refused() {
                 None => refused += 1,
                 Some(found) if found == good => {}
                 Some(found) => {
-                    assert!(!closed && at < HEADER && found == before, "{what}");
+                    assert!(!closed && found == before, "{what}");
                     back += 1;
                 }
             }
         }
         println!("closed: {closed}; of {flips} flips {refused} were refused, {back} went back");
-        assert!(refused > 10 && back < HEADER / 2);
+        assert!(refused > 10 && back < flips / 4);
     }
 }
