@@ -4,7 +4,7 @@
 //! What it runs is the real `Catalog`, `Journal`, `Clamps` and `weight` of `weft-plan`, and the
 //! real `Federation` at a different position of one log on each gateway (that replicas hold a
 //! prefix of one log is what the registry's simulation shows). What it makes up is time, what
-//! travels, processes that come, go and die, and disks. After every step every [`invariant`] is
+//! travels, processes that come, go and die, and disks. After every step every `invariant` is
 //! checked; in the end all faults stop and all gateways must see the same: what lives.
 //!
 //! ```text
