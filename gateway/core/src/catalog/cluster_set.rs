@@ -111,8 +111,13 @@ impl ClusterSet {
         if self.withdrawals.sequence(id) >= Some(endpoint.sequence) {
             return true;
         }
+        // What was on disk shows doubt as unreadiness: of two equal words the one said now counts.
         let known = self.members.get(id);
-        if known.is_none_or(|known| known.sequence < endpoint.sequence) {
+        let is_news = |known: &Arc<Endpoint>| {
+            known.sequence < endpoint.sequence
+                || (known.sequence == endpoint.sequence && *known != endpoint)
+        };
+        if known.is_none_or(is_news) {
             self.members.place(endpoint);
         } else {
             self.members.trust(id);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_model::fixture::{self, name};
-use weft_model::{ClusterName, Endpoint};
+use weft_model::{ClusterName, Endpoint, Health};
 
 use super::fixture::*;
 use super::*;
@@ -205,6 +205,24 @@ fn a_gateway_that_starts_alone_serves_what_was_on_disk() {
         view.knowledge(&name("ap-south-1"), &checkout()),
         Knowledge::Unknown
     );
+}
+
+/// Doubt is kept on disk as unreadiness, under the count of the owner's word.
+#[test]
+fn what_was_doubted_on_disk_is_ready_again_by_the_same_word() {
+    let doubted = |cluster: &str| Endpoint {
+        health: Health::NotReady,
+        ..endpoint(cluster, 1, 1)
+    };
+    let mut eu = catalog(EU, GATEWAY, 1, at(0));
+    eu.restore([doubted(EU)], at(0));
+    assert!(ready(&mut eu, EU).is_empty());
+    register(&mut eu, 1, at(1));
+    assert_eq!(ready(&mut eu, EU), [1], "its own gateway hears it");
+    let mut us = catalog(US, GATEWAY, 9, at(0));
+    us.restore([doubted(EU)], at(0));
+    Link::open(&eu, EU, GATEWAY, &mut us, at(2)).deliver(&eu, &mut us, 10, at(2));
+    assert_eq!(ready(&mut us, EU), [1], "another cluster is told");
 }
 
 #[test]
