@@ -221,7 +221,7 @@ fn failure(error: &hyper::Error) -> Reason {
 fn failure_h2(error: &SendError) -> Reason {
     match &error.cause {
         Cause::Broken(error) if error.is_library() && !error.is_io() => Reason::UpstreamProtocol,
-        Cause::Broken(_) | Cause::Lost => Reason::UpstreamReset,
+        Cause::Broken(_) | Cause::Refused(_) | Cause::Lost => Reason::UpstreamReset,
         Cause::Interim(_) => Reason::UpstreamProtocol,
     }
 }

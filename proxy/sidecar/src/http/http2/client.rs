@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -40,6 +40,9 @@ pub(crate) struct SendError {
 pub(crate) enum Cause {
     #[error("the stream or its connection broke")]
     Broken(#[source] h2::Error),
+    /// It may be sent again, whatever it asks for.
+    #[error("the peer says that it did not act on the request")]
+    Refused(#[source] h2::Error),
     #[error("the peer has given no sign of life for long")]
     Lost,
     #[error("an interim answer is unfit")]
@@ -176,10 +179,21 @@ impl Link {
     fn explain(&self, error: h2::Error) -> Cause {
         if self.is_lost() {
             Cause::Lost
+        } else if is_refusal(&error) {
+            Cause::Refused(error)
         } else {
             Cause::Broken(error)
         }
     }
+}
+
+/// RFC 9113 §8.7: a stream that was refused, or is beyond the last one that a peer which goes
+/// away has begun. (A connection that breaks later than it said so is an error of its transport.)
+fn is_refusal(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    error.is_remote()
+        && (reason == Some(Reason::REFUSED_STREAM)
+            || error.is_go_away() && reason == Some(Reason::NO_ERROR))
 }
 
 impl From<Cause> for SendError {

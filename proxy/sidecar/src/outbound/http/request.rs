@@ -158,15 +158,23 @@ impl Outgoing {
 
     fn explain(&self, error: SendError) -> Unanswered {
         let SendError { cause, unsent } = error;
+        let unsent = unsent.or_else(|| self.refused(&cause));
         tracing::debug!(error = %cause, source = cause.source(), "request failed");
         let reason = match cause {
             _ if unsent.is_some() => Reason::ConnectFailed,
             _ if self.pace.is_stalled() => Reason::RequestStalled,
             Cause::Lost => Reason::Timeout,
-            Cause::Broken(_) => Reason::UpstreamReset,
+            Cause::Broken(_) | Cause::Refused(_) => Reason::UpstreamReset,
             Cause::Interim(_) => Reason::UpstreamProtocol,
         };
         Unanswered { reason, unsent }
+    }
+
+    /// What the peer did not act on is as good as not sent, if there is a copy of it.
+    fn refused(&self, cause: &Cause) -> Option<Box<Request<Body>>> {
+        let spare = self.spare.clone();
+        let spare = spare.filter(|_| matches!(cause, Cause::Refused(_)));
+        spare.map(|spare| Box::new(spare.map(|()| Body::empty())))
     }
 
     /// Keeps a request that was given back. Says why it was not answered.
