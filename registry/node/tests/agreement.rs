@@ -13,7 +13,6 @@ use redb::{Builder, ReadableTable, TableDefinition};
 use support::{DEADLINE, Switch, applied, leader, until, write};
 use tempfile::tempdir;
 use tokio::time::timeout;
-use weft_model::fixture::name;
 use weft_model::{Index, NodeId};
 use weft_registry::{Agreement, ProposeError, Registry, RegistryConfig, Start};
 
@@ -29,24 +28,6 @@ fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
     let registry = Registry::start(config, switch.port(node)).unwrap();
     switch.plug(node, registry.clone());
     registry
-}
-
-async fn three(dir: &Path, switch: &Switch) -> Vec<Registry> {
-    let found = Start::Found(support::founding());
-    let mut nodes = vec![start(dir, switch, 1, found)];
-    for number in [2, 3] {
-        nodes[0].propose(support::grant(number)).await.unwrap();
-        nodes[0].propose(support::redemption(number)).await.unwrap();
-        let join = Start::Join {
-            node: NodeId(number.into()),
-            domain: name("fed.example.org"),
-        };
-        nodes.push(start(dir, switch, number, join));
-    }
-    for node in &nodes {
-        until("three voters", || node.status().raft.voters.len() == 3).await;
-    }
-    nodes
 }
 
 async fn propose(node: &Registry, generation: u64) -> Index {
@@ -85,7 +66,7 @@ fn flip(dir: &Path, node: usize) {
 async fn one_flipped_byte_fences_the_replica_that_has_it_until_it_is_repaired() {
     let dir = tempdir().unwrap();
     let switch = Switch::default();
-    let mut nodes = three(dir.path(), &switch).await;
+    let mut nodes = support::three_by(start, dir.path(), &switch).await;
     let mut last = Index(0);
     for generation in 1..=90 {
         last = propose(&nodes[0], generation).await;

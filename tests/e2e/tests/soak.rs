@@ -5,17 +5,16 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use weft_e2e::{GREETER, greeter, python};
 use weft_test_support::{
-    Background, Dev, Footprint, History, Load, SOON, Target, command, eventually, isolated, kill,
-    run, signal, wait_until_gone,
+    Dev, Footprint, History, Load, SOON, Target, command, eventually, isolated, kill, run, signal,
+    wait_until_gone,
 };
 
 /// From here on a slope means something; before, a process still grows into its work.
@@ -32,18 +31,6 @@ const SLACK: usize = 12;
 const POOLS_EMPTY: Duration = Duration::from_secs(240);
 
 const SERVERS: &str = "
-apiVersion: weft.dev/v1
-kind: ServiceExport
-metadata: { namespace: shop, name: greeter }
-spec:
-  ports: [{ name: grpc, port: 50051, appProtocol: grpc }]
-  exportTo: ['*']
----
-apiVersion: weft.dev/v1
-kind: WorkloadEntry
-metadata: { namespace: shop, name: greeter-1 }
-spec: { service: greeter, address: 127.2.9.1, ports: { grpc: 50051 } }
----
 apiVersion: weft.dev/v1
 kind: ServiceExport
 metadata: { namespace: shop, name: echo }
@@ -64,6 +51,7 @@ fn mixed_load_and_churn_leave_memory_and_descriptors_flat() -> Result<()> {
         Dev::with(&["--gateways", "2", "--leaf-lifetime", "60s"], |dev| {
             let _greeter = greeter(dev.scratch())?;
             serve_echo("127.2.9.7:7000")?;
+            dev.apply("eu-west-1", GREETER)?;
             dev.apply("eu-west-1", SERVERS)?;
             let length = length()?;
             let before = footprints(dev)?;
@@ -243,8 +231,7 @@ fn h2load(proxy: &str) -> Result<()> {
 }
 
 fn grpc(proxy: &str) -> Result<()> {
-    let mut client = Command::new("/usr/bin/python3");
-    let said = run(client.arg(script("grpc_short.py")).arg(proxy))?.ok()?;
+    let said = run(python("http/grpc_short.py").arg(proxy))?.ok()?;
     ensure!(said == "ok", "{said}");
     Ok(())
 }
@@ -283,18 +270,6 @@ fn dig(dns: &str) -> Result<()> {
         ensure!(!said.is_empty(), "no address");
     }
     Ok(())
-}
-
-fn greeter(scratch: &Path) -> Result<Background> {
-    let mut server = Command::new("/usr/bin/python3");
-    server.arg(script("grpc_server.py")).arg("127.2.9.1:50051");
-    Background::start(&mut server, &scratch.join("greeter.log"))
-}
-
-fn script(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/http")
-        .join(name)
 }
 
 /// Gives back what it gets; its threads end with the test.

@@ -197,6 +197,15 @@ pub(crate) fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Regi
 
 /// Founds with node 1 and lets 2 and 3 join; all three vote when this returns.
 pub(crate) async fn three(dir: &Path, switch: &Switch) -> Vec<Registry> {
+    three_by(start, dir, switch).await
+}
+
+/// The same, each started by `start`.
+pub(crate) async fn three_by(
+    start: fn(&Path, &Switch, u8, Start) -> Registry,
+    dir: &Path,
+    switch: &Switch,
+) -> Vec<Registry> {
     let mut nodes = vec![start(dir, switch, 1, Start::Found(founding()))];
     for number in [2, 3] {
         nodes[0].propose(grant(number)).await.unwrap();
