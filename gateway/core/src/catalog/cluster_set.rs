@@ -50,8 +50,8 @@ impl ClusterSet {
         }
     }
 
-    /// A run of `gateway` can be heard, again or for the first time. Another
-    /// run of the same gateway is over.
+    /// A run of `gateway` can be heard, again or for the first time, or says whether it
+    /// recovers in the middle of its stream. Another run of the same gateway is over.
     pub fn open(&mut self, epoch: Epoch, gateway: &GatewayName, recovering: bool, now: Moment) {
         let over: Vec<Epoch> = self
             .witnesses
@@ -71,9 +71,9 @@ impl ClusterSet {
             .witnesses
             .entry(epoch)
             .or_insert_with(|| Witness::new(gateway.clone(), silence));
+        // A snapshot under way is of this stream, and goes on: that of a lost one went with it.
         witness.contact = Contact::Open;
         witness.silence = silence;
-        witness.incoming = None;
     }
 
     /// The witness's stream ended. What it attested stands until somebody else

@@ -1,5 +1,7 @@
 //! Stories of one endpoint, then many with chance.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
