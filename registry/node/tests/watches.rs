@@ -140,8 +140,11 @@ async fn trouble(dir: &Path, switch: &Switch, nodes: &Nodes, turn: usize, snapsh
     match turn % 4 {
         0 => {
             switch.unplug(id);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            switch.plug(id, nodes.at(at));
+            // It has noticed, be it as a follower or as the leader.
+            let cut = nodes.at(at);
+            let alone = || cut.status().raft.leadership.leader.is_none();
+            until("a node that is cut off knows no leader", alone).await;
+            switch.plug(id, cut.clone());
         }
         1 => {
             let lead = leader(&nodes.all()).await;
