@@ -9,12 +9,13 @@ usage: cargo xtask TASK
 
   test [--quick]    everything that must hold before a change lands:
                     packages, tidy, format, clippy, documentation and its tests,
-                    the simulation against planted faults, tests.
+                    planted faults, tests.
                     --quick leaves out those faults, the end-to-end tests and
                     what they need
   lint              format and clippy alone
   doc               build the documentation; a warning is an error
   tidy              what no compiler checks: names, links, fences, sizes, sources
+  bugs              faults planted one at a time: each must make a test fail
   sim [--seeds A..B]
                     the seeded simulation of the registry, on all processors:
                     seeds 1 to 10,000, or those from A up to B
@@ -55,6 +56,7 @@ pub(crate) enum Task {
     Doc,
     Tidy,
     Deny(Install),
+    Bugs,
     /// These seeds.
     Sim(Range<u64>),
     /// So many records.
@@ -112,6 +114,7 @@ impl Task {
             ["lint"] => Ok(Self::Lint),
             ["doc"] => Ok(Self::Doc),
             ["tidy"] => Ok(Self::Tidy),
+            ["bugs"] => Ok(Self::Bugs),
             ["sim"] => Ok(Self::Sim(SIM_SEEDS)),
             ["sim", "--seeds", seeds] => range(seeds)
                 .map(Self::Sim)
@@ -160,6 +163,7 @@ mod tests {
         assert_eq!(parse("test").unwrap(), Task::Test(Scope::Everything));
         assert_eq!(parse("test --quick").unwrap(), Task::Test(Scope::Quick));
         assert_eq!(parse("deny --install").unwrap(), Task::Deny(Install::Yes));
+        assert_eq!(parse("bugs").unwrap(), Task::Bugs);
         assert_eq!(parse("sim").unwrap(), Task::Sim(1..10_001));
         assert_eq!(parse("sim --seeds 5..7").unwrap(), Task::Sim(5..7));
         assert_eq!(parse("mutants").unwrap(), Task::Mutants(10_000_000));

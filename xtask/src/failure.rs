@@ -19,6 +19,10 @@ pub(crate) enum Failure {
     #[error("{stage} failed with exit code {code}")]
     Stage { stage: &'static str, code: u8 },
 
+    /// Suites that did not notice what was planted are no evidence.
+    #[error("planted, and no test failed: {}", .0.join(", "))]
+    Unseen(Vec<&'static str>),
+
     #[error("tidy: {0} to put right, listed above")]
     Untidy(usize),
 
@@ -55,7 +59,8 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Missing { .. } => 2,
             Self::Stage { code, .. } => *code,
-            Self::Untidy(_)
+            Self::Unseen(_)
+            | Self::Untidy(_)
             | Self::Start { .. }
             | Self::Query { .. }
             | Self::Answer { .. }

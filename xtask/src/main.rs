@@ -1,5 +1,5 @@
-//! The project's tasks: `cargo xtask test | lint | doc | tidy | sim | mutants | sweep | soak |
-//! watches | nemesis | deny`.
+//! The project's tasks: `cargo xtask test | lint | doc | tidy | bugs | sim | mutants | sweep |
+//! soak | watches | nemesis | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -14,6 +14,7 @@ mod command_line;
 mod deny;
 mod failure;
 mod packages;
+mod planted;
 mod stage;
 mod suite;
 mod tidy;
@@ -46,6 +47,7 @@ fn run() -> Result<(), Failure> {
         Task::Lint => suite::lint(root),
         Task::Doc => suite::doc(root),
         Task::Tidy => tidy::run(root),
+        Task::Bugs => suite::bugs(root),
         Task::Sim(seeds) => suite::simulate(root, &seeds),
         Task::Mutants(count) => suite::mutants(root, count),
         Task::Sweep => suite::sweep(root),

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     command_line::Nemesis,
     failure::Failure,
-    packages,
+    packages, planted,
     stage::{Stages, answers, cargo},
     tidy,
 };
@@ -66,7 +66,7 @@ pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
         cargo().args(["test", "--workspace", "--doc", "--quiet"]),
     )?;
     if scope == Scope::Everything {
-        stages.run("planted faults", &mut planted_faults())?;
+        planted::run(&mut stages)?;
     }
     if answers(cargo().args(["nextest", "--version"])) {
         with_nextest(stages, binary.as_deref())
@@ -116,6 +116,11 @@ pub(crate) fn sweep(root: &Path) -> Result<(), Failure> {
     Stages::new(root).finish("sweep", &mut command)
 }
 
+/// Plants faults, each of which a suite has to notice.
+pub(crate) fn bugs(root: &Path) -> Result<(), Failure> {
+    planted::run(&mut Stages::new(root))
+}
+
 /// Runs the soak test for so long, and shows its table.
 pub(crate) fn soak(root: &Path, minutes: u32) -> Result<(), Failure> {
     let mut stages = Stages::new(root);
@@ -160,15 +165,6 @@ fn documentation() -> Command {
     let mut command = cargo();
     command.args(["doc", "--no-deps", "--workspace"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
-    command
-}
-
-/// The simulation with deliberate faults in the registry: it has to catch each of them,
-/// or its silence about the registry as it is would prove nothing.
-fn planted_faults() -> Command {
-    let mut command = cargo();
-    command.args(["test", "--package", SIMULATION, "--features", "bugs"]);
-    command.args(["--test", "bugs", "--quiet"]);
     command
 }
 

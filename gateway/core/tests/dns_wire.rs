@@ -86,6 +86,14 @@ fn respond(
     (out, written)
 }
 
+/// Two servers that answer each other's responses would do so for ever (RUSTSEC-2023-0041).
+#[test]
+fn a_response_gets_no_answer() {
+    let mut response = packet("checkout.shop.svc.clusterset.local", 1, None);
+    response[2] |= 0x80;
+    assert_eq!(Query::read(&response).unwrap_err(), Unread::Ignored);
+}
+
 #[test]
 fn a_response_keeps_id_question_and_letter_case() {
     let asked = packet("ChecKout.sHop.svc.CLUSTERSET.local", 1, None);

@@ -49,6 +49,10 @@ impl RetryBudget {
 
     /// Takes a token for one retry, if there is one.
     pub fn try_retry(&mut self, now: Tick) -> bool {
+        #[cfg(feature = "bugs")]
+        if weft_model::planted::Bug::UnboundedRetry.is_planted() {
+            return true;
+        }
         let elapsed: Duration = now.since(self.last);
         self.last = now;
         self.reserve = (self.reserve + elapsed.as_secs_f64() * self.reserve_per_second).min(

@@ -26,6 +26,8 @@ mod host_port;
 mod id;
 mod latency;
 mod name;
+#[cfg(feature = "bugs")]
+pub mod planted;
 pub mod quota;
 mod refusal;
 pub mod release;

@@ -207,6 +207,10 @@ impl ReleaseRecord {
 
     /// Whether this clamp lowers it.
     pub fn heeds(&self, key: &ServiceKey, clamp: &Clamp) -> bool {
+        #[cfg(feature = "bugs")]
+        if crate::planted::Bug::LiftsEveryClamp.is_planted() && !self.lifted.is_empty() {
+            return false;
+        }
         clamp.release == *key && clamp.run == self.created && !self.lifted.contains(&clamp.id)
     }
 

@@ -147,6 +147,10 @@ impl ClusterSet {
         } else {
             self.doubt_unless_attested(id, now);
         }
+        #[cfg(feature = "bugs")]
+        if weft_model::planted::Bug::ForgottenWithdrawal.is_planted() {
+            return;
+        }
         self.withdrawals.note(id, sequence, now);
         self.forget_withdrawals(now);
     }

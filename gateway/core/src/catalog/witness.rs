@@ -84,6 +84,10 @@ impl Witness {
 
     /// Whether what it does not attest is absent, as far as it can know.
     pub(crate) fn is_settled(&self) -> bool {
+        #[cfg(feature = "bugs")]
+        if weft_model::planted::Bug::AbsentWhileRecovering.is_planted() {
+            return self.contact == Contact::Open && self.synced.is_some();
+        }
         self.contact == Contact::Open && self.silence == Silence::Telling && self.synced.is_some()
     }
 

@@ -49,6 +49,15 @@ pub(super) fn judge(condition: &RouteMatch, head: &RequestHead<'_>) -> Result<()
     }
     let header = condition.headers.iter().find(|header| {
         let mut equal = |value: &[u8]| value == header.value.as_bytes();
+        #[cfg(feature = "bugs")]
+        if weft_model::planted::Bug::FirstHeaderValue.is_planted() {
+            let mut first = None;
+            head.headers.any(&header.name, &mut |value| {
+                first.get_or_insert(equal(value));
+                true
+            });
+            return first != Some(true);
+        }
         !head.headers.any(&header.name, &mut equal)
     });
     if let Some(header) = header {

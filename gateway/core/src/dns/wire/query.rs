@@ -42,7 +42,11 @@ impl<'a> Query<'a> {
     /// Reads a packet.
     pub fn read(packet: &'a [u8]) -> Result<Self, Unread> {
         let header = packet.first_chunk::<HEADER>().ok_or(Unread::Ignored)?;
-        if header[2] & 0x80 != 0 {
+        #[cfg(feature = "bugs")]
+        let answered = weft_model::planted::Bug::AnsweredResponse.is_planted();
+        #[cfg(not(feature = "bugs"))]
+        let answered = false;
+        if header[2] & 0x80 != 0 && !answered {
             return Err(Unread::Ignored);
         }
         let operation = header[2] & 0x78;
