@@ -21,6 +21,9 @@ usage: cargo xtask TASK
                     seeds 1 to 10,000, or those from A up to B
   mutants           ten million mutated records, and as many snapshots: none may panic
   sweep             the registry's file damaged at every byte of its end
+  durability [--cycles N]
+                    three gateways killed, one or all at once, 500 times, or N, while
+                    clients write: nothing acknowledged is lost
   soak [--minutes N]
                     an hour, or N minutes, of mixed load and churn on a federation
                     of this machine: memory and descriptors stay flat, and a table
@@ -37,6 +40,8 @@ usage: cargo xtask TASK
 
 /// Records and snapshots that are mutated by `cargo xtask mutants`, each.
 const MUTANTS: u64 = 10_000_000;
+/// How often gateways die if nobody says otherwise.
+const DURABILITY_CYCLES: u32 = 500;
 /// How long a soak takes if nobody says otherwise.
 const SOAK_MINUTES: u32 = 60;
 
@@ -62,6 +67,8 @@ pub(crate) enum Task {
     /// So many records.
     Mutants(u64),
     Sweep,
+    /// So many cycles.
+    Durability(u32),
     /// For so many minutes.
     Soak(u32),
     /// With so many entries.
@@ -121,6 +128,11 @@ impl Task {
                 .ok_or_else(|| Failure::Usage(format!("{seeds:?} is no range such as 1..301"))),
             ["mutants"] => Ok(Self::Mutants(MUTANTS)),
             ["sweep"] => Ok(Self::Sweep),
+            ["durability"] => Ok(Self::Durability(DURABILITY_CYCLES)),
+            ["durability", "--cycles", cycles] => match cycles.parse() {
+                Ok(cycles) if cycles > 0 => Ok(Self::Durability(cycles)),
+                _ => Err(Failure::Usage(format!("{cycles:?} is no number of cycles"))),
+            },
             ["soak"] => Ok(Self::Soak(SOAK_MINUTES)),
             ["soak", "--minutes", minutes] => match minutes.parse() {
                 Ok(minutes) if minutes > 0 => Ok(Self::Soak(minutes)),
@@ -167,6 +179,8 @@ mod tests {
         assert_eq!(parse("sim").unwrap(), Task::Sim(1..10_001));
         assert_eq!(parse("sim --seeds 5..7").unwrap(), Task::Sim(5..7));
         assert_eq!(parse("mutants").unwrap(), Task::Mutants(10_000_000));
+        assert_eq!(parse("durability").unwrap(), Task::Durability(500));
+        assert_eq!(parse("durability --cycles 5").unwrap(), Task::Durability(5));
         assert_eq!(parse("soak").unwrap(), Task::Soak(60));
         assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
         let nemesis = |minutes, seed| Task::Nemesis(Nemesis { minutes, seed });
@@ -186,6 +200,7 @@ mod tests {
             "test --slow",
             "lint --quick",
             "soak --minutes 0",
+            "durability --cycles 0",
             "nemesis --minutes 0",
             "nemesis --seed",
             "nemesis 7",

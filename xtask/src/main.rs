@@ -1,5 +1,5 @@
 //! The project's tasks: `cargo xtask test | lint | doc | tidy | bugs | sim | mutants | sweep |
-//! soak | watches | nemesis | deny`.
+//! durability | soak | watches | nemesis | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -51,6 +51,7 @@ fn run() -> Result<(), Failure> {
         Task::Sim(seeds) => suite::simulate(root, &seeds),
         Task::Mutants(count) => suite::mutants(root, count),
         Task::Sweep => suite::sweep(root),
+        Task::Durability(cycles) => suite::durability(root, cycles),
         Task::Soak(minutes) => suite::soak(root, minutes),
         Task::Watches(events) => suite::watches(root, events),
         Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),

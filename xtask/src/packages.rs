@@ -125,6 +125,11 @@ const PACKAGES: &[Package] = &[
         needed_by: "tests of capture, which tells programs apart by their user",
     },
     Package {
+        name: "fiu-utils",
+        proof: Proof::Program("fiu-run"),
+        needed_by: "a sync that fails",
+    },
+    Package {
         name: "tcpdump",
         proof: Proof::Program("tcpdump"),
         needed_by: "what a capture between gateways shows",

@@ -27,6 +27,9 @@ const WEFT_BIN: &str = "WEFT_BIN";
 /// The seeds of a campaign of the simulation; none if it is not set.
 const SIM_SEEDS: &str = "WEFT_SIM_SEEDS";
 
+/// How often gateways die; a few times if it is not set.
+const DURABILITY_CYCLES: &str = "WEFT_DURABILITY_CYCLES";
+
 /// How long the soak test takes; a minute if it is not set.
 const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
 
@@ -114,6 +117,19 @@ pub(crate) fn sweep(root: &Path) -> Result<(), Failure> {
     command.args(["--", "--nocapture"]);
     command.env("WEFT_SWEEP", "all");
     Stages::new(root).finish("sweep", &mut command)
+}
+
+/// Kills gateways so many times while clients write, and has a sync fail.
+pub(crate) fn durability(root: &Path, cycles: u32) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure(root))?;
+    let binary = binary(&mut stages)?;
+    let mut command = cargo();
+    command.args(["test", "--package", "weft-nemesis", "--test", "durability"]);
+    command.args(["--", "--nocapture", "--test-threads=1"]);
+    command.env(WEFT_BIN, binary);
+    command.env(DURABILITY_CYCLES, cycles.to_string());
+    stages.finish("durability", &mut command)
 }
 
 /// Plants faults, each of which a suite has to notice.

@@ -4,6 +4,8 @@
 //! Plan ─> Nemesis ─> World: five gateways in namespaces, a wire between each two
 //!                      │ gRPC, mTLS
 //! clients (Operator) ──┴─> History ─> check ─> Report
+//!
+//! Trio: three gateways on loopback, to kill while clients write
 //! ```
 //!
 //! What it is: real gateways, clients that keep a record of what they asked and were told, a
@@ -19,6 +21,7 @@ mod operator;
 mod plan;
 mod site;
 mod timeline;
+mod trio;
 mod world;
 
 pub use check::{Checked, Violation, check};
@@ -29,4 +32,5 @@ pub use nemesis::Nemesis;
 pub use operator::{Credentials, Operator, Reading, Told};
 pub use plan::{Fault, Pace, Plan, Shape, Step, Victim};
 pub use timeline::Timeline;
+pub use trio::{Access, GATEWAYS, Trio, cluster};
 pub use world::World;
