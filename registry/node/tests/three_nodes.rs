@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{DEADLINE, Switch, applied, leader, start, three, until, write};
+use support::{
+    DEADLINE, Switch, applied, founding, grant, leader, redemption, start, three, until, write,
+};
 use tempfile::tempdir;
 use tokio::time::timeout;
 use weft_model::fixture::name;
@@ -107,7 +109,7 @@ async fn everything_acknowledged_is_there_after_all_restart() {
 async fn a_retried_request_gets_its_first_answer() {
     let dir = tempdir().unwrap();
     let switch = Switch::default();
-    let node = start(dir.path(), &switch, 1, Start::Found(support::founding()));
+    let node = start(dir.path(), &switch, 1, Start::Found(founding()));
     let first = propose(&node, 1, 1).await;
     assert_eq!(propose(&node, 1, 1).await, first);
     let forged = {
@@ -129,7 +131,7 @@ async fn a_retried_request_gets_its_first_answer() {
 async fn a_watch_resumes_by_index_without_a_gap_or_says_that_it_cannot() {
     let dir = tempdir().unwrap();
     let switch = Switch::default();
-    let node = start(dir.path(), &switch, 1, Start::Found(support::founding()));
+    let node = start(dir.path(), &switch, 1, Start::Found(founding()));
     let begin = node.applied().index;
     for generation in 1..=10 {
         propose(&node, 1, generation).await;
@@ -220,4 +222,27 @@ async fn leadership_moves_on_request_and_on_shutdown() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_never_heard_gets_no_vote() {
+    let (dir, switch) = (tempdir().unwrap(), Switch::default());
+    let founder = start(dir.path(), &switch, 1, Start::Found(founding()));
+    for number in [2, 3] {
+        founder.propose(grant(number)).await.unwrap();
+        founder.propose(redemption(number)).await.unwrap();
+    }
+    // They never start.
+    until("both are learners", || {
+        founder.status().raft.learners.len() == 2
+    })
+    .await;
+    let ticks = founder.status().tick * 20;
+    let begun = tokio::time::Instant::now();
+    let mut generation = 0;
+    while begun.elapsed() < ticks {
+        generation += 1;
+        founder.propose(write(1, generation)).await.unwrap();
+        assert_eq!(founder.status().raft.voters, [NodeId(1)]);
+    }
 }

@@ -123,7 +123,9 @@ pub(super) fn progress(raw: &RawNode<Replica>) -> BTreeMap<NodeId, Progress> {
     let commit = raw.raft.raft_log.committed;
     let progress = |(id, progress): (&u64, &raft::Progress)| {
         let behind = commit.saturating_sub(progress.matched);
-        let active = progress.recent_active || *id == raw.raft.id;
+        // The library counts a newcomer as active before anybody has heard of it.
+        let heard = progress.recent_active && progress.matched > 0;
+        let active = heard || *id == raw.raft.id;
         (NodeId(*id), Progress { behind, active })
     };
     raw.raft.prs().iter().map(progress).collect()
