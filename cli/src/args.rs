@@ -212,6 +212,9 @@ pub(crate) enum Command {
     Explain(command::explain::Explain),
     /// Print a completion script for a shell.
     Completion(command::completion::Completion),
+    /// Keep the registry in a file, look into one, or found the registry anew from one.
+    #[command(subcommand)]
+    Backup(command::backup::Backup),
     /// Collect what helps to find a fault, without what is secret.
     BugReport(command::bug_report::BugReport),
     /// Write manual pages.
@@ -220,7 +223,7 @@ pub(crate) enum Command {
     Version,
     /// Help of a command, or on a topic: exit-codes, environment, output, resources.
     Help(command::help::Help),
-    /// Run a gateway.
+    /// Run a gateway, or remove one.
     #[command(subcommand)]
     Gateway(command::gateway::Gateway),
     /// Run a sidecar.

@@ -1,6 +1,7 @@
 //! The admin API's client: finds a gateway of the asked cluster, proves who the
 //! operator is, and turns every failure into what, why and next step.
 
+mod backup;
 mod connect;
 mod region;
 mod tap;
@@ -69,7 +70,15 @@ impl Client {
             true => context.clone(),
             false => refresh(&contexts, name, global.timeout).await?,
         };
-        let client = Self::to(context, cluster, global.timeout).await?;
+        let client = match Self::to(context, cluster, global.timeout).await {
+            // Its gateways may be others by now.
+            Err(problem) if problem.code == code::UNREACHABLE => {
+                let known = refresh(&contexts, name, global.timeout).await;
+                let known = known.map_err(|_| problem)?;
+                Self::to(known, cluster, global.timeout).await?
+            }
+            other => other?,
+        };
         Ok(Self {
             as_of: global.as_of,
             ..client

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod bug_report;
 pub(crate) mod capture;
 pub(crate) mod check;
@@ -78,7 +79,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Revert(command) => block_on(command.run(&global)),
         Command::Wait(command) => block_on(command.run(&global)),
         Command::Cluster(command) => block_on(command.run(&global)),
-        Command::Raft(command) => block_on(command.run(&global)),
+        Command::Raft(command) => command.run(&global),
         Command::Service(command) => block_on(command.run(&global)),
         Command::Release(command) => block_on(command.run(&global)),
         Command::Route(command) => block_on(command.run(&global)),
@@ -89,6 +90,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Schema(command) => command.run(),
         Command::Explain(command) => command.run(&global),
         Command::Completion(command) => command.run(),
+        Command::Backup(command) => command.run(&global),
         Command::BugReport(command) => block_on(command.run(&global)),
         Command::Man(command) => command.run(),
         Command::Help(command) => command.run(),
@@ -96,7 +98,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             version(global.output);
             Ok(Exit::Done)
         }
-        Command::Gateway(command) => command.run(),
+        Command::Gateway(command) => command.run(&global),
         Command::Sidecar(command) => command.run(),
         Command::Capture(command) => command.run(&global),
         Command::Sample(command) => command.run(),
@@ -115,6 +117,28 @@ impl Command {
             _ => false,
         }
     }
+}
+
+/// Goes on only with consent to what was shown: `--yes`, or `word` typed on a terminal.
+pub(crate) fn consent(what: &str, word: &str, yes: bool) -> Result<(), Problem> {
+    if yes {
+        return Ok(());
+    }
+    if output::is_terminal() {
+        output::tell(&format!("type {what} to go on:"));
+        let mut typed = String::new();
+        let read = std::io::stdin().read_line(&mut typed);
+        if read.is_ok() && typed.trim() == word {
+            return Ok(());
+        }
+    }
+    let mut problem = Problem::new(
+        weft_model::code::USAGE,
+        "not confirmed; nothing was changed",
+    )
+    .next("Add --yes.");
+    problem.exit = Exit::Refused;
+    Err(problem)
 }
 
 fn version(format: Format) {

@@ -10,8 +10,8 @@ use weft_model::{
     ClusterName, ClusterRole, Command, FederationDomain, Kind, RegionName, UserName, code,
 };
 
-use super::Outcome;
 use super::status::cluster_row;
+use super::{Outcome, consent};
 use crate::args::{Global, parse_lifetime};
 use crate::client::Client;
 use crate::complete;
@@ -310,21 +310,7 @@ fn confirm(status: &StatusView, cluster: &str, yes: bool) -> Result<(), Problem>
     output::tell(&format!(
         "the name {cluster} can never join this federation again"
     ));
-    if yes {
-        return Ok(());
-    }
-    if output::is_terminal() {
-        output::tell("type the cluster's name to go on:");
-        let mut typed = String::new();
-        let read = std::io::stdin().read_line(&mut typed);
-        if read.is_ok() && typed.trim() == cluster {
-            return Ok(());
-        }
-    }
-    let mut problem =
-        Problem::new(code::USAGE, "not confirmed; nothing was changed").next("Add --yes.");
-    problem.exit = Exit::Refused;
-    Err(problem)
+    consent("the cluster's name", cluster, yes)
 }
 
 fn parse_token_id(text: &str) -> Result<weft_model::TokenId, Problem> {

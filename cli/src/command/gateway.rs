@@ -1,19 +1,23 @@
-//! `weft gateway run`.
+//! `weft gateway …`: the process, and its end in the federation.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use weft_gateway::config::GatewayConfigFile;
 use weft_gateway::{ClampFileError, Gateway as Process, GatewayError};
-use weft_model::code;
+use weft_model::{Command, NodeId, code};
 
-use super::Outcome;
+use super::{Outcome, consent};
+use crate::args::Global;
+use crate::client::Client;
+use crate::complete;
 use crate::document::read_config;
 use crate::membership::{io_code, membership_problem};
 use crate::output;
 use crate::problem::{Exit, Problem};
 
-/// Run a gateway.
+/// Run a gateway, or remove one.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Gateway {
     /// Run until told to stop; SIGTERM and Ctrl-C drain first.
@@ -25,14 +29,29 @@ pub(crate) enum Gateway {
         #[arg(long)]
         check_config: bool,
     },
+    /// Remove one whose host is gone, or that is to be replaced: its vote and its id never return.
+    Remove {
+        /// The gateway: `cluster/gateway`, or its node id.
+        #[arg(add = ArgValueCandidates::new(complete::gateways))]
+        gateway: String,
+        /// Go on without asking.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Gateway {
-    pub(crate) fn run(self) -> Outcome {
-        let Self::Run {
-            config,
-            check_config,
-        } = self;
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Run {
+                config,
+                check_config,
+            } => Self::serve(config, check_config),
+            Self::Remove { gateway, yes } => super::block_on(remove(global, &gateway, yes)),
+        }
+    }
+
+    fn serve(config: PathBuf, check_config: bool) -> Outcome {
         let file: GatewayConfigFile = read_config(&config, "GatewayConfig")?;
         if check_config {
             output::narrate(&format!("{} is sound", config.display()));
@@ -40,6 +59,30 @@ impl Gateway {
         }
         super::block_on(run(file))
     }
+}
+
+async fn remove(global: &Global, name: &str, yes: bool) -> Outcome {
+    let mut client = Client::connect(global).await?;
+    let status = client.status(false).await?;
+    let target = super::raft::find(&status, name)?;
+    let full = super::raft::full_name(target);
+    let votes = match target.role.as_str() {
+        "learner" => "it has no vote",
+        _ => "its vote goes to another gateway, if one can take it",
+    };
+    output::tell(&format!("{full} is node {}: {votes}", target.node));
+    let workloads = match target.reachable {
+        true => "its sidecars go to the other gateways of its cluster; end it once it is removed",
+        false => "it is not reached from here; if it runs still, it will find that it was removed",
+    };
+    output::tell(workloads);
+    consent("its name", &full, yes)?;
+    let node = NodeId(target.node);
+    let index = client
+        .submit(Command::RemoveGateway(node), None, false)
+        .await?;
+    output::narrate(&format!("{full} removed at index {index}"));
+    Ok(Exit::Done)
 }
 
 async fn run(file: GatewayConfigFile) -> Outcome {
@@ -84,7 +127,7 @@ fn problem(error: &GatewayError) -> Problem {
     }
 }
 
-fn disk_code(error: &weft_registry::disk::DiskError) -> weft_model::Code {
+pub(crate) fn disk_code(error: &weft_registry::disk::DiskError) -> weft_model::Code {
     use weft_registry::disk::DiskError;
     match error {
         DiskError::Foreign { .. } => code::FOREIGN_STATE,

@@ -1,9 +1,15 @@
 //! `weft raft …`: the registry's consensus.
 
+mod recover;
+
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
 use weft_gateway::admin::view::{RaftMemberView, StatusView};
 use weft_model::{NodeId, code};
+
+pub(crate) use recover::{folder, problem as recover_problem};
 
 use super::Outcome;
 use super::status::microseconds;
@@ -22,6 +28,30 @@ pub(crate) enum Raft {
     Leader,
     /// Have the leader's state take the place of the asked gateway's, whose replica is fenced (WEFT-6035).
     Repair,
+    /// Look into the registry of a gateway that does not run; the answer is a report for `recover`.
+    Inspect {
+        /// The gateway's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Found the registry anew from this host's gateway, whose majority is lost for good.
+    ///
+    /// Only for when too few voters are left and will not come back: while they may, wait, since
+    /// reads, DNS and traffic go on. Stop the gateways that are left, run `weft raft inspect -o json`
+    /// on each, and recover on the one that holds most, with the reports of all others: a report
+    /// of one that holds more is refused. This gateway votes alone then; start it first. The others take
+    /// its state and vote again. A gateway that holds more keeps silent and says so.
+    Recover {
+        /// The gateway's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// What `weft raft inspect -o json` said on another gateway that is left; once for each.
+        #[arg(long = "report", value_name = "FILE")]
+        reports: Vec<PathBuf>,
+        /// Go on without asking.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Hand leadership to another voter.
     Transfer {
         /// A gateway: `cluster/gateway`, or its node id.
@@ -31,10 +61,23 @@ pub(crate) enum Raft {
 }
 
 impl Raft {
-    pub(crate) async fn run(self, global: &Global) -> Outcome {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Inspect { config } => recover::inspect(&config, global.output),
+            Self::Recover {
+                config,
+                reports,
+                yes,
+            } => recover::recover(&config, &reports, yes),
+            live => super::block_on(live.ask(global)),
+        }
+    }
+
+    async fn ask(self, global: &Global) -> Outcome {
         let mut client = Client::connect(global).await?;
         let status: StatusView = client.status(false).await?;
         match self {
+            Self::Inspect { .. } | Self::Recover { .. } => {}
             Self::Members => members(&status, global.output),
             Self::Leader => {
                 let leader = status
@@ -90,11 +133,11 @@ async fn repair(client: &mut Client, status: &StatusView, global: &Global) -> Re
     Ok(())
 }
 
-fn full_name(member: &RaftMemberView) -> String {
+pub(crate) fn full_name(member: &RaftMemberView) -> String {
     format!("{}/{}", member.cluster, member.gateway)
 }
 
-fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Problem> {
+pub(crate) fn find<'a>(status: &'a StatusView, name: &str) -> Result<&'a RaftMemberView, Problem> {
     let named =
         |member: &&RaftMemberView| full_name(member) == name || member.node.to_string() == name;
     status.raft.members.iter().find(named).ok_or_else(|| {

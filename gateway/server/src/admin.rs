@@ -5,6 +5,7 @@
 //! signed here, naming the operator who ordered them.
 
 mod authorise;
+mod backup;
 mod events;
 mod explain;
 mod history;
@@ -30,7 +31,7 @@ use weft_identity::{EnrolmentClaims, EnrolmentToken, bundle_hash};
 use weft_model::{Federation, Index, NodeId, Role, code};
 use weft_proto::api::admin_server::Admin;
 use weft_proto::api::{
-    AskRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
+    AskRequest, BackupRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
     IssueWorkloadTokenResponse, PutRequest, StatusRequest, SubmitRequest, SubmitResponse,
     TapRequest, TransferLeaderRequest, WatchEvent, WatchRequest,
 };
@@ -211,6 +212,18 @@ impl Admin for AdminService {
         authorise::needs(&self.hub, &request, Role::Operator)?;
         let lines = tap::open(&self.hub, &request.get_ref().json)?;
         Ok(Response::new(lines))
+    }
+
+    type BackupStream = backup::Pieces;
+
+    async fn backup(
+        &self,
+        request: Request<BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        authorise::needs(&self.hub, &request, Role::Admin)?;
+        self.catch_up(true).await?;
+        let pieces = backup::take(&self.hub).await?;
+        Ok(Response::new(pieces))
     }
 
     async fn issue_workload_token(

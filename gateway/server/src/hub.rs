@@ -321,6 +321,10 @@ impl Hub {
         if self.registry.status().agreement.fenced.is_some() {
             return Err(propose_status(&ProposeError::Fenced));
         }
+        if let Some(outranked) = self.registry.status().raft.outranked {
+            let recovered = outranked.at();
+            return Err(propose_status(&ProposeError::Outranked { recovered }));
+        }
         match self.shortage() {
             None => Ok(()),
             Some(what) => Err(refusal(
@@ -440,6 +444,7 @@ pub(crate) fn propose_status(error: &ProposeError) -> Status {
         ProposeError::Unreadable { .. } => code::QUARANTINED,
         ProposeError::NoRoom { .. } => code::READ_ONLY,
         ProposeError::Fenced => code::DIVERGED,
+        ProposeError::Outranked { .. } => code::OUTRANKED,
         ProposeError::Disk(_) => code::DISK,
     };
     refusal(code, error.to_string())

@@ -74,7 +74,7 @@ codes! {
         "Point stateDir at this gateway's own folder; never move one gateway's folder to another.";
     CORRUPT_STATE = 1009, "a state folder is damaged",
         "A file in it does not read back as it was written.",
-        "Keep the folder, remove this gateway (`weft cluster remove-gateway`), and join it again with a new token.";
+        "Keep the folder, remove this gateway (`weft gateway remove`), and join it again with a new token.";
     NO_SPACE = 1010, "the disk is full",
         "A file in the state folder could not be written; nothing that was there is lost.",
         "Free space, then run the command or start the gateway again.";
@@ -355,6 +355,18 @@ codes! {
     SPLIT = 6036, "replicas differ, and none is of a majority",
         "At the same log position gateways have different states, and too few agree to say who is right.",
         "`weft history --verify --cluster NAME` on each says whose trail holds; add a gateway, or restore from the one that does.";
+    OUTRANKED = 6037, "the registry was founded anew without this gateway",
+        "Its group had lost the majority, or seemed to, and an operator founded it anew on another gateway. What this one alone had committed is not in it. It writes nothing, and serves what it last had, marked stale.",
+        "Keep its stateDir if what it alone holds matters (`weft raft inspect`). Then empty it, and join it again with a token.";
+    AHEAD = 6038, "another gateway's log holds more",
+        "To found the registry anew from this log would lose what the other one has, which may have been acknowledged.",
+        "Run `weft raft recover` on the gateway that is named.";
+    NOT_A_BACKUP = 6039, "the file is no sound backup",
+        "It is another kind of file, was cut off or changed, or a newer program wrote it.",
+        "Take another copy; `weft backup inspect FILE` says whether one is sound.";
+    NOTHING_TO_RECOVER = 6040, "there is nothing to found the registry anew from",
+        "This gateway's folder holds no state of the federation yet, or the federation does not know it as a gateway any more.",
+        "Do it on another gateway; `weft raft inspect` on each says what it holds.";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

@@ -33,6 +33,7 @@ pub(crate) use room::Gauge;
 pub use room::{ENOUGH_BYTES, LOW_BYTES, Room, Space, is_full};
 #[cfg(any(test, feature = "simulation"))]
 pub use simulated::{Crash, SimulatedDisk, Unsound};
+pub(crate) use store::read_only;
 pub use store::{Folder, Store, StoreId, exists};
 
 #[cfg(test)]

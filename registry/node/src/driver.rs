@@ -20,6 +20,7 @@ mod history;
 mod input;
 mod output;
 mod persist;
+mod recovery;
 mod screen;
 mod shortage;
 mod snapshots;
@@ -46,6 +47,8 @@ pub use input::Bug;
 pub use input::{Input, ReadId, Settings};
 pub use output::{Leadership, Output, RaftStatus, Role};
 use persist::Unpersisted;
+pub use recovery::Outranked;
+pub(crate) use recovery::TERMS_AHEAD;
 pub use screen::Suspicion;
 use shortage::Shortage;
 use snapshots::Snapshots;
@@ -74,6 +77,8 @@ pub struct Driver {
     history: History,
     checkpoints: Checkpoints,
     fence: Fence,
+    /// Set while the group of this node has been given up for another.
+    outranked: Option<Outranked>,
     /// Whether this node was in the configuration before.
     was_member: bool,
 }
@@ -125,6 +130,7 @@ impl Driver {
             history,
             checkpoints: Checkpoints::default(),
             fence: Fence::default(),
+            outranked: None,
             was_member,
         };
         driver.timeouts.settle(&mut driver.raw);
@@ -178,7 +184,8 @@ impl Driver {
 
     /// Numbers for operators.
     pub fn status(&self) -> RaftStatus {
-        output::status(&self.raw, self.unpersisted.len())
+        let unpersisted = self.unpersisted.len();
+        output::status(&self.raw, unpersisted, self.outranked)
     }
 
     /// Who leads, as this node knows.
@@ -207,7 +214,7 @@ impl Driver {
         if self.is_installing() {
             return;
         }
-        if self.is_silent() {
+        if self.is_silent() || self.outranked.is_some() {
             self.save_commit();
             return;
         }
@@ -231,12 +238,16 @@ impl Driver {
         if self.is_silent() {
             return;
         }
+        let recovered = Index(message.recovered);
         let message = match wire::raft::read_message(message) {
             Ok(message) => message,
             Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
         };
         if let Err(suspicion) = screen::screen(&self.raw, self.settings.node, from, &message) {
             return self.suspect(from, suspicion);
+        }
+        if !self.admits(from, recovered, &message) {
+            return;
         }
         let campaigns = message.get_msg_type() == MessageType::MsgTimeoutNow;
         if self.is_swamped_by(&message) || (campaigns && self.is_installing()) {
@@ -305,9 +316,10 @@ impl Driver {
     }
 
     fn send(&mut self, messages: Vec<Message>) {
+        let recovered = self.image().recovered;
         for message in messages {
             let to = NodeId(message.to);
-            let wire = wire::raft::write_message(&message);
+            let wire = wire::raft::write_message(&message, recovered);
             match self.outputs.last_mut() {
                 Some(Output::Send(last, batch)) if *last == to => batch.push(wire),
                 _ => self.outputs.push(Output::Send(to, vec![wire])),

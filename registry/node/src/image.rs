@@ -20,6 +20,8 @@ pub struct Image {
     pub state: Federation,
     /// The records that could not be read.
     pub unreadable: Unreadable,
+    /// Where the group was last founded anew, after it lost its majority; 0 if it never was.
+    pub recovered: Index,
 }
 
 impl Image {

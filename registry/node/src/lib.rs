@@ -13,6 +13,7 @@
 //! ```
 
 mod agreement;
+mod backup;
 pub mod disk;
 pub mod driver;
 mod history;
@@ -20,10 +21,12 @@ mod image;
 pub mod members;
 mod node;
 mod proposal;
+mod recovery;
 mod replica;
 pub mod wire;
 
 pub use agreement::{Agreement, Digests};
+pub use backup::{Backup, BackupError};
 pub use history::{Trail, TrailFault};
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
@@ -33,4 +36,5 @@ pub use node::{
     WatchError, found,
 };
 pub use proposal::{Draft, Proposal};
+pub use recovery::{Inspection, Reach, RecoverError, inspect, recover};
 pub use replica::{Answer, Origin, Record};

@@ -34,6 +34,7 @@ pub use status::{Counters, DiskStatus, Standing, Status};
 pub use transport::{METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, Transport};
 pub use watch::{Judged, Watch, WatchError};
 
+use crate::backup::Backup;
 use crate::disk::{Archive, Folder, Room, StoreId};
 use crate::proposal::Proposal;
 use task::Event;
@@ -209,6 +210,21 @@ impl Registry {
             Ok(()) => answer.await.unwrap_or(false),
             Err(_) => false,
         }
+    }
+
+    /// All that is applied here, to be kept elsewhere.
+    pub async fn backup(&self) -> Result<Backup, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.events.send(Event::Image { reply }).await;
+        let image = match sent {
+            Ok(()) => answer.await.map_err(|_| self.gone())?,
+            Err(_) => return Err(self.gone().into()),
+        };
+        Ok(Backup {
+            domain: self.shared.folder.domain.clone(),
+            time: task::wall_time(),
+            image,
+        })
     }
 
     /// Hands leadership over if it is here, writes what is under way, and stops.

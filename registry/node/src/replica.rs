@@ -115,6 +115,10 @@ impl Replica {
         self.image.conf = conf;
     }
 
+    pub(crate) fn set_recovered(&mut self, at: Index) {
+        self.image.recovered = at;
+    }
+
     /// Position and term of what stands before the first kept entry.
     pub(crate) fn before(&self) -> (u64, u64) {
         self.before

@@ -20,6 +20,7 @@ mod workload;
 pub use entry::{Decoded, SIGNATURE_CONTEXT, decode, encode_signed, signing_input};
 pub(crate) use entry::{encode_entry, entry_request};
 pub use field::WireError;
+pub(crate) use field::{malformed, name};
 pub(crate) use history::{Row, origin, read_row, write_row};
 pub(crate) use state::{decode_image, encode_image};
 

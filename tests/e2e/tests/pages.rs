@@ -21,6 +21,8 @@ const TWO_HOSTS: &str = "docs/how-to/two-hosts.md";
 const OBSERVE: &str = "docs/how-to/observe.md";
 /// Tells what to configure and nothing to type; the tests in `networks` run it.
 const NETWORKS: &str = "docs/how-to/networks.md";
+/// Begins with hosts that are gone; the test in `recovery` makes them, and runs all of it.
+const RECOVER: &str = "docs/how-to/recover.md";
 /// Needs users, tables of the kernel and routes of its own: `capture` and `virtual_ips` make them.
 const CAPTURE: &str = "docs/how-to/capture.md";
 
@@ -36,7 +38,13 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (FIRST_TEN_MINUTES, "the test has built the program already"),
     (TWO_HOSTS, "there is no third host"),
+    (RECOVER, RECOVERED),
+    (RECOVER, RECOVERED),
+    (RECOVER, RECOVERED),
+    (RECOVER, RECOVERED),
 ];
+
+const RECOVERED: &str = "tests/e2e/tests/recovery runs it, with gateways that are gone";
 
 fn page(path: &str) -> Result<Page> {
     Page::read(Path::new(ROOT), Path::new(path))
@@ -140,6 +148,7 @@ fn every_page_is_walked() -> Result<()> {
         OBSERVE,
         NETWORKS,
         CAPTURE,
+        RECOVER,
     ]);
     for folder in ["docs/tutorials", "docs/how-to"] {
         for path in pages(Path::new(ROOT), folder)? {
@@ -162,6 +171,7 @@ fn what_is_not_run_is_known() -> Result<()> {
         TWO_HOSTS,
         OBSERVE,
         NETWORKS,
+        RECOVER,
     ] {
         for block in page(path)?.blocks {
             if let Task::Skip(why) = block.task {

@@ -10,6 +10,7 @@ use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
 use weft_registry::Agreement;
 use weft_registry::disk::Space;
+use weft_registry::driver::Outranked;
 
 use super::view::{
     ClusterView, DiskView, Freshness, ProblemView, RaftMemberView, RaftView, ServiceView,
@@ -93,6 +94,7 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
         leader: status.leadership.leader.map(|NodeId(id)| id),
         term: status.leadership.term,
         commit: status.commit.0,
+        recovered: (status.recovered.0 > 0).then_some(status.recovered.0),
         members: members.collect(),
     }
 }
@@ -378,6 +380,18 @@ fn disagreement(hub: &Hub, state: &Federation) -> Vec<ProblemView> {
         };
         nodes.iter().map(name).collect::<Vec<_>>().join(", ")
     };
+    if let Some(outranked) = hub.registry().status().raft.outranked {
+        let (at, way) = match outranked {
+            Outranked::Behind(at) => (at, "it waits for that state"),
+            Outranked::Ahead(at) => (at, "it keeps silent, since it holds what was lost there"),
+        };
+        let what = format!(
+            "the registry was founded anew at index {at} without {}/{}: {way}",
+            hub.cluster(),
+            hub.gateway()
+        );
+        return vec![problem("fail", code::OUTRANKED, what)];
+    }
     if let Some(index) = standing.fenced {
         let way = match standing.repairing {
             true => "it waits for the leader's state",

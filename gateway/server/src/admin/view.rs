@@ -88,6 +88,9 @@ pub struct RaftView {
     pub term: u64,
     /// The highest position known to be committed.
     pub commit: u64,
+    /// Where the registry was last founded anew after a lost majority; left out if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<u64>,
     /// All gateways.
     pub members: Vec<RaftMemberView>,
 }

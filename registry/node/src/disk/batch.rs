@@ -54,6 +54,18 @@ impl Stored {
     pub fn applied(&self) -> weft_model::Index {
         self.image.index
     }
+
+    /// The last position known to be committed.
+    pub(crate) fn commit(&self) -> u64 {
+        self.hard.commit
+    }
+
+    /// The same with the whole log counted as committed.
+    pub(crate) fn all_committed(mut self) -> Self {
+        let last = self.entries.last().map(|entry| entry.index);
+        self.hard.commit = last.unwrap_or(self.hard.commit);
+        self
+    }
 }
 
 impl Batch {

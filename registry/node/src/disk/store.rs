@@ -43,6 +43,16 @@ pub fn exists(dir: &Path) -> bool {
     dir.join(FILE_NAME).exists()
 }
 
+/// Reads a folder that no process has open, and changes nothing in it.
+pub(crate) fn read_only(dir: &Path) -> Result<(Folder, Stored), DiskError> {
+    let path = dir.join(FILE_NAME);
+    if !exists(dir) {
+        return Err(DiskError::Empty { path });
+    }
+    let (folder, _, stored) = contained(&path, || examine(&path))?;
+    Ok((folder, stored))
+}
+
 /// Whose state a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
@@ -154,7 +164,7 @@ impl Store {
         if !exists(dir) {
             return Err(DiskError::Empty { path });
         }
-        let (folder, id) = contained(&path, || examine(&path))?;
+        let (folder, id, _) = contained(&path, || examine(&path))?;
         if let Some(expected) = expected.filter(|expected| **expected != folder) {
             return Err(DiskError::Foreign {
                 path,
@@ -251,7 +261,7 @@ enum Presence {
 }
 
 /// Reads all of a store without changing a byte of it.
-fn examine(path: &Path) -> Result<(Folder, StoreId), DiskError> {
+fn examine(path: &Path) -> Result<(Folder, StoreId, Stored), DiskError> {
     let database = open_database(path, Presence::Existing, Trial::new)?;
     let wire = read_folder(&database).map_err(|damage| damaged(path, damage))?;
     if wire.format > FORMAT {
@@ -261,9 +271,9 @@ fn examine(path: &Path) -> Result<(Folder, StoreId), DiskError> {
             known: FORMAT,
         });
     }
-    let found = check_folder(&wire).map_err(|damage| damaged(path, damage))?;
-    load(&database).map_err(|damage| damaged(path, damage))?;
-    Ok(found)
+    let (folder, id) = check_folder(&wire).map_err(|damage| damaged(path, damage))?;
+    let stored = load(&database).map_err(|damage| damaged(path, damage))?;
+    Ok((folder, id, stored))
 }
 
 fn open_database<B: StorageBackend>(

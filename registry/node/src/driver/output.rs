@@ -7,6 +7,7 @@ use weft_model::{Index, NodeId, RequestId};
 use weft_proto::peer::RaftMessage;
 
 use super::input::ReadId;
+use super::recovery::Outranked;
 use super::screen::Suspicion;
 use crate::disk::Batch;
 use crate::members::Progress;
@@ -99,6 +100,10 @@ pub struct RaftStatus {
     pub unpersisted: usize,
     /// Records that could not be read.
     pub quarantined: u64,
+    /// Where the group was last founded anew; 0 if it never was.
+    pub recovered: Index,
+    /// Set while this node's group has been given up for another.
+    pub outranked: Option<Outranked>,
     /// Per follower how far it has come; only on the leader.
     pub progress: BTreeMap<NodeId, Progress>,
 }
@@ -131,7 +136,11 @@ pub(super) fn progress(raw: &RawNode<Replica>) -> BTreeMap<NodeId, Progress> {
     raw.raft.prs().iter().map(progress).collect()
 }
 
-pub(super) fn status(raw: &RawNode<Replica>, unpersisted: usize) -> RaftStatus {
+pub(super) fn status(
+    raw: &RawNode<Replica>,
+    unpersisted: usize,
+    outranked: Option<Outranked>,
+) -> RaftStatus {
     let image = raw.store().image();
     let ids = |ids: &[u64]| {
         let mut ids: Vec<NodeId> = ids.iter().copied().map(NodeId).collect();
@@ -150,6 +159,8 @@ pub(super) fn status(raw: &RawNode<Replica>, unpersisted: usize) -> RaftStatus {
         last: Index(log.last_index()),
         unpersisted,
         quarantined: image.unreadable.count,
+        recovered: image.recovered,
+        outranked,
         progress: progress(raw),
     }
 }

@@ -67,6 +67,7 @@ impl Driver {
             self.raw.mut_store().install(*image);
             self.raw.advance_apply_to(index.0);
             self.lower_fence();
+            self.note_founding();
             self.outputs.push(Output::Installed { index });
             self.note_membership();
         }

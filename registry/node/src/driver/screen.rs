@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
 use raft::{RawNode, StateRole};
-use weft_model::NodeId;
+use weft_model::{Index, NodeId};
 
 use crate::image::Image;
 use crate::replica::Replica;
@@ -33,6 +33,9 @@ pub enum Suspicion {
     /// Its sender was removed from the federation; node ids are not used twice.
     #[error("its sender was removed from the federation")]
     RemovedSender,
+    /// It says that the group was founded anew, and its sender's cluster is not trusted with the log.
+    #[error("it says that the group was founded anew at {0}, which its sender may not")]
+    Recovery(Index),
     /// A number is beyond what any federation reaches.
     #[error("a term or position of {0}")]
     Range(u64),

@@ -53,6 +53,14 @@ pub enum ProposeError {
     /// This replica's state is not the others'.
     #[error("this gateway's replica is fenced: its state is not the others'; nothing was written")]
     Fenced,
+    /// The group was founded anew without this replica.
+    #[error(
+        "the registry was founded anew at index {recovered}, without this gateway's part in it; nothing was written"
+    )]
+    Outranked {
+        /// Where the new group begins.
+        recovered: Index,
+    },
     /// Nobody leads, so nobody took it. It has no effect; retrying is safe.
     #[error("no leader for {waited:?}: a majority of the voters is not reachable")]
     NoLeader {

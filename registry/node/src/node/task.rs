@@ -26,6 +26,7 @@ use super::watch::Ring;
 use super::{Clock, Registry, Shared, call, open};
 use crate::agreement::{Agreement, Digests};
 use crate::driver::{Driver, Input, Role, Settings};
+use crate::image::Image;
 use crate::proposal::Proposal;
 
 /// What reaches the task.
@@ -74,6 +75,10 @@ pub(super) enum Event {
     },
     Repair {
         reply: oneshot::Sender<bool>,
+    },
+    /// Somebody wants all that is applied here.
+    Image {
+        reply: oneshot::Sender<Image>,
     },
     Shutdown {
         reply: oneshot::Sender<()>,
@@ -304,6 +309,9 @@ impl<T: Transport> Task<T> {
             Event::Repair { reply } => {
                 let _ = reply.send(self.begin_repair());
             }
+            Event::Image { reply } => {
+                let _ = reply.send(self.driver.image().clone());
+            }
             Event::Shutdown { reply } => self.begin_stopping(now, reply),
         }
     }
@@ -447,7 +455,7 @@ fn ticker(tick: Duration) -> tokio::time::Interval {
 }
 
 /// Read here, in the shell, and nowhere else.
-fn wall_time() -> WallTime {
+pub(super) fn wall_time() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since.map_or(0, |since| since.as_millis());
     WallTime(u64::try_from(millis).unwrap_or(u64::MAX))

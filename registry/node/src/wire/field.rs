@@ -36,7 +36,7 @@ pub enum WireError {
     },
 }
 
-pub(super) fn malformed(error: prost::DecodeError) -> WireError {
+pub(crate) fn malformed(error: prost::DecodeError) -> WireError {
     WireError::Malformed(error.to_string())
 }
 
@@ -51,7 +51,7 @@ pub(super) fn present<T>(field: &'static str, value: Option<T>) -> Result<T, Wir
     value.ok_or(WireError::Missing(field))
 }
 
-pub(super) fn name<T>(field: &'static str, text: &str) -> Result<T, WireError>
+pub(crate) fn name<T>(field: &'static str, text: &str) -> Result<T, WireError>
 where
     T: FromStr,
     T::Err: Display,

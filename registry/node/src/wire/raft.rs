@@ -9,12 +9,14 @@ use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
     EntryType, HardState, Message, MessageType, Snapshot,
 };
+use weft_model::Index;
 use weft_proto::log::{self, conf_change};
 use weft_proto::peer::{RaftConfState, RaftEntry, RaftMessage, RaftSnapshot};
 
 use super::field::{WireError, invalid, malformed};
 
-pub(crate) fn write_message(message: &Message) -> RaftMessage {
+/// A message of a node whose group was last founded anew at `recovered`.
+pub(crate) fn write_message(message: &Message, recovered: Index) -> RaftMessage {
     RaftMessage {
         r#type: message.get_msg_type() as u32,
         to: message.to,
@@ -33,6 +35,7 @@ pub(crate) fn write_message(message: &Message) -> RaftMessage {
         reject_hint: message.reject_hint,
         context: message.context.clone(),
         priority: message.priority,
+        recovered: recovered.0,
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn encode_image(image: &Image) -> Bytes {
         federation: Some(write(image.state.to_parts())),
         quarantined: image.unreadable.count,
         latest: image.unreadable.latest.iter().map(latest).collect(),
+        recovered: image.recovered.0,
     };
     wire.encode_to_vec().into()
 }
@@ -53,6 +54,7 @@ pub(crate) fn decode_image(snapshot: &Snapshot) -> Result<Image, WireError> {
             count: wire.quarantined,
             latest: latest.collect(),
         },
+        recovered: Index(wire.recovered),
     })
 }
 

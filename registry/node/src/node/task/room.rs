@@ -43,6 +43,9 @@ impl<T: Transport> Task<T> {
         if self.standing.fenced.is_some() {
             // Who asked may have gone.
             let _ = reply.send(Err(ProposeError::Fenced));
+        } else if let Some(outranked) = self.driver.status().outranked {
+            let recovered = outranked.at();
+            let _ = reply.send(Err(ProposeError::Outranked { recovered }));
         } else if self.disk_status.room.space == Space::Enough {
             self.proposals.add(now, proposal, reply);
         } else {

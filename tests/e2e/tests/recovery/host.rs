@@ -1,0 +1,155 @@
+//! A host with one gateway, at a loopback address of its own.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use weft_test_support::{Background, Ran, SOON, User, eventually};
+
+/// One gateway and its folder.
+pub(crate) struct Host {
+    number: u8,
+    cluster: &'static str,
+    name: &'static str,
+    folder: PathBuf,
+    gateway: Option<Background>,
+    runs: usize,
+}
+
+impl Host {
+    /// Host `number` with the gateway `cluster/name`; nothing runs yet.
+    pub(crate) fn new(
+        user: &User,
+        number: u8,
+        cluster: &'static str,
+        name: &'static str,
+    ) -> Result<Self> {
+        let folder = user.scratch().join(format!("host-{number}"));
+        fs::create_dir(&folder)?;
+        let (address, state) = (format!("127.9.{number}.1"), folder.join("state"));
+        let text = format!(
+            "apiVersion: weft.dev/v1
+kind: GatewayConfig
+metadata: {{ name: {name} }}
+spec:
+  cluster: {cluster}
+  region: {cluster}-r
+  stateDir: {}
+  tunnel: {{ bind: \"{address}:7443\", advertise: \"{address}:7443\" }}
+  api: {{ bind: \"{address}:7444\", advertise: \"{address}:7444\" }}
+  relay: {{ bind: \"{address}:7445\" }}
+  console: {{ bind: \"{address}:7480\" }}
+  dns: {{ bind: \"{address}:8653\" }}
+  virtualIPs: {{ ipv4: 240.{number}.0.0/16 }}
+  standIn: {{ clients: false, inbound: {{ bind: \"{address}:7446\" }} }}
+  drain: 1s
+",
+            state.display()
+        );
+        fs::write(folder.join("gateway.yaml"), text)?;
+        Ok(Self {
+            number,
+            cluster,
+            name,
+            folder,
+            gateway: None,
+            runs: 0,
+        })
+    }
+
+    /// `cluster/name`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.cluster, self.name)
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.folder.join("gateway.yaml").display().to_string()
+    }
+
+    /// Where its gateway keeps what it is and knows.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Founds the federation here.
+    pub(crate) fn found(&self, user: &User) -> Result<()> {
+        let init = ["cluster", "init", "--domain", "fed.example.org", "--config"];
+        user.weft(init.iter().copied().chain([self.config().as_str()]))?
+            .ok()?;
+        Ok(())
+    }
+
+    /// Joins through `founder`, and waits until its vote is settled.
+    pub(crate) fn join(&self, user: &User, founder: &Host) -> Result<()> {
+        let region = format!("{}-r", self.cluster);
+        let create = [
+            "cluster",
+            "token",
+            "create",
+            "--cluster",
+            self.cluster,
+            "--region",
+            &region,
+        ];
+        let token = eventually("a token", SOON, || user.weft(create)?.ok())?;
+        let address = format!("127.9.{}.1:7444", founder.number);
+        let config = self.config();
+        let join = [
+            "cluster",
+            "join",
+            &address,
+            "--config",
+            &config,
+            "--token",
+            token.trim(),
+        ];
+        user.weft(join)?.ok()?;
+        Ok(())
+    }
+
+    /// Starts the gateway; it may not answer yet.
+    pub(crate) fn start(&mut self, user: &User) -> Result<()> {
+        self.runs += 1;
+        let log = self.folder.join(format!("gateway-{}.log", self.runs));
+        let config = self.config();
+        let mut run = user.command(["gateway", "run", "--config", &config]);
+        self.gateway = Some(Background::start(&mut run, &log)?);
+        Ok(())
+    }
+
+    /// Starts it to see it end by itself, with this exit code and these words.
+    pub(crate) fn refuses_to_start(&mut self, user: &User, code: i32, words: &str) -> Result<()> {
+        let config = self.config();
+        user.weft(["gateway", "run", "--config", &config])?
+            .exits(code)?
+            .says(words)?;
+        Ok(())
+    }
+
+    /// Ends it by a signal.
+    pub(crate) fn stop(&mut self, signal: &str) -> Result<()> {
+        let mut gateway = self.gateway.take().context("it does not run")?;
+        gateway.stop(signal)?;
+        Ok(())
+    }
+
+    /// A command about this host's folder.
+    pub(crate) fn weft(&self, user: &User, args: &[&str]) -> Result<Ran> {
+        let config = self.config();
+        user.weft(args.iter().copied().chain(["--config", config.as_str()]))
+    }
+
+    /// Asks this host's gateway how it stands.
+    pub(crate) fn status(&self, user: &User) -> Result<serde_json::Value> {
+        // Unhealthy is an answer too.
+        let ran = user.weft(["--cluster", self.cluster, "status", "-o", "json"])?;
+        ensure!(!ran.stdout.is_empty(), "{}", ran.stderr);
+        Ok(serde_json::from_str(&ran.stdout)?)
+    }
+
+    /// What its gateway has said since it started.
+    pub(crate) fn said(&self) -> String {
+        let gateway = self.gateway.as_ref();
+        gateway.map_or(String::new(), Background::said)
+    }
+}
