@@ -22,7 +22,7 @@ pub(crate) use entry::{encode_entry, entry_request};
 pub use field::WireError;
 pub(crate) use field::{malformed, name};
 pub(crate) use history::{Row, origin, read_row, write_row};
-pub(crate) use state::{decode_image, encode_image};
+pub(crate) use state::{decode_image, encode_image, state_digest};
 
 /// The highest format level this program reads and writes.
 pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::STEPS_BACK;

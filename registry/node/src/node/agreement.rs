@@ -10,6 +10,7 @@ use weft_model::{Federation, Index, NodeId};
 use super::call;
 use super::transport::{METHOD_DIGESTS, Transport};
 use crate::agreement::{Agreement, Digests, judge};
+use crate::wire;
 
 /// A state, and where it stood.
 pub(super) type State = (Index, Arc<Federation>);
@@ -71,7 +72,9 @@ pub(super) async fn digests(states: Vec<State>, known: Digests) -> Digests {
     let compute = move || {
         let mut found = known;
         for (index, state) in states {
-            found.entry(index).or_insert_with(|| state.digest());
+            found
+                .entry(index)
+                .or_insert_with(|| wire::state_digest(&state));
         }
         found
     };

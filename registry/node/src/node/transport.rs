@@ -14,7 +14,7 @@ pub const METHOD_PROPOSE: &str = "registry.propose";
 pub const METHOD_TRANSFER: &str = "registry.transfer";
 
 /// Asks for digests of the peer's state.
-pub const METHOD_DIGESTS: &str = "registry.digests";
+pub const METHOD_DIGESTS: &str = "registry.digests.2";
 
 /// Carries Raft messages and calls to other gateways, whose identities it proves.
 pub trait Transport: Send + Sync + 'static {
