@@ -69,17 +69,36 @@ struct Shared {
 /// When the leader was last heard, on the monotonic clock.
 struct Clock {
     start: Instant,
+    /// How long the leader had been silent when this run began.
+    silent_before: Duration,
+    /// Since the start; [`NEVER`] before the leader was heard in this run.
     heard_millis: AtomicU64,
     tick_micros: AtomicU64,
 }
+
+const NEVER: u64 = u64::MAX;
 
 /// How far this node is, and how old its knowledge may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppliedHere {
     /// The last position applied here.
     pub index: Index,
-    /// How long ago the leader was last heard; zero on the leader itself.
+    /// How long ago the leader was last heard, be it by an earlier run; zero on the leader itself.
     pub age: Duration,
+    /// Whether this run has heard a leader.
+    pub heard: bool,
+}
+
+impl AppliedHere {
+    /// How long the leader has been silent as far as this run can vouch for it: for ever
+    /// if it has heard none. What an earlier run heard is told by wall clocks, and
+    /// nothing that is judged may rest on those.
+    pub fn silence(&self) -> Duration {
+        match self.heard {
+            true => self.age,
+            false => Duration::MAX,
+        }
+    }
 }
 
 impl Registry {
@@ -101,7 +120,14 @@ impl Registry {
         AppliedHere {
             index: *self.shared.index.borrow(),
             age: self.shared.clock.age(),
+            heard: self.shared.clock.heard().is_some(),
         }
+    }
+
+    /// Hears up to where the disk knows what is committed: what a restart finds again, with
+    /// nobody reachable. It follows [`AppliedHere::index`] by a tick and a write.
+    pub fn written(&self) -> latest::Receiver<Index> {
+        self.shared.written.subscribe()
     }
 
     /// Proposes a signed entry: forwarded to the leader, retried under its request
@@ -268,10 +294,11 @@ impl Registry {
 }
 
 impl Clock {
-    fn new(tick: Duration) -> Self {
+    fn new(tick: Duration, silent_before: Duration) -> Self {
         Self {
             start: Instant::now(),
-            heard_millis: AtomicU64::new(0),
+            silent_before,
+            heard_millis: AtomicU64::new(NEVER),
             tick_micros: AtomicU64::new(u64::try_from(tick.as_micros()).unwrap_or(u64::MAX)),
         }
     }
@@ -284,9 +311,18 @@ impl Clock {
         self.heard_millis.store(self.millis(), Ordering::Relaxed);
     }
 
-    fn age(&self) -> Duration {
+    /// Since the start; none if the leader was not heard in this run.
+    fn heard(&self) -> Option<u64> {
         let heard = self.heard_millis.load(Ordering::Relaxed);
-        Duration::from_millis(self.millis().saturating_sub(heard))
+        (heard != NEVER).then_some(heard)
+    }
+
+    fn age(&self) -> Duration {
+        let millis = self.millis();
+        match self.heard() {
+            Some(heard) => Duration::from_millis(millis.saturating_sub(heard)),
+            None => Duration::from_millis(millis).saturating_add(self.silent_before),
+        }
     }
 
     fn tick(&self) -> Duration {

@@ -45,6 +45,8 @@ pub struct RegistryConfig {
     pub compare_every: Duration,
     /// What history on disk may take. Default 100,000 entries, 128 MiB. Higher lets watchers and `--as-of` go back further.
     pub history: Bounds,
+    /// How long the leader had been silent before this start, if the folder was used before. Default 0. Only what is told of its age rests on it.
+    pub silent_before: Duration,
 }
 
 impl RegistryConfig {
@@ -60,6 +62,7 @@ impl RegistryConfig {
             watch_changes: 2_000,
             compare_every: Duration::from_secs(10),
             history: Bounds::default(),
+            silent_before: Duration::ZERO,
         }
     }
 }

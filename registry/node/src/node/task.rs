@@ -148,6 +148,7 @@ pub(super) fn start(
         watch_changes,
         compare_every,
         history,
+        silent_before,
     } = config;
     let (store, stored) = open::open(&dir, start, wall_time())?;
     let (folder, store_id) = (store.folder().clone(), store.id());
@@ -175,7 +176,7 @@ pub(super) fn start(
         failure: tokio::sync::watch::Sender::new(None),
         room: disk.room(),
         stopped: std::sync::atomic::AtomicBool::new(false),
-        clock: Clock::new(super::config::TICK_MIN),
+        clock: Clock::new(super::config::TICK_MIN, silent_before),
     });
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let mut task = Task {
