@@ -51,7 +51,7 @@ pub use set_hash::SetHash;
 pub use state::{Attestation, AttestationJournal, Catalog};
 pub use timing::Timing;
 pub use view::{
-    CatalogView, ClusterLiveness, Freshness, Knowledge, LocalService, ServiceEndpoints,
+    CatalogView, ClusterLiveness, Freshness, Knowledge, LastKnown, LocalService, ServiceEndpoints,
 };
 pub use witness::Epoch;
 

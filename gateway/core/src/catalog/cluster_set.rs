@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weft_model::{Digest, Endpoint, EndpointId, GatewayName, ServiceKey};
 
 use super::witness::{Contact, Silence, Witness};
-use super::{Epoch, Interest, SetHash, Timing};
+use super::{Epoch, Interest, LastKnown, SetHash, Timing};
 use crate::Moment;
 
 use members::Members;
@@ -231,6 +231,15 @@ impl ClusterSet {
             self.attest(Epoch::DISK, endpoint);
         }
         self.lost(Epoch::DISK, now);
+    }
+
+    /// Takes in what else was on disk. Its age is that of the last word on it, not of this start.
+    pub fn recall(&mut self, last: LastKnown, gateway: &GatewayName) {
+        let known = self.witnesses.entry(Epoch::DISK);
+        let witness = known.or_insert_with(|| Witness::new(gateway.clone(), Silence::Recovering));
+        witness.contact = Contact::Lost(last.heard);
+        witness.synced = Some(last.covered);
+        witness.digest = Some(last.digest);
     }
 
     /// Lets time pass: witnesses that stay away are no longer counted once

@@ -14,8 +14,8 @@ use weft_model::{
 
 use super::view::CatalogView;
 use super::{
-    Alarm, ClusterSet, Epoch, Interest, Journal, PutError, Said, SessionId, Sessions, SetHash,
-    Timing, admit, set_hash,
+    Alarm, ClusterSet, Epoch, Interest, Journal, LastKnown, PutError, Said, SessionId, Sessions,
+    SetHash, Timing, admit, set_hash,
 };
 use crate::Moment;
 
@@ -40,6 +40,7 @@ pub struct Catalog {
     gateway: GatewayName,
     epoch: Epoch,
     timing: Timing,
+    began: Moment,
     recovers_at: Option<Moment>,
     sessions: Sessions,
     journal: AttestationJournal,
@@ -71,6 +72,7 @@ impl Catalog {
             cluster,
             gateway,
             epoch,
+            began: now,
             recovers_at: Some(now.after(timing.recovery)),
             sessions: Sessions::new(timing.session_grace),
             journal: Journal::default(),
@@ -95,6 +97,16 @@ impl Catalog {
         for (cluster, endpoints) in by_cluster {
             let gateway = self.gateway.clone();
             self.set(&cluster).restore(endpoints, &gateway, now);
+        }
+    }
+
+    /// Takes in what the last view on disk knew of another cluster besides its endpoints.
+    /// Call it after [`Catalog::restore`].
+    pub fn recall(&mut self, cluster: &ClusterName, last: LastKnown) {
+        if *cluster != self.cluster {
+            let gateway = self.gateway.clone();
+            self.set(cluster).recall(last, &gateway);
+            self.stale_liveness = true;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Stories of one endpoint, then many with chance.
 
+mod alone;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};

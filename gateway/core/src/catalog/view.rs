@@ -46,6 +46,17 @@ pub struct ClusterLiveness {
     pub covered: Interest,
 }
 
+/// What the last view on disk knew of another cluster besides its endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastKnown {
+    /// When one of its gateways was last heard.
+    pub heard: Moment,
+    /// The services whose endpoints were known.
+    pub covered: Interest,
+    /// How much of what it had ready.
+    pub digest: Arc<Digest>,
+}
+
 /// How fresh something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Freshness {

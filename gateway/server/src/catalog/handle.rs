@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use weft_decide::Place;
 use weft_model::{Clamp, ClusterName, Federation, GatewayName, Index, RegionName, SpiffeId};
 use weft_plan::Moment;
-use weft_plan::catalog::{Alarm, Catalog, CatalogView, Epoch, Interest, SessionId, Timing};
+use weft_plan::catalog::{
+    Alarm, Catalog, CatalogView, Epoch, Interest, LastKnown, SessionId, Timing,
+};
 
 use super::disk;
 use super::feed::Feed;
@@ -94,6 +96,8 @@ pub(super) struct Inner {
     pub(super) epoch: Epoch,
     pub(super) grants: RelayGrants,
     began: Instant,
+    /// When it began, on the clock of its moments.
+    origin: Moment,
     /// Where sidecars of this cluster are, as far as it decides what they may know.
     place: Place,
     state: Mutex<State>,
@@ -128,17 +132,28 @@ impl CatalogHandle {
     /// Reads the last view from disk and starts. Blocks on the disk; call it
     /// while starting, inside a runtime. The task ends with the runtime.
     pub fn start(config: CatalogConfig, grants: RelayGrants, surroundings: Surroundings) -> Self {
-        let now = Moment::default();
+        let last = config.state_file.as_deref().map(|path| {
+            disk::load(path, &config.cluster).unwrap_or_else(|why| {
+                tracing::warn!(path = %path.display(), %why, "starting without the last view");
+                disk::Loaded::default()
+            })
+        });
+        let last = last.unwrap_or_default();
+        // Moments before this start are moments too.
+        let origin = last.clusters.iter().map(|told| told.ago).max();
+        let origin = Moment(origin.unwrap_or_default());
+        let now = origin;
         let epoch = Epoch(rand::random());
         let (cluster, gateway) = (config.cluster.clone(), config.gateway.clone());
         let mut catalog = Catalog::new(cluster, gateway, epoch, config.timing, now);
-        if let Some(path) = &config.state_file {
-            match disk::load(path, &config.cluster) {
-                Ok(endpoints) => catalog.restore(endpoints, now),
-                Err(why) => {
-                    tracing::warn!(path = %path.display(), %why, "starting without the last view");
-                }
-            }
+        catalog.restore(last.endpoints, now);
+        for told in last.clusters {
+            let known = LastKnown {
+                heard: Moment(now.since(Moment(told.ago))),
+                covered: told.covered,
+                digest: Arc::new(told.digest),
+            };
+            catalog.recall(&told.cluster, known);
         }
         let state = State {
             catalog,
@@ -159,6 +174,7 @@ impl CatalogHandle {
             epoch,
             grants,
             began: Instant::now(),
+            origin,
             place: Place {
                 cluster: config.cluster.clone(),
                 region: config.region.clone(),
@@ -269,7 +285,7 @@ impl CatalogHandle {
 
 impl Inner {
     pub(super) fn now(&self) -> Moment {
-        Moment(self.began.elapsed())
+        self.origin.after(self.began.elapsed())
     }
 
     /// The state; a panic elsewhere leaves nothing in it that could not be used.
@@ -365,13 +381,14 @@ impl State {
 
 /// Steps when told something, when time has come, and keeps the view on disk.
 async fn drive(inner: Arc<Inner>) {
-    let mut saved = inner.view.load().generation();
+    // Whom the file calls heard was heard by the run before: it is written anew first.
+    let mut saved = None;
     let mut failing = false;
     let mut disk = interval(DISK_INTERVAL);
     disk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = inner.step();
     loop {
-        let due = next.map(|moment| inner.began + moment.0);
+        let due = next.map(|moment| inner.began + moment.since(inner.origin));
         let far = Instant::now() + Duration::from_secs(3600);
         tokio::select! {
             () = inner.nudge.notified() => sleep(GATHER).await,
@@ -383,22 +400,24 @@ async fn drive(inner: Arc<Inner>) {
 }
 
 /// Returns the generation that is on disk. A failure is said once, and tried again.
-async fn keep_on_disk(inner: &Inner, saved: u64, failing: &mut bool) -> u64 {
+async fn keep_on_disk(inner: &Inner, saved: Option<u64>, failing: &mut bool) -> Option<u64> {
     let view = inner.view.load_full();
     let generation = view.generation();
     let Some(path) = inner.config.state_file.clone() else {
-        return generation;
+        return Some(generation);
     };
-    if generation == saved {
-        return saved;
-    }
-    let written = tokio::task::spawn_blocking(move || disk::store(&path, &view)).await;
+    let now = inner.now();
+    let write = move || match saved == Some(generation) {
+        true => disk::touch(&path).or_else(|_| disk::store(&path, &view, now)),
+        false => disk::store(&path, &view, now),
+    };
+    let written = tokio::task::spawn_blocking(write).await;
     let why = match written {
         Ok(Ok(())) => {
             if std::mem::take(failing) {
                 tracing::info!("the last view is kept on disk again");
             }
-            return generation;
+            return Some(generation);
         }
         Ok(Err(why)) => why.to_string(),
         Err(why) => format!("it ended early: {why}"),

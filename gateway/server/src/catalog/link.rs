@@ -4,7 +4,7 @@
 //! neither passes on what it heard from a third. The two directions are alike
 //! and independent of each other.
 
-mod frame;
+pub(super) mod frame;
 mod hear;
 mod tell;
 

@@ -85,7 +85,10 @@ impl Catalog {
             let mut liveness = liveness(set);
             if *cluster == self.cluster {
                 liveness.digest = Arc::new(self.own_digest.clone());
-                liveness.freshness = Freshness::Live;
+                liveness.freshness = match self.recovers_at {
+                    Some(_) => Freshness::Stale(self.began),
+                    None => Freshness::Live,
+                };
                 liveness.covered = Interest::Everything;
             }
             clusters.insert(cluster.clone(), Arc::new(liveness));

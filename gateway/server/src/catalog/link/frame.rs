@@ -65,7 +65,7 @@ pub(super) fn to_frame(word: Attestation, abroad: bool) -> Frame {
     }
 }
 
-pub(super) fn to_interest(interest: &Interest) -> wire::Interest {
+pub(in crate::catalog) fn to_interest(interest: &Interest) -> wire::Interest {
     match interest {
         Interest::Everything => wire::Interest {
             services: Vec::new(),
@@ -91,7 +91,7 @@ pub(super) fn to_clamps<'c>(clamps: impl IntoIterator<Item = &'c Clamp>) -> wire
     }
 }
 
-pub(super) fn read_digest(from: &wire::Digest) -> Result<Digest, WireError> {
+pub(in crate::catalog) fn read_digest(from: &wire::Digest) -> Result<Digest, WireError> {
     let rows = from.rows.iter().map(|row| {
         let at = (
             convert::service_key(row.service.as_ref())?,
@@ -108,7 +108,7 @@ pub(super) fn read_digest(from: &wire::Digest) -> Result<Digest, WireError> {
     Ok(Digest { rows })
 }
 
-pub(super) fn to_digest(from: &Digest) -> wire::Digest {
+pub(in crate::catalog) fn to_digest(from: &Digest) -> wire::Digest {
     let rows = from
         .rows
         .iter()

@@ -1,0 +1,51 @@
+//! A gateway that starts with nobody reachable.
+
+use std::sync::Arc;
+
+use weft_model::fixture::name;
+use weft_model::{Digest, DigestRow};
+
+use super::*;
+
+/// Whoever starts alone an hour later must not call what it has new, nor forget what it covers.
+#[test]
+fn what_else_was_on_disk_keeps_its_age() {
+    let mut us = catalog(US, GATEWAY, 9, at(3600));
+    us.restore([endpoint(EU, 1, 4)], at(3600));
+    let mut digest = Digest::default();
+    let row = DigestRow {
+        ready: 3,
+        capacity: 300,
+    };
+    digest.rows.insert((checkout(), None, None), row);
+    let last = LastKnown {
+        heard: at(5),
+        covered: Interest::Everything,
+        digest: Arc::new(digest),
+    };
+    us.recall(&name(EU), last.clone());
+    us.recall(&name("ap-south-1"), last.clone());
+    us.recall(&name(US), last);
+    us.poll(at(3601));
+    let (view, _) = us.refresh();
+    let stale = Knowledge::Stale(at(5));
+    assert_eq!(view.knowledge(&name(EU), &checkout()), stale);
+    let none = view.knowledge(&name("ap-south-1"), &checkout());
+    assert_eq!(none, stale, "it was known to have no endpoint");
+    assert_eq!(
+        view.liveness(&name(EU)).unwrap().digest.ready(&checkout()),
+        3
+    );
+    let own = view.liveness(&name(US)).unwrap();
+    let recovers = Freshness::Stale(at(3600));
+    assert_eq!(
+        (own.freshness, own.digest.ready(&checkout())),
+        (recovers, 0)
+    );
+    // Whoever speaks for the cluster again counts alone.
+    let eu = running(1..=1, at(3700));
+    Link::open(&eu, EU, GATEWAY, &mut us, at(3700)).deliver(&eu, &mut us, 10, at(3700));
+    us.poll(at(3701));
+    let (view, _) = us.refresh();
+    assert_eq!(view.knowledge(&name(EU), &checkout()), Knowledge::Current);
+}
