@@ -86,10 +86,17 @@ async fn remove(global: &Global, name: &str, yes: bool) -> Outcome {
 }
 
 async fn run(file: GatewayConfigFile) -> Outcome {
+    let begun = std::time::Instant::now();
     let gateway = Process::start(file)
         .await
         .map_err(|error| problem(&error))?;
-    tracing::info!("the gateway serves");
+    let applied = gateway.hub().registry().applied();
+    tracing::info!(
+        after_ms = begun.elapsed().as_millis(),
+        index = %applied.index,
+        age_ms = applied.age.as_millis(),
+        "the gateway serves"
+    );
     tokio::spawn(crate::startup::release_pages());
     tokio::select! {
         signal = super::stop_signal() => {

@@ -2,14 +2,17 @@
 
 mod announce;
 mod directory;
+mod durable;
 mod error;
 mod follow;
 mod gauges;
+mod heard;
 mod links;
 mod names;
 mod pages;
 mod parts;
 mod renew;
+mod serial;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,22 +93,19 @@ impl Gateway {
         let keeper = ClampKeeper::open(spec.state_dir.join("clamps.pb"), clamps.clone())?;
         let surroundings = Surroundings {
             federation: registry.state(),
-            silence: registry.applied().age,
+            silence: registry.applied().silence(),
             reach: Reach::default(),
             clamps: clamps.load(),
         };
         let catalog = parts::start_catalog(&spec, &membership, surroundings, &sessions, keeper);
         let zone = parts::own_zone(&spec)?;
         let zones: ZonesSource = Arc::new(ArcSwap::from_pointee(Zones::unknown(zone.clone())));
-        let dns = DnsService::start(
-            DnsServiceConfig {
-                bind: spec.dns.bind,
-                upstreams: spec.dns.upstreams.clone(),
-                interest: None,
-            },
-            Arc::clone(&zones),
-        )?;
         let names = Names::new(&spec, zone, Arc::clone(&zones));
+        let answers = DnsServiceConfig {
+            bind: spec.dns.bind,
+            upstreams: spec.dns.upstreams.clone(),
+            interest: None,
+        };
         let console = parts::bind_console(&spec).await?;
         let listener = ApiListener::bind(spec.api.bind).await?;
         let used = parts::open_used(&spec.state_dir)?;
@@ -119,18 +119,17 @@ impl Gateway {
                 tunnels,
                 catalog,
                 clamps,
-                zones,
+                zones: Arc::clone(&zones),
                 clock,
             },
         ));
         let directory = Arc::new(ArcSwap::from_pointee(follow::directory(&hub)));
         let relay = parts::start_relay(&hub, started.relays, sessions, &directory)?;
         let stand_in = parts::start_stand_in(&hub)?;
-        let follower = Follower {
-            directory,
-            names,
-            stand_in: Arc::clone(&stand_in),
-        };
+        let mut follower = Follower::new(directory, names, Arc::clone(&stand_in));
+        follower.look(&hub);
+        // Only now: whoever asks sooner would be told that nothing is known.
+        let dns = DnsService::start(answers, zones)?;
         let mut gateway = Self {
             hub,
             relay,
@@ -170,6 +169,7 @@ impl Gateway {
         self.tasks.spawn(hub.clamp_keeper().clone().keep());
         self.tasks.spawn(renew::renew(Arc::clone(hub)));
         self.tasks.spawn(announce::announce(Arc::clone(hub)));
+        self.tasks.spawn(heard::keep(Arc::clone(hub)));
     }
 
     fn run_console(&mut self, listener: TcpListener) -> Result<(), GatewayError> {

@@ -227,7 +227,7 @@ impl Hub {
 
     /// How it sees the other clusters now.
     pub fn outlook(&self) -> Outlook {
-        let silence = self.registry.applied().age;
+        let silence = self.registry.applied().silence();
         let (state, paths) = (self.registry.state(), self.tunnels.paths());
         outlook(&self.cluster, &state, &paths, silence, &self.clock)
     }

@@ -20,6 +20,7 @@ mod control;
 pub mod dns;
 mod gateway;
 mod hub;
+mod isolation;
 pub mod membership;
 mod observe;
 mod outlook;

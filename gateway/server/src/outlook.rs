@@ -61,6 +61,15 @@ pub(crate) fn outlook(
     Outlook::new(own.clone(), sights)
 }
 
+/// Since when this gateway has reached no other; none if it reaches one, or there is none.
+pub(crate) fn isolated_since(paths: &Paths) -> Option<Instant> {
+    let reached = |path: &PeerPath| matches!(path.state, PathState::Up | PathState::Draining);
+    match paths.peers.values().any(reached) {
+        true => None,
+        false => paths.peers.values().map(|path| path.since).max(),
+    }
+}
+
 /// Up if any gateway of the cluster answers; otherwise down since the last one stopped.
 fn best<'a>(paths: impl Iterator<Item = &'a &'a PeerPath> + Clone, clock: &Clock) -> Path {
     if paths.clone().any(|path| path.state == PathState::Up) {
@@ -75,4 +84,40 @@ fn nearest<'a>(paths: impl Iterator<Item = &'a &'a PeerPath>) -> Option<Duration
         .filter(|path| path.state == PathState::Up)
         .filter_map(|path| path.rtt)
         .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_model::fixture::name;
+
+    use super::*;
+
+    #[test]
+    fn isolated_is_who_reaches_nobody_though_there_is_somebody() {
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let check = |rows: &[(PathState, u64)], expect: Option<u64>| {
+            let peer = |(node, (state, since)): (u64, &(PathState, u64))| {
+                let path = PeerPath {
+                    cluster: name("eu-west-1"),
+                    gateway: name("gw"),
+                    state: *state,
+                    since: ago(*since),
+                    rtt: None,
+                    sent: 0,
+                    lost: 0,
+                    control_connections: 0,
+                    data_connections: 0,
+                };
+                (NodeId(node), path)
+            };
+            let peers = (1..).zip(rows).map(peer).collect();
+            let since = isolated_since(&Paths { peers });
+            assert_eq!(since, expect.map(ago), "{rows:?}");
+        };
+        check(&[], None);
+        check(&[(PathState::Down, 9), (PathState::Up, 1)], None);
+        check(&[(PathState::Draining, 9)], None);
+        check(&[(PathState::Down, 9), (PathState::Silent, 2)], Some(2));
+    }
 }

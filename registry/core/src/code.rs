@@ -167,6 +167,9 @@ codes! {
     MTU = 3005, "the path carries only small packets",
         "QUIC needs 1200 bytes of payload in one packet.",
         "Raise the MTU on the path to at least 1280.";
+    ISOLATED = 3006, "this gateway reaches no other",
+        "Every other gateway is down, or the network in between is.",
+        "It goes on with what it last knew; look at the network: `weft netcheck`, and the other gateways' `weft status`.";
 
     NO_ROUTE = 4001, "no such service",
         "The host name or address names no service that this cluster may see.",

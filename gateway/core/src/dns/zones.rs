@@ -98,6 +98,11 @@ impl Zones {
         }
     }
 
+    /// Whether there is anything to answer from.
+    pub fn are_known(&self) -> bool {
+        matches!(self.content, Content::Services(_))
+    }
+
     /// How old they are.
     pub fn generation(&self) -> Generation {
         self.generation

@@ -13,10 +13,11 @@ use weft_registry::disk::Space;
 use weft_registry::driver::Outranked;
 
 use super::view::{
-    ClusterView, DiskView, Freshness, ProblemView, RaftMemberView, RaftView, ServiceView,
-    StatusView,
+    ClusterView, DiskView, Freshness, IsolationView, ProblemView, RaftMemberView, RaftView,
+    ServiceView, StatusView,
 };
 use crate::hub::Hub;
+use crate::isolation::{self, seconds};
 use crate::tunnel::PathState;
 
 /// How fresh this gateway's answers are.
@@ -24,7 +25,7 @@ pub(super) fn freshness(hub: &Hub) -> Freshness {
     let applied = hub.registry().applied();
     Freshness {
         applied_index: applied.index.0,
-        age_ms: u64::try_from(applied.age.as_millis()).unwrap_or(u64::MAX),
+        age_ms: millis(applied.age),
     }
 }
 
@@ -40,6 +41,9 @@ pub(super) fn view(hub: &Hub) -> StatusView {
     if let Some(shortage) = hub.shortage() {
         let what = format!("{shortage}: it takes no writes");
         problems.insert(0, problem("fail", code::READ_ONLY, what));
+    }
+    if let Some(told) = isolation::told(hub) {
+        problems.insert(0, problem("fail", code::ISOLATED, told));
     }
     for found in disagreement(hub, &state).into_iter().rev() {
         problems.insert(0, found);
@@ -61,6 +65,9 @@ pub(super) fn view(hub: &Hub) -> StatusView {
             free_bytes: room.free,
             read_only: room.space != Space::Enough,
         },
+        isolated: isolation::lasting(hub).map(|alone| IsolationView {
+            for_ms: millis(alone),
+        }),
         problems,
     }
 }
@@ -99,6 +106,10 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
     }
 }
 
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn micros(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -124,7 +135,9 @@ fn cluster(
         .collect();
     let sight = outlook.sight(name);
     let lease = match sight.map(|sight| sight.lease) {
-        None if name == hub.cluster() => Lease::known(member.lapsed, hub.registry().applied().age),
+        None if name == hub.cluster() => {
+            Lease::known(member.lapsed, hub.registry().applied().silence())
+        }
         None => Lease::Unknown,
         Some(lease) => lease,
     };
@@ -150,6 +163,7 @@ fn cluster(
         .into(),
         path: path.into(),
         rtt_us: sight.and_then(|sight| sight.rtt).map(micros),
+        endpoints_age_ms: isolation::endpoints_age(hub, name).map(millis),
         gateways: nodes
             .iter()
             .map(|node| node.gateway.name.to_string())
@@ -312,8 +326,10 @@ fn problems(
     }
     for cluster in clusters.iter().filter(|cluster| cluster.path == "down") {
         let what = format!(
-            "no tunnel to {} is up, its lease is {}",
-            cluster.name, cluster.lease
+            "no tunnel to {} is up, its lease is {}{}",
+            cluster.name,
+            cluster.lease,
+            known_since(cluster)
         );
         problems.push(problem("fail", code::NO_PATH, what));
     }
@@ -334,6 +350,15 @@ fn problems(
     }
     problems.extend(unready(catalog));
     problems
+}
+
+fn known_since(cluster: &ClusterView) -> String {
+    let age = cluster
+        .endpoints_age_ms
+        .map(std::time::Duration::from_millis);
+    age.map_or_else(String::new, |age| {
+        format!("; its endpoints are as they were {} ago", seconds(age))
+    })
 }
 
 /// Endpoints that fail their checks, one line a service: with the first reason that is known.

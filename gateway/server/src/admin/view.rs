@@ -64,8 +64,19 @@ pub struct StatusView {
     /// The disk under this gateway's log.
     #[serde(default)]
     pub disk: DiskView,
+    /// Set while the gateway reaches no other: it serves what it last knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<IsolationView>,
     /// What is wrong, worst first.
     pub problems: Vec<ProblemView>,
+}
+
+/// A gateway that reaches no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IsolationView {
+    /// For how long, in milliseconds; at most since it started.
+    pub for_ms: u64,
 }
 
 /// The disk under a gateway's log.
@@ -129,6 +140,9 @@ pub struct ClusterView {
     pub path: String,
     /// Round-trip time, microseconds.
     pub rtt_us: Option<u64>,
+    /// How old what is known of its endpoints is, milliseconds; left out while it is told as it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_age_ms: Option<u64>,
     /// Its gateways.
     pub gateways: Vec<String>,
     /// Takes no new traffic.

@@ -8,9 +8,11 @@ use weft_identity::{Bundle, Bundles};
 use weft_model::{Federation, NodeId, SpiffeId, TrustDomain};
 
 use super::directory::{self, Directory};
+use super::durable::Durable;
 use super::names::Names;
 use crate::catalog::Surroundings;
 use crate::hub::Hub;
+use crate::isolation::Announcer;
 use crate::membership::Membership;
 use crate::scene::Reach;
 use crate::standin::{Address, Situation, StandIn};
@@ -21,65 +23,91 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// What follows from the log, the catalog and the paths.
 pub(super) struct Follower {
-    pub(super) directory: directory::Shared,
-    pub(super) names: Names,
-    pub(super) stand_in: Arc<StandIn>,
+    directory: directory::Shared,
+    names: Names,
+    stand_in: Arc<StandIn>,
+    durable: Durable,
+    followed: Arc<Federation>,
+    reach: Reach,
+    announcer: Announcer,
 }
 
 impl Follower {
-    /// Keeps it up to date, now and whenever one changes.
+    /// Nothing followed yet.
+    pub(super) fn new(directory: directory::Shared, names: Names, stand_in: Arc<StandIn>) -> Self {
+        Self {
+            directory,
+            names,
+            stand_in,
+            durable: Durable::default(),
+            followed: Arc::default(),
+            reach: Reach::default(),
+            announcer: Announcer::default(),
+        }
+    }
+
+    /// Keeps it up to date whenever one changes.
     pub(super) async fn follow(mut self, hub: Arc<Hub>) {
         let mut changed = hub.registry().changed();
         let mut paths = hub.tunnels().watch_paths();
         let mut catalog = hub.catalog_handle().changed();
         let mut clamps = hub.clamps().changed();
+        let mut written = hub.registry().written();
         let mut tick = tokio::time::interval(TICK);
-        let mut followed = Arc::new(Federation::default());
-        let mut reach = Reach::default();
         loop {
             tokio::select! {
                 result = changed.changed() => if result.is_err() { return },
                 result = paths.changed() => if result.is_err() { return },
                 result = catalog.changed() => if result.is_err() { return },
                 result = clamps.changed() => if result.is_err() { return },
+                result = written.changed() => if result.is_err() { return },
                 _ = tick.tick() => {}
             }
             changed.mark_unchanged();
             paths.mark_unchanged();
             catalog.mark_unchanged();
             clamps.mark_unchanged();
-            let state = hub.registry().state();
-            if !Arc::ptr_eq(&state, &followed) && state.domain().is_some() {
-                followed = Arc::clone(&state);
-                hub.bundles().replace(bundles(&state));
-                hub.tunnels().set_peers(peers(&state, hub.node()));
-                hub.clamp_keeper().follow(&state);
-            }
-            let seen = hub.tunnels().paths();
-            if let Some(rtt) = slowest(&seen) {
-                hub.registry().set_rtt(rtt);
-            }
-            let before = std::mem::take(&mut reach);
-            reach = Reach::of(&seen, &before, std::time::Instant::now());
-            let silence = hub.registry().applied().age;
-            hub.catalog_handle().set_surroundings(Surroundings {
-                federation: Arc::clone(&state),
-                silence,
-                reach: reach.clone(),
-                clamps: hub.clamps().load(),
-            });
-            self.names
-                .update(&state, &hub.catalog(), &hub.outlook(), hub.clock().now());
-            self.directory.store(Arc::new(directory(&hub)));
-            self.stand_in.update(Situation {
-                federation: state,
-                catalog: hub.catalog(),
-                reach: reach.clone(),
-                silence,
-                clamps: hub.clamps().load(),
-                addresses: Address::of(&hub.zones()),
-            });
+            written.mark_unchanged();
+            self.look(&hub);
         }
+    }
+
+    /// Brings it up to date once.
+    pub(super) fn look(&mut self, hub: &Hub) {
+        let state = hub.registry().state();
+        if !Arc::ptr_eq(&state, &self.followed) && state.domain().is_some() {
+            self.followed = Arc::clone(&state);
+            hub.bundles().replace(bundles(&state));
+            hub.tunnels().set_peers(peers(&state, hub.node()));
+            hub.clamp_keeper().follow(&state);
+        }
+        let seen = hub.tunnels().paths();
+        if let Some(rtt) = slowest(&seen) {
+            hub.registry().set_rtt(rtt);
+        }
+        let before = std::mem::take(&mut self.reach);
+        self.reach = Reach::of(&seen, &before, std::time::Instant::now());
+        self.announcer.look(hub);
+        let silence = hub.registry().applied().silence();
+        hub.catalog_handle().set_surroundings(Surroundings {
+            federation: Arc::clone(&state),
+            silence,
+            reach: self.reach.clone(),
+            clamps: hub.clamps().load(),
+        });
+        let written = *hub.registry().written().borrow();
+        let named = self.durable.of(&state, written);
+        self.names
+            .update(&named, &hub.catalog(), &hub.outlook(), hub.clock().now());
+        self.directory.store(Arc::new(directory(hub)));
+        self.stand_in.update(Situation {
+            federation: state,
+            catalog: hub.catalog(),
+            reach: self.reach.clone(),
+            silence,
+            clamps: hub.clamps().load(),
+            addresses: Address::of(&hub.zones()),
+        });
     }
 }
 

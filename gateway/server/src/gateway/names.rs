@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weft_model::{Federation, ServiceType, VirtualIpRanges};
+use weft_model::{Federation, Health, ServiceType, VirtualIpRanges};
 use weft_plan::catalog::{CatalogView, Knowledge, ServiceEndpoints};
 use weft_plan::dns::{
     AddressFamilies, ClusterLiveness, HeadlessEndpoint, Input, Liveness, LocalService, LocalVips,
@@ -13,6 +13,7 @@ use weft_plan::dns::{
 };
 use weft_plan::{Moment, Outlook, Presence};
 
+use super::serial::Serials;
 use crate::config::GatewayConfig;
 use crate::dns::{ZonesSource, publish};
 
@@ -22,13 +23,14 @@ pub(super) struct Names {
     families: AddressFamilies,
     servers: Vec<IpAddr>,
     addresses: Option<(VirtualIpRanges, LocalVips)>,
-    builds: u64,
+    serials: Serials,
     zones: ZonesSource,
 }
 
 impl Names {
     /// Nothing published yet.
     pub(super) fn new(config: &GatewayConfig, zone: Name, zones: ZonesSource) -> Self {
+        let serials = Serials::open(config.state_dir.join("serial.pb"));
         let bind = config.dns.bind.ip();
         Self {
             zone,
@@ -42,7 +44,7 @@ impl Names {
                 .into_iter()
                 .collect(),
             addresses: None,
-            builds: 0,
+            serials,
             zones,
         }
     }
@@ -69,9 +71,9 @@ impl Names {
         let Some((ranges, vips)) = &mut self.addresses else {
             return;
         };
-        self.builds += 1;
+        let number = self.serials.take();
         let previous = self.zones.load_full();
-        let liveness = liveness(federation, view, outlook, now, self.builds);
+        let liveness = liveness(federation, view, outlook, now, number);
         let input = Input {
             federation,
             liveness: &liveness,
@@ -116,10 +118,17 @@ fn liveness(
             liveness
                 .clusters
                 .insert(place.clone(), ClusterLiveness { ready, standing });
-            let known = view.knowledge(cluster, &service.key) != Knowledge::Unknown;
-            if service.service_type == ServiceType::Headless && known {
-                let listed = view.service(&service.key);
-                liveness.endpoints.insert(place, endpoints(listed, cluster));
+            if service.service_type == ServiceType::Headless {
+                let listed = endpoints(view.service(&service.key), cluster);
+                let known = match view.knowledge(cluster, &service.key) {
+                    Knowledge::Current => true,
+                    // Of what may be outdated, what is there counts, and not what is missing.
+                    Knowledge::Stale(_) => listed.iter().any(|e| e.health == Health::Ready),
+                    Knowledge::Unknown => false,
+                };
+                if known {
+                    liveness.endpoints.insert(place, listed);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use weft_model::code;
 
 use super::gauges::Gauges;
 use crate::hub::Hub;
+use crate::isolation;
 
 /// What the pages show.
 pub(super) struct Pages {
@@ -73,10 +74,11 @@ impl Pages {
         response
     }
 
-    /// Ready once the federation's state is here: from then on it serves, whoever is reachable.
+    /// Ready once the federation's state is here and names answer by it: from then on it serves,
+    /// whoever is reachable.
     fn ready(&self) -> (StatusCode, String) {
         let state = self.hub.registry().state();
-        if state.domain().is_none() {
+        if state.domain().is_none() || !self.hub.zones().are_known() {
             return (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no state of the federation yet\n".into(),
@@ -88,6 +90,15 @@ impl Pages {
             applied.index,
             applied.age.as_millis()
         );
+        if let Some(told) = isolation::told(&self.hub) {
+            text += &format!("{told} ({})\n", code::ISOLATED);
+            for (cluster, _) in state.clusters() {
+                if let Some(age) = isolation::endpoints_age(&self.hub, cluster) {
+                    let age = isolation::seconds(age);
+                    text += &format!("endpoints of {cluster}: as they were {age} ago\n");
+                }
+            }
+        }
         // Ready all the same: what it serves needs no disk.
         if let Some(shortage) = self.hub.shortage() {
             text += &format!("read-only: {shortage} ({})\n", code::READ_ONLY);

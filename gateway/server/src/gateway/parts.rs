@@ -14,7 +14,7 @@ use weft_plan::catalog::{Interest, Timing};
 use weft_plan::dns::Name;
 use weft_registry::{Proposal, Registry, RegistryConfig, Start};
 
-use super::{GatewayError, directory};
+use super::{GatewayError, directory, heard};
 use crate::api::UsedTokens;
 use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 use crate::clamps::ClampKeeper;
@@ -90,6 +90,7 @@ pub(super) fn start_registry(
     };
     let registry_config = RegistryConfig {
         propose_timeout: PROPOSE,
+        silent_before: heard::ago(&config.state_dir).unwrap_or_default(),
         ..RegistryConfig::new(folder, start)
     };
     let registry = Registry::start(registry_config, transport)?;
