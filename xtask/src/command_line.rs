@@ -35,6 +35,9 @@ usage: cargo xtask TASK
                     an hour, or N minutes, of kills, pauses, cuts, loss, delay, clock
                     steps and membership changes on five gateways: what clients were
                     told is linearizable, and a table
+  quorumless [--minutes N]
+                    ten minutes, or N, of load on a federation that has lost its
+                    majority: no request fails, endpoints come and go
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
@@ -52,6 +55,9 @@ const SIM_SEEDS: Range<u64> = 1..10_001;
 
 /// How long the nemesis goes on if nobody says otherwise.
 const NEMESIS_MINUTES: u32 = 60;
+
+/// How long a federation goes on without its majority if nobody says otherwise.
+const QUORUMLESS_MINUTES: u32 = 10;
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +80,8 @@ pub(crate) enum Task {
     /// With so many entries.
     Watches(u64),
     Nemesis(Nemesis),
+    /// For so many minutes.
+    Quorumless(u32),
     Help,
 }
 
@@ -134,12 +142,9 @@ impl Task {
                 _ => Err(Failure::Usage(format!("{cycles:?} is no number of cycles"))),
             },
             ["soak"] => Ok(Self::Soak(SOAK_MINUTES)),
-            ["soak", "--minutes", minutes] => match minutes.parse() {
-                Ok(minutes) if minutes > 0 => Ok(Self::Soak(minutes)),
-                _ => Err(Failure::Usage(format!(
-                    "{minutes:?} is no number of minutes"
-                ))),
-            },
+            ["soak", "--minutes", minutes] => minutes_of(minutes).map(Self::Soak),
+            ["quorumless"] => Ok(Self::Quorumless(QUORUMLESS_MINUTES)),
+            ["quorumless", "--minutes", minutes] => minutes_of(minutes).map(Self::Quorumless),
             ["watches"] => Ok(Self::Watches(WATCHED_EVENTS)),
             ["watches", "--events", events] => match events.parse() {
                 Ok(events) if events > 0 => Ok(Self::Watches(events)),
@@ -153,6 +158,11 @@ impl Task {
             _ => Err(Failure::Usage(format!("unknown: {}", words.join(" ")))),
         }
     }
+}
+
+fn minutes_of(text: &str) -> Result<u32, Failure> {
+    let minutes = text.parse().ok().filter(|minutes| *minutes > 0);
+    minutes.ok_or_else(|| Failure::Usage(format!("{text:?} is no number of minutes")))
 }
 
 /// `first..end`, with something in it.
@@ -183,6 +193,8 @@ mod tests {
         assert_eq!(parse("durability --cycles 5").unwrap(), Task::Durability(5));
         assert_eq!(parse("soak").unwrap(), Task::Soak(60));
         assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
+        assert_eq!(parse("quorumless").unwrap(), Task::Quorumless(10));
+        assert!(parse("quorumless --minutes 0").is_err());
         let nemesis = |minutes, seed| Task::Nemesis(Nemesis { minutes, seed });
         assert_eq!(parse("nemesis").unwrap(), nemesis(60, None));
         assert_eq!(

@@ -1,5 +1,5 @@
 //! The project's tasks: `cargo xtask test | lint | doc | tidy | bugs | sim | mutants | sweep |
-//! durability | soak | watches | nemesis | deny`.
+//! durability | soak | watches | nemesis | quorumless | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -54,6 +54,7 @@ fn run() -> Result<(), Failure> {
         Task::Durability(cycles) => suite::durability(root, cycles),
         Task::Soak(minutes) => suite::soak(root, minutes),
         Task::Watches(events) => suite::watches(root, events),
+        Task::Quorumless(minutes) => suite::quorumless(root, minutes),
         Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {

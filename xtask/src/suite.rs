@@ -33,6 +33,9 @@ const DURABILITY_CYCLES: &str = "WEFT_DURABILITY_CYCLES";
 /// How long the soak test takes; a minute if it is not set.
 const SOAK_MINUTES: &str = "WEFT_SOAK_MINUTES";
 
+/// How long a federation goes on without its majority; some seconds if it is not set.
+const QUORUMLESS_MINUTES: &str = "WEFT_QUORUMLESS_MINUTES";
+
 /// How many entries the test of watches writes; some hundred if it is not set.
 const EVENTS: &str = "WEFT_EVENTS";
 
@@ -148,6 +151,19 @@ pub(crate) fn soak(root: &Path, minutes: u32) -> Result<(), Failure> {
     command.env(WEFT_BIN, binary);
     command.env(SOAK_MINUTES, minutes.to_string());
     stages.finish("soak", &mut command)
+}
+
+/// Has a federation go on without its majority for so long, and shows what came of it.
+pub(crate) fn quorumless(root: &Path, minutes: u32) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure(root))?;
+    let binary = binary(&mut stages)?;
+    let mut command = cargo();
+    command.args(["test", "--package", "weft-e2e", "--test", "alone"]);
+    command.args(["without_a_majority", "--", "--nocapture"]);
+    command.env(WEFT_BIN, binary);
+    command.env(QUORUMLESS_MINUTES, minutes.to_string());
+    stages.finish("quorumless", &mut command)
 }
 
 /// Runs the nemesis for so long, and shows what it found.

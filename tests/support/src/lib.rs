@@ -16,6 +16,7 @@
 //! and names it. It knows nothing of this crate, and this crate only what the
 //! documentation says of it.
 
+mod asker;
 mod background;
 mod cases;
 mod database;
@@ -33,6 +34,7 @@ mod shell;
 mod walk;
 mod wire;
 
+pub use asker::{Answer, RecordType, ask};
 pub use background::Background;
 pub use cases::Cases;
 pub use database::{PostgreSql, redis};
