@@ -25,6 +25,7 @@ mod screen;
 mod shortage;
 mod snapshots;
 mod timeouts;
+mod writers;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use screen::Suspicion;
 use shortage::Shortage;
 use snapshots::Snapshots;
 use timeouts::Timeouts;
+use writers::Writers;
 
 /// One node's part in the registry.
 pub struct Driver {
@@ -79,6 +81,7 @@ pub struct Driver {
     fence: Fence,
     /// Set while the group of this node has been given up for another.
     outranked: Option<Outranked>,
+    writers: Writers,
     /// Whether this node was in the configuration before.
     was_member: bool,
 }
@@ -131,6 +134,7 @@ impl Driver {
             checkpoints: Checkpoints::default(),
             fence: Fence::default(),
             outranked: None,
+            writers: Writers::default(),
             was_member,
         };
         driver.timeouts.settle(&mut driver.raw);
@@ -221,9 +225,11 @@ impl Driver {
         self.timeouts.count(&self.raw);
         self.raw.tick();
         self.snapshots.tick(&mut self.raw);
-        if self.is_leader() {
+        let leads = self.is_leader();
+        if leads {
             self.lead();
         }
+        self.lead_near_writers(leads);
         self.save_commit();
     }
 
@@ -341,6 +347,7 @@ impl Driver {
             };
             self.history.note(entry, &record);
             let image = self.raw.store().image();
+            self.writers.note(&record, &image.state);
             self.checkpoints.note(image.index, &image.state);
             self.outputs.push(Output::Applied(record));
         }

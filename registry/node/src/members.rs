@@ -126,6 +126,39 @@ pub(crate) fn successor(
         .map(|(_, node)| node)
 }
 
+/// Whether another voter should lead because `writer`, a cluster, writes most: one of that cluster, or
+/// of its region. None if the leader `me` is there, or no such voter has caught up.
+pub(crate) fn near(
+    state: &Federation,
+    voters: &BTreeSet<NodeId>,
+    progress: &BTreeMap<NodeId, Progress>,
+    me: NodeId,
+    writer: &ClusterName,
+) -> Option<MemberChange> {
+    let region = &state.cluster(writer)?.spec.region;
+    // Nearest first.
+    let distance = |node: &NodeId| {
+        let cluster = &state.node(*node)?.cluster;
+        match cluster == writer {
+            true => Some(0),
+            false => (state.cluster(cluster)?.spec.region == *region).then_some(1),
+        }
+    };
+    if distance(&me).is_some() {
+        return None;
+    }
+    let ready = |node: &&NodeId| {
+        progress
+            .get(node)
+            .is_some_and(|progress| progress.active && progress.behind <= CAUGHT_UP)
+    };
+    let candidates = voters.iter().filter(ready);
+    candidates
+        .filter_map(|node| Some((distance(node)?, *node)))
+        .min()
+        .map(|(_, node)| MemberChange::Transfer(node))
+}
+
 /// A gateway that could vote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {

@@ -34,4 +34,4 @@ pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,3 +1,5 @@
+mod trio;
+
 use proptest::prelude::*;
 use weft_proto::peer::{RaftConfState, RaftEntry, RaftSnapshot};
 

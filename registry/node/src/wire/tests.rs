@@ -12,7 +12,7 @@ use weft_model::*;
 use super::*;
 use crate::image::{Image, Quarantined};
 
-mod golden;
+pub(crate) mod golden;
 mod mutants;
 
 fn commands() -> Vec<Command> {

@@ -30,7 +30,7 @@ struct Scribe {
 const ANA: u8 = 250;
 const TOKEN: u8 = 100;
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed([seed; 32])
 }
 
@@ -172,6 +172,11 @@ impl Scribe {
         scribe.by_gateway(1, Command::ReturnLease(cluster(2)));
         scribe
     }
+}
+
+/// Three clusters whose gateways 1, 2 and 3 sign with [`key`] of their number.
+pub(crate) fn founded() -> Image {
+    Scribe::found(FORMAT_SUPPORTED.0).replica.image().clone()
 }
 
 /// A log that has something of every level up to this one.
