@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{deny::Install, failure::Failure, suite::Scope};
+use crate::{deny::Install, failure::Failure, skew::Skew, suite::Scope};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -38,6 +38,9 @@ usage: cargo xtask TASK
   quorumless [--minutes N]
                     ten minutes, or N, of load on a federation that has lost its
                     majority: no request fails, endpoints come and go
+  skew [--previous COMMIT] [--minutes N]
+                    an earlier build and this one in one federation for ten minutes,
+                    or N, each gateway replaced under load: nobody is failed
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
@@ -82,6 +85,7 @@ pub(crate) enum Task {
     Nemesis(Nemesis),
     /// For so many minutes.
     Quorumless(u32),
+    Skew(Skew),
     Help,
 }
 
@@ -151,6 +155,7 @@ impl Task {
                 _ => Err(Failure::Usage(format!("{events:?} is no number of events"))),
             },
             ["nemesis", options @ ..] => Ok(Self::Nemesis(Nemesis::parse(options)?)),
+            ["skew", options @ ..] => Ok(Self::Skew(Skew::parse(options)?)),
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
             ["help" | "--help" | "-h"] => Ok(Self::Help),

@@ -15,6 +15,7 @@ mod deny;
 mod failure;
 mod packages;
 mod planted;
+mod skew;
 mod stage;
 mod suite;
 mod tidy;
@@ -56,6 +57,7 @@ fn run() -> Result<(), Failure> {
         Task::Watches(events) => suite::watches(root, events),
         Task::Quorumless(minutes) => suite::quorumless(root, minutes),
         Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),
+        Task::Skew(skew) => skew::run(root, &skew),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

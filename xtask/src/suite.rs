@@ -22,7 +22,7 @@ const END_TO_END: [&str; 2] = ["weft-e2e", "weft-nemesis"];
 const SIMULATION: &str = "weft-sim";
 
 /// The path of the program under test, for the end-to-end tests.
-const WEFT_BIN: &str = "WEFT_BIN";
+pub(crate) const WEFT_BIN: &str = "WEFT_BIN";
 
 /// The seeds of a campaign of the simulation; none if it is not set.
 const SIM_SEEDS: &str = "WEFT_SIM_SEEDS";
@@ -218,7 +218,7 @@ fn checks(stages: &mut Stages<'_>) -> Result<(), Failure> {
 /// The program that the end-to-end tests start: the one the caller names, or one built
 /// here. Building it as part of the workspace gives it the features, and so the
 /// compiled dependencies, that the tests use.
-fn binary(stages: &mut Stages<'_>) -> Result<PathBuf, Failure> {
+pub(crate) fn binary(stages: &mut Stages<'_>) -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os(WEFT_BIN) {
         // Tests run in the folders of their crates, so a relative path would miss.
         let path = PathBuf::from(path);

@@ -2,11 +2,15 @@
 //! nobody here wrote. The tests are in `tests/`, one federation each; the harness is
 //! `weft-test-support`.
 
+mod host;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 use weft_test_support::Background;
+
+pub use host::Host;
 
 /// The gRPC service of `grpc_server.py` at 127.2.9.1, for every cluster.
 pub const GREETER: &str = "

@@ -44,7 +44,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     (RECOVER, RECOVERED),
 ];
 
-const RECOVERED: &str = "tests/e2e/tests/recovery runs it, with gateways that are gone";
+const RECOVERED: &str = "tests/e2e/tests/recovery.rs runs it, with gateways that are gone";
 
 fn page(path: &str) -> Result<Page> {
     Page::read(Path::new(ROOT), Path::new(path))

@@ -335,7 +335,16 @@ impl User {
 
     /// Their `weft`, not run yet.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.command_of(&self.binary, args)
+    }
+
+    /// The same of another build of it.
+    pub fn command_of<S: AsRef<OsStr>>(
+        &self,
+        binary: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(binary);
         command.args(args).current_dir(self.folder.path());
         self.settle(&mut command);
         command

@@ -1,13 +1,11 @@
 //! Gateways and clusters that are gone for good: removed, replaced, and the registry founded
 //! anew from what is left, or from a backup.
 
-mod host;
-
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use host::Host;
 use serde_json::Value;
+use weft_e2e::Host;
 use weft_test_support::{SOON, User, eventually, isolated};
 
 const WRITE: &str = "apiVersion: weft.dev/v1

@@ -1,29 +1,26 @@
 //! A host with one gateway, at a loopback address of its own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use weft_test_support::{Background, Ran, SOON, User, eventually};
+use weft_test_support::{Background, Ran, SOON, User, eventually, run, weft_binary};
 
 /// One gateway and its folder.
-pub(crate) struct Host {
+pub struct Host {
     number: u8,
     cluster: &'static str,
     name: &'static str,
     folder: PathBuf,
+    /// The build of `weft` that it runs.
+    program: PathBuf,
     gateway: Option<Background>,
     runs: usize,
 }
 
 impl Host {
     /// Host `number` with the gateway `cluster/name`; nothing runs yet.
-    pub(crate) fn new(
-        user: &User,
-        number: u8,
-        cluster: &'static str,
-        name: &'static str,
-    ) -> Result<Self> {
+    pub fn new(user: &User, number: u8, cluster: &'static str, name: &'static str) -> Result<Self> {
         let folder = user.scratch().join(format!("host-{number}"));
         fs::create_dir(&folder)?;
         let (address, state) = (format!("127.9.{number}.1"), folder.join("state"));
@@ -52,35 +49,52 @@ spec:
             cluster,
             name,
             folder,
+            program: weft_binary()?,
             gateway: None,
             runs: 0,
         })
     }
 
+    /// Has it run another build from its next start on.
+    pub fn install(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// Its cluster.
+    pub fn cluster(&self) -> &'static str {
+        self.cluster
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        format!("127.9.{}.1", self.number)
+    }
+
     /// `cluster/name`.
-    pub(crate) fn full_name(&self) -> String {
+    pub fn full_name(&self) -> String {
         format!("{}/{}", self.cluster, self.name)
     }
 
-    pub(crate) fn config(&self) -> String {
+    pub fn config(&self) -> String {
         self.folder.join("gateway.yaml").display().to_string()
     }
 
     /// Where its gateway keeps what it is and knows.
-    pub(crate) fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.folder.join("state")
     }
 
     /// Founds the federation here.
-    pub(crate) fn found(&self, user: &User) -> Result<()> {
+    pub fn found(&self, user: &User) -> Result<()> {
         let init = ["cluster", "init", "--domain", "fed.example.org", "--config"];
-        user.weft(init.iter().copied().chain([self.config().as_str()]))?
-            .ok()?;
+        let config = self.config();
+        let words = init.iter().copied().chain([config.as_str()]);
+        run(&mut user.command_of(&self.program, words))?.ok()?;
         Ok(())
     }
 
     /// Joins through `founder`, and waits until its vote is settled.
-    pub(crate) fn join(&self, user: &User, founder: &Host) -> Result<()> {
+    pub fn join(&self, user: &User, founder: &Host) -> Result<()> {
         let region = format!("{}-r", self.cluster);
         let create = [
             "cluster",
@@ -92,7 +106,7 @@ spec:
             &region,
         ];
         let token = eventually("a token", SOON, || user.weft(create)?.ok())?;
-        let address = format!("127.9.{}.1:7444", founder.number);
+        let address = format!("{}:7444", founder.address());
         let config = self.config();
         let join = [
             "cluster",
@@ -103,22 +117,23 @@ spec:
             "--token",
             token.trim(),
         ];
-        user.weft(join)?.ok()?;
+        run(&mut user.command_of(&self.program, join))?.ok()?;
         Ok(())
     }
 
     /// Starts the gateway; it may not answer yet.
-    pub(crate) fn start(&mut self, user: &User) -> Result<()> {
+    pub fn start(&mut self, user: &User) -> Result<()> {
         self.runs += 1;
         let log = self.folder.join(format!("gateway-{}.log", self.runs));
         let config = self.config();
-        let mut run = user.command(["gateway", "run", "--config", &config]);
+        let words = ["gateway", "run", "--config", &config];
+        let mut run = user.command_of(&self.program, words);
         self.gateway = Some(Background::start(&mut run, &log)?);
         Ok(())
     }
 
     /// Starts it to see it end by itself, with this exit code and these words.
-    pub(crate) fn refuses_to_start(&mut self, user: &User, code: i32, words: &str) -> Result<()> {
+    pub fn refuses_to_start(&mut self, user: &User, code: i32, words: &str) -> Result<()> {
         let config = self.config();
         user.weft(["gateway", "run", "--config", &config])?
             .exits(code)?
@@ -127,20 +142,20 @@ spec:
     }
 
     /// Ends it by a signal.
-    pub(crate) fn stop(&mut self, signal: &str) -> Result<()> {
+    pub fn stop(&mut self, signal: &str) -> Result<()> {
         let mut gateway = self.gateway.take().context("it does not run")?;
         gateway.stop(signal)?;
         Ok(())
     }
 
     /// A command about this host's folder.
-    pub(crate) fn weft(&self, user: &User, args: &[&str]) -> Result<Ran> {
+    pub fn weft(&self, user: &User, args: &[&str]) -> Result<Ran> {
         let config = self.config();
         user.weft(args.iter().copied().chain(["--config", config.as_str()]))
     }
 
     /// Asks this host's gateway how it stands.
-    pub(crate) fn status(&self, user: &User) -> Result<serde_json::Value> {
+    pub fn status(&self, user: &User) -> Result<serde_json::Value> {
         // Unhealthy is an answer too.
         let ran = user.weft(["--cluster", self.cluster, "status", "-o", "json"])?;
         ensure!(!ran.stdout.is_empty(), "{}", ran.stderr);
@@ -148,7 +163,7 @@ spec:
     }
 
     /// What its gateway has said since it started.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let gateway = self.gateway.as_ref();
         gateway.map_or(String::new(), Background::said)
     }
