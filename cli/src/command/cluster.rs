@@ -111,6 +111,8 @@ pub(crate) enum RoleArg {
     Voter,
     /// A replica without a vote.
     Member,
+    /// A vote and nothing else: the third place for a federation of two clusters.
+    Witness,
 }
 
 impl From<RoleArg> for ClusterRole {
@@ -118,6 +120,7 @@ impl From<RoleArg> for ClusterRole {
         match role {
             RoleArg::Voter => Self::Voter,
             RoleArg::Member => Self::Member,
+            RoleArg::Witness => Self::Witness,
         }
     }
 }

@@ -259,6 +259,10 @@ impl Command {
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)
             | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
+            Self::PutCluster(_, spec) if spec.role == ClusterRole::Witness => {
+                FormatLevel::WITNESSES
+            }
+            Self::GrantToken(grant) if grant.role == ClusterRole::Witness => FormatLevel::WITNESSES,
             Self::EndRelease(_, ReleaseEnd::StepBack { .. }) => FormatLevel::STEPS_BACK,
             Self::PutRelease(..)
             | Self::AdvanceRelease(..)

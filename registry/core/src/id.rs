@@ -53,6 +53,8 @@ impl FormatLevel {
     pub const RELEASES: Self = Self(3);
     /// The level that brought the way back to an earlier stage of a release.
     pub const STEPS_BACK: Self = Self(4);
+    /// The level that brought witnesses.
+    pub const WITNESSES: Self = Self(5);
 }
 
 impl Stage {

@@ -73,7 +73,7 @@ pub fn plan_members(
         .union(&learners)
         .find(|node| state.node(**node).is_none())
     {
-        return remove(*gone, &voters, progress, me);
+        return remove(state, *gone, &voters, progress, me);
     }
     let newcomer = state
         .nodes()
@@ -89,15 +89,36 @@ pub fn plan_members(
     let promote: Vec<NodeId> = wanted.difference(&voters).copied().collect();
     let demote: Vec<NodeId> = voters.difference(&wanted).copied().collect();
     if promote.is_empty() && demote.is_empty() {
-        return None;
+        return from_witness(state, &voters, progress, me);
     }
     if demote.contains(&me) {
-        return successor(&voters, progress, me).map(MemberChange::Transfer);
+        return successor(state, &voters, progress, me).map(MemberChange::Transfer);
     }
     Some(MemberChange::Voters { promote, demote })
 }
 
+/// A witness that leads hands over to whoever is none.
+fn from_witness(
+    state: &Federation,
+    voters: &BTreeSet<NodeId>,
+    progress: &BTreeMap<NodeId, Progress>,
+    me: NodeId,
+) -> Option<MemberChange> {
+    if !is_witness(state, me) {
+        return None;
+    }
+    let next = successor(state, voters, progress, me);
+    next.filter(|node| !is_witness(state, *node))
+        .map(MemberChange::Transfer)
+}
+
+fn is_witness(state: &Federation, node: NodeId) -> bool {
+    let cluster = state.node(node).and_then(|it| state.cluster(&it.cluster));
+    cluster.is_some_and(|it| it.spec.role == ClusterRole::Witness)
+}
+
 fn remove(
+    state: &Federation,
     gone: NodeId,
     voters: &BTreeSet<NodeId>,
     progress: &BTreeMap<NodeId, Progress>,
@@ -106,11 +127,12 @@ fn remove(
     if gone != me {
         return Some(MemberChange::Remove(gone));
     }
-    successor(voters, progress, me).map(MemberChange::Transfer)
+    successor(state, voters, progress, me).map(MemberChange::Transfer)
 }
 
-/// The voter that can lead soonest.
+/// The voter that can lead soonest; a witness only if there is no other.
 pub(crate) fn successor(
+    state: &Federation,
     voters: &BTreeSet<NodeId>,
     progress: &BTreeMap<NodeId, Progress>,
     me: NodeId,
@@ -120,10 +142,10 @@ pub(crate) fn successor(
         .filter(|node| **node != me)
         .filter_map(|node| {
             let progress = progress.get(node).filter(|progress| progress.active)?;
-            Some((progress.behind, *node))
+            Some((is_witness(state, *node), progress.behind, *node))
         })
         .min()
-        .map(|(_, node)| node)
+        .map(|(_, _, node)| node)
 }
 
 /// Whether another voter should lead because `writer`, a cluster, writes most: one of that cluster, or
@@ -167,6 +189,7 @@ struct Candidate {
     cluster: ClusterName,
     votes_now: bool,
     lapsed: bool,
+    witness: bool,
 }
 
 /// Those who vote now and may go on, and replicas that have caught up.
@@ -184,7 +207,7 @@ fn candidates(
         let member = state.cluster(&record.cluster)?;
         let votes_now = voters.contains(&node);
         let lapsed = member.lapsed.is_some();
-        let eligible = member.spec.role == ClusterRole::Voter;
+        let eligible = member.spec.role.votes();
         if !eligible || (!votes_now && (lapsed || !ready(&node))) {
             return None;
         }
@@ -194,13 +217,14 @@ fn candidates(
             cluster: record.cluster.clone(),
             votes_now,
             lapsed,
+            witness: member.spec.role == ClusterRole::Witness,
         })
     };
     state.nodes().filter_map(candidate).collect()
 }
 
-/// Picks one after the other: from the region with the fewest picks, then the
-/// cluster with the fewest; those whose lease is held before those whose has
+/// Picks one after the other: from the region with the fewest picks, and there
+/// witnesses last; then the cluster with the fewest; those whose lease is held before those whose has
 /// lapsed; those who vote already before others; the oldest.
 fn choose_voters(candidates: &[Candidate]) -> BTreeSet<NodeId> {
     let count = candidates.len().min(VOTERS_MAX);
@@ -216,6 +240,7 @@ fn choose_voters(candidates: &[Candidate]) -> BTreeSet<NodeId> {
                 (
                     candidate.lapsed,
                     regions.get(&candidate.region).copied().unwrap_or(0),
+                    candidate.witness,
                     clusters.get(&candidate.cluster).copied().unwrap_or(0),
                     !candidate.votes_now,
                     candidate.node,

@@ -95,6 +95,11 @@ spec:
 
     /// Joins through `founder`, and waits until its vote is settled.
     pub fn join(&self, user: &User, founder: &Host) -> Result<()> {
+        self.join_as(user, founder, "voter")
+    }
+
+    /// The same in a role.
+    pub fn join_as(&self, user: &User, founder: &Host, role: &str) -> Result<()> {
         let region = format!("{}-r", self.cluster);
         let create = [
             "cluster",
@@ -104,6 +109,8 @@ spec:
             self.cluster,
             "--region",
             &region,
+            "--role",
+            role,
         ];
         let token = eventually("a token", SOON, || user.weft(create)?.ok())?;
         let address = format!("{}:7444", founder.address());

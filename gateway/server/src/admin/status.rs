@@ -153,6 +153,7 @@ fn cluster(
         role: match member.spec.role {
             ClusterRole::Voter => "voter",
             ClusterRole::Member => "member",
+            ClusterRole::Witness => "witness",
         }
         .into(),
         lease: match lease {

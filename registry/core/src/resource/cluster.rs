@@ -16,6 +16,19 @@ pub enum ClusterRole {
     /// Holds a replica, has no vote.
     #[default]
     Member,
+    /// Votes, so that a federation of two survives the loss of one; leads only when nobody else
+    /// can, and offers no service.
+    Witness,
+}
+
+impl ClusterRole {
+    /// Whether its gateways may vote, and so are trusted with the log.
+    pub fn votes(self) -> bool {
+        match self {
+            Self::Voter | Self::Witness => true,
+            Self::Member => false,
+        }
+    }
 }
 
 /// Whether a cluster carries traffic between two others.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Federation;
 use crate::{
-    Author, ClusterName, ClusterRole, Command, Entry, Generation, Index, NodeId, Refusal, Role,
-    TokenId, UserName, WallTime,
+    Author, ClusterName, Command, Entry, Generation, Index, NodeId, Refusal, Role, TokenId,
+    UserName, WallTime,
 };
 
 /// An authentic author, as the state knows it.
@@ -157,7 +157,7 @@ impl Federation {
             return Err(cause.not_owner(what));
         };
         match self.clusters.get(cluster) {
-            Some(member) if member.spec.role == ClusterRole::Voter => Ok(cluster.clone()),
+            Some(member) if member.spec.role.votes() => Ok(cluster.clone()),
             _ => Err(cause.not_owner(what)),
         }
     }

@@ -28,6 +28,7 @@ impl Federation {
     ) -> Result<Vec<Event>, Refusal> {
         let cluster = place.0;
         cause.needs_gateway_of(cluster, described(place))?;
+        self.needs_no_witness(cluster)?;
         let name = format!("{}/{}", place.1, place.2);
         let invalid = |problem| Refusal::invalid(Kind::WorkloadEntry, &name, problem);
         spec.check().map_err(invalid)?;

@@ -19,6 +19,7 @@ impl Federation {
         spec: &ExportSpec,
     ) -> Result<Vec<Event>, Refusal> {
         cause.needs_gateway_of(cluster, format!("the export of {key} by {cluster}"))?;
+        self.needs_no_witness(cluster)?;
         self.check_namespace(cluster, key)?;
         let invalid = |problem| Refusal::invalid(Kind::ServiceExport, key, problem);
         spec.check().map_err(invalid)?;

@@ -38,12 +38,35 @@ impl Federation {
                 "it is the founder, whose role is always voter".into(),
             ));
         }
+        if spec.role == ClusterRole::Witness && self.offers_anything(name) {
+            return Err(invalid(
+                "it offers services, which a witness does not: withdraw them first".into(),
+            ));
+        }
         if let Some(member) = Arc::make_mut(&mut self.clusters).get_mut(name) {
             Arc::make_mut(member).spec = spec.clone();
         }
         let mut events = vec![Event::Put(Key::Cluster(name.clone()))];
         self.withdraw_exports(cause, name, |key| !admits(spec, key), &mut events);
         Ok(events)
+    }
+
+    /// Whether a cluster has exports or servers without a sidecar.
+    fn offers_anything(&self, name: &ClusterName) -> bool {
+        self.exports.keys().any(|(_, owner)| owner == name)
+            || self.entries.keys().any(|(owner, ..)| owner == name)
+    }
+
+    /// Passes owners that may offer services.
+    pub(super) fn needs_no_witness(&self, name: &ClusterName) -> Result<(), Refusal> {
+        match self.clusters.get(name) {
+            Some(member) if member.spec.role == ClusterRole::Witness => Err(Refusal::invalid(
+                Kind::Cluster,
+                name,
+                "it is a witness, which offers no services",
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn remove_cluster(

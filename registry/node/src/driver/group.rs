@@ -16,6 +16,7 @@ impl Driver {
     pub fn successor(&self) -> Option<NodeId> {
         let voters = self.image().conf.get_voters().iter().copied().map(NodeId);
         members::successor(
+            &self.image().state,
             &voters.collect(),
             &output::progress(&self.raw),
             self.settings.node,

@@ -7,7 +7,7 @@
 
 use raft::StateRole;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
-use weft_model::{ClusterRole, Index, NodeId};
+use weft_model::{Index, NodeId};
 
 use super::Driver;
 use super::screen::Suspicion;
@@ -78,7 +78,7 @@ impl Driver {
             .node(from)
             .and_then(|node| state.cluster(&node.cluster));
         // One that knows nothing yet has nothing to lose.
-        self.image().index.0 == 0 || cluster.is_some_and(|it| it.spec.role == ClusterRole::Voter)
+        self.image().index.0 == 0 || cluster.is_some_and(|it| it.spec.role.votes())
     }
 
     /// This node's group was given up: it neither leads nor campaigns any more.

@@ -130,6 +130,7 @@ fn regions_come_before_clusters_and_clusters_before_gateways() {
         cluster: name(cluster),
         votes_now: false,
         lapsed: false,
+        witness: false,
     };
     let all = [
         candidate(1, "us", "us-1"),
@@ -150,6 +151,59 @@ fn regions_come_before_clusters_and_clusters_before_gateways() {
     assert_eq!(pick(3), ids(&[3, 4, 5]));
     assert_eq!(pick(5), ids(&[1, 2, 3, 4, 5]));
     assert_eq!(pick(2), ids(&[4]));
+}
+
+#[test]
+fn a_witness_votes_where_two_regions_would_and_not_where_three_do() {
+    let candidate = |node, region: &str, witness| Candidate {
+        node: NodeId(node),
+        region: name(region),
+        cluster: name(region),
+        votes_now: false,
+        lapsed: false,
+        witness,
+    };
+    let all = [
+        candidate(1, "w", true),
+        candidate(2, "us", false),
+        candidate(3, "us", false),
+        candidate(4, "us", false),
+        candidate(5, "eu", false),
+        candidate(6, "eu", false),
+        candidate(7, "ap", false),
+    ];
+    let pick = |nodes: &[u64]| {
+        let some: Vec<Candidate> = all
+            .iter()
+            .filter(|it| nodes.contains(&it.node.0))
+            .cloned()
+            .collect();
+        Vec::from_iter(choose_voters(&some))
+    };
+    assert_eq!(pick(&[1, 2, 5]), ids(&[1, 2, 5]));
+    // Neither region has the majority.
+    assert_eq!(pick(&[1, 2, 3, 4, 5, 6]), ids(&[1, 2, 3, 5, 6]));
+    assert_eq!(pick(&[1, 2, 5, 7]), ids(&[2, 5, 7]));
+}
+
+#[test]
+fn a_witness_leads_only_while_nobody_else_can() {
+    let mut log = three_clusters();
+    log.raise(weft_model::FormatLevel::WITNESSES);
+    let cluster = name("eu-west-1");
+    let mut spec = log.state.cluster(&cluster).unwrap().spec.clone();
+    spec.role = ClusterRole::Witness;
+    log.accept(log.admin(), Command::PutCluster(cluster, Box::new(spec)));
+    let voting = conf(&[1, 2, 3], &[]);
+    let planned = |heard: &[u64]| plan_members(&log.state, &voting, &near(heard), NodeId(2));
+    let away = MemberChange::Transfer(NodeId(1));
+    assert_eq!(planned(&[1, 2, 3]), Some(away));
+    assert_eq!(planned(&[2]), None);
+    // Who hands over hands over to the other one.
+    let all = BTreeSet::from_iter(ids(&[1, 2, 3]));
+    let next = |progress| successor(&log.state, &all, &progress, NodeId(1));
+    assert_eq!(next(near(&[1, 2, 3])), Some(NodeId(3)));
+    assert_eq!(next(near(&[1, 2])), Some(NodeId(2)));
 }
 
 fn gateway(log: &Log, node: u64) -> Author {

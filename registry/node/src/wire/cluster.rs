@@ -15,6 +15,7 @@ pub(super) fn write_role(role: ClusterRole) -> i32 {
     let role = match role {
         ClusterRole::Voter => log::ClusterRole::Voter,
         ClusterRole::Member => log::ClusterRole::Member,
+        ClusterRole::Witness => log::ClusterRole::Witness,
     };
     role.into()
 }
@@ -24,6 +25,7 @@ pub(super) fn read_role(number: i32) -> Result<ClusterRole, WireError> {
         log::ClusterRole::Unspecified => Err(unspecified("role")),
         log::ClusterRole::Voter => Ok(ClusterRole::Voter),
         log::ClusterRole::Member => Ok(ClusterRole::Member),
+        log::ClusterRole::Witness => Ok(ClusterRole::Witness),
     }
 }
 

@@ -172,3 +172,32 @@ fn leases_lapse_and_return_once() {
         "{outcome:?}"
     );
 }
+
+#[test]
+fn a_witness_offers_nothing_and_comes_with_its_level() {
+    let mut log = three();
+    let role = |log: &Log, role| {
+        let mut spec = log.state.cluster(&name(EU)).expect("a member").spec.clone();
+        spec.role = role;
+        Command::PutCluster(name(EU), Box::new(spec))
+    };
+    let witness = role(&log, ClusterRole::Witness);
+    refused(&log, log.admin(), witness.clone(), "needs format level");
+    log.raise(FormatLevel::WITNESSES);
+    log.accept(log.gateway(2), put(EU, "shop/a", http()));
+    refused(&log, log.admin(), witness.clone(), "withdraw them first");
+    let withdraw = Command::DeleteExport(name(EU), name("shop/a"));
+    log.accept(log.gateway(2), withdraw);
+    log.accept(log.admin(), witness);
+    refused(
+        &log,
+        log.gateway(2),
+        put(EU, "shop/a", http()),
+        "offers no services",
+    );
+    // It is trusted with the log all the same.
+    log.accept(log.gateway(2), Command::LapseLease(name(US)));
+    let voter = role(&log, ClusterRole::Voter);
+    log.accept(log.admin(), voter);
+    log.accept(log.gateway(2), put(EU, "shop/a", http()));
+}

@@ -216,6 +216,12 @@ fn log(level: u32) -> String {
         }
         scribe.by_ana(Command::EndRelease(release(), ReleaseEnd::Abort));
     }
+    if FormatLevel(level) >= FormatLevel::WITNESSES {
+        let mut spec = fixture::cluster_spec(fixture::CLUSTERS[2].1);
+        spec.role = ClusterRole::Witness;
+        let witness = Command::PutCluster(name(fixture::CLUSTERS[2].0), Box::new(spec));
+        scribe.by_ana(witness);
+    }
     scribe.by_ana(Command::RemoveCluster(name(fixture::CLUSTERS[2].0)));
     scribe.text
 }
