@@ -189,6 +189,19 @@ impl Operator {
         self.ask("netcheck").await
     }
 
+    /// The audit trail that its gateway keeps, judged again by it.
+    ///
+    /// # Errors
+    /// It does not answer, or something in the trail does not hold.
+    pub async fn audit(mut self) -> Result<Value> {
+        let trail = self.ask("audit").await?;
+        ensure!(
+            trail["fault"].is_null() && trail["unproven"] == 0,
+            "{trail}"
+        );
+        Ok(trail)
+    }
+
     async fn ask(&mut self, question: &str) -> Result<Value> {
         let request = self.request(AskRequest {
             question: question.into(),

@@ -44,6 +44,7 @@ fn what_was_acknowledged_survives_the_death_of_gateways() -> Result<()> {
             let runtime = runtime()?;
             let mut trio = Trio::start(&runtime)?;
             let writers = Writer::all();
+            let before = audit(&trio, &runtime)?;
             let (begun, mut all_died) = (Instant::now(), 0);
             for cycle in 1..=cycles {
                 let victims = victims(&trio, &runtime, cycle)?;
@@ -53,14 +54,32 @@ fn what_was_acknowledged_survives_the_death_of_gateways() -> Result<()> {
                     .inspect_err(|_| say(&trio.last_words()))?;
             }
             let acknowledged: u64 = writers.iter().map(|w| w.acknowledged()).sum();
+            let audited = audit(&trio, &runtime)? - before;
+            ensure!(
+                audited >= acknowledged,
+                "{audited} writes are in the audit trail, {acknowledged} were acknowledged"
+            );
             say(&format!(
                 "{cycles} cycles, in {all_died} of which all died; {acknowledged} acknowledged writes, \
-             0 lost; {:?}",
+             0 lost; {audited} in the audit trail, each once; {:?}",
                 begun.elapsed()
             ));
             Ok(())
         },
     )
+}
+
+/// How many requests took effect, by the founder's audit trail, where each counts once; every
+/// gateway's own trail holds.
+fn audit(trio: &Trio, runtime: &Runtime) -> Result<u64> {
+    let mut effected = 0;
+    for gateway in GATEWAYS.rev() {
+        let trail = eventually("an audit", SOON, || {
+            runtime.block_on(async { trio.access().connect(gateway).await?.audit().await })
+        })?;
+        effected = trail["effected"].as_u64().context("a count")?;
+    }
+    Ok(effected)
 }
 
 /// Who dies: all, the leader, one in turn.
