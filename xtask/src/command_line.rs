@@ -41,6 +41,8 @@ usage: cargo xtask TASK
   skew [--previous COMMIT] [--minutes N]
                     an earlier build and this one in one federation for ten minutes,
                     or N, each gateway replaced under load: nobody is failed
+  bench registry    the registry beside Debian's etcd, three nodes each, in one run:
+                    writes a second, latencies, processor time, as ratios
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
@@ -86,6 +88,7 @@ pub(crate) enum Task {
     /// For so many minutes.
     Quorumless(u32),
     Skew(Skew),
+    BenchRegistry,
     Help,
 }
 
@@ -156,6 +159,7 @@ impl Task {
             },
             ["nemesis", options @ ..] => Ok(Self::Nemesis(Nemesis::parse(options)?)),
             ["skew", options @ ..] => Ok(Self::Skew(Skew::parse(options)?)),
+            ["bench", "registry"] => Ok(Self::BenchRegistry),
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
             ["help" | "--help" | "-h"] => Ok(Self::Help),
@@ -206,6 +210,7 @@ mod tests {
             parse("nemesis --seed 7 --minutes 5").unwrap(),
             nemesis(5, Some(7))
         );
+        assert_eq!(parse("bench registry").unwrap(), Task::BenchRegistry);
         assert_eq!(parse("--help").unwrap(), Task::Help);
     }
 
@@ -221,6 +226,7 @@ mod tests {
             "nemesis --minutes 0",
             "nemesis --seed",
             "nemesis 7",
+            "bench",
             "sim --seeds 7..7",
             "sim --seeds 7",
         ] {

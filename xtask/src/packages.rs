@@ -136,11 +136,27 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
-/// Installs what is missing, saying so first.
+/// What only a benchmark needs: no test runs it.
+const PEERS: &[Package] = &[Package {
+    name: "etcd-server",
+    proof: Proof::Program("etcd"),
+    needed_by: "the registry beside etcd",
+}];
+
+/// Installs what tests need and is missing, saying so first.
 ///
 /// Where we may not install, says what the user has to run.
 pub(crate) fn ensure(root: &Path) -> Result<(), Failure> {
-    let missing = missing();
+    ensure_all(root, PACKAGES)
+}
+
+/// The same for what is measured beside us.
+pub(crate) fn ensure_peers(root: &Path) -> Result<(), Failure> {
+    ensure_all(root, PEERS)
+}
+
+fn ensure_all(root: &Path, packages: &'static [Package]) -> Result<(), Failure> {
+    let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
@@ -151,18 +167,16 @@ pub(crate) fn ensure(root: &Path) -> Result<(), Failure> {
     let mut command = installer(&script, &missing)?;
     eprintln!("  running: {}", line(&command));
     Stages::new(root).run("installation of packages", &mut command)?;
-    still_missing()
+    still_missing(packages)
 }
 
-fn missing() -> Vec<&'static Package> {
-    PACKAGES
-        .iter()
-        .filter(|package| !package.proof.holds())
-        .collect()
+fn missing(packages: &'static [Package]) -> Vec<&'static Package> {
+    let lacks = |package: &&Package| !package.proof.holds();
+    packages.iter().filter(lacks).collect()
 }
 
-fn still_missing() -> Result<(), Failure> {
-    let missing = missing();
+fn still_missing(packages: &'static [Package]) -> Result<(), Failure> {
+    let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
@@ -272,9 +286,13 @@ mod tests {
 
     #[test]
     fn each_package_is_listed_once() {
-        let mut names: Vec<&str> = PACKAGES.iter().map(|package| package.name).collect();
+        let mut names: Vec<&str> = PACKAGES
+            .iter()
+            .chain(PEERS)
+            .map(|package| package.name)
+            .collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), PACKAGES.len());
+        assert_eq!(names.len(), PACKAGES.len() + PEERS.len());
     }
 }

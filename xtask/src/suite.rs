@@ -188,6 +188,28 @@ pub(crate) fn nemesis(root: &Path, nemesis: Nemesis) -> Result<(), Failure> {
     stages.finish("nemesis", &mut command)
 }
 
+/// Measures the registry beside etcd, both as they are deployed.
+pub(crate) fn bench_registry(root: &Path) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure_peers(root))?;
+    // Together, so that what both depend on is built once.
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--release",
+        "--package",
+        "weft",
+        "--package",
+        "weft-bench",
+    ]);
+    stages.run("build", &mut build)?;
+    let built = tidy::workspace::Workspace::load(root)?.target_directory;
+    let mut command = Command::new(built.join("release/weft-bench"));
+    command.arg("registry");
+    command.env(WEFT_BIN, built.join("release/weft"));
+    stages.finish("bench", &mut command)
+}
+
 /// Builds the documentation of our crates.
 pub(crate) fn doc(root: &Path) -> Result<(), Failure> {
     Stages::new(root).run("documentation", &mut documentation())

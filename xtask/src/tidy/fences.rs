@@ -78,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "weft-wan",
         ],
     ),
+    ("weft-bench", &["weft-nemesis", "weft-test-support"]),
     ("weft-e2e", &["weft-test-support"]),
     ("xtask", &[]),
 ];
