@@ -97,7 +97,7 @@ async fn question(registry: Registry, questions: Arc<dyn Questions>, stream: Inc
     };
     let answered = if question.method.starts_with("registry.") {
         let answer = registry
-            .answer(&question.method, question.body.clone())
+            .answer(question.node, &question.method, question.body.clone())
             .await;
         answer.map_err(|error| error.to_string())
     } else {

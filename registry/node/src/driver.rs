@@ -38,6 +38,7 @@ use weft_proto::peer::RaftMessage;
 use crate::agreement::Checkpoints;
 use crate::disk::Stored;
 use crate::image::Image;
+use crate::proposal::Proposal;
 use crate::replica::{Repeats, Replica};
 use crate::wire;
 
@@ -50,6 +51,7 @@ pub use output::{Leadership, Output, RaftStatus, Role};
 use persist::Unpersisted;
 pub use recovery::Outranked;
 pub(crate) use recovery::TERMS_AHEAD;
+use screen::Bearings;
 pub use screen::Suspicion;
 use shortage::Shortage;
 use snapshots::Snapshots;
@@ -82,6 +84,8 @@ pub struct Driver {
     /// Set while the group of this node has been given up for another.
     outranked: Option<Outranked>,
     writers: Writers,
+    /// Ticks for which no leader is known.
+    leaderless: u32,
     /// Whether this node was in the configuration before.
     was_member: bool,
 }
@@ -135,6 +139,7 @@ impl Driver {
             fence: Fence::default(),
             outranked: None,
             writers: Writers::default(),
+            leaderless: 0,
             was_member,
         };
         driver.timeouts.settle(&mut driver.raw);
@@ -186,6 +191,12 @@ impl Driver {
         self.checkpoints.states()
     }
 
+    /// Whether the applied state has the key that a proposal is signed with. What it has not is
+    /// refused by every replica: it need not enter the log for that.
+    pub fn proves(&self, proposal: &Proposal) -> bool {
+        self.raw.store().is_proven(&proposal.encode())
+    }
+
     /// Numbers for operators.
     pub fn status(&self) -> RaftStatus {
         let unpersisted = self.unpersisted.len();
@@ -207,6 +218,10 @@ impl Driver {
     }
 
     fn handle_tick(&mut self) {
+        self.leaderless = match self.raw.raft.leader_id {
+            raft::INVALID_ID => self.leaderless.saturating_add(1),
+            _ => 0,
+        };
         self.count_fence();
         self.ask_for_repair();
         // A lone voter elects itself at once; the library takes for granted that its log is safe by then.
@@ -249,7 +264,12 @@ impl Driver {
             Ok(message) => message,
             Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
         };
-        if let Err(suspicion) = screen::screen(&self.raw, self.settings.node, from, &message) {
+        let bearings = match self.leaderless < LOST_TICKS {
+            true => Bearings::Known,
+            false => Bearings::Lost,
+        };
+        let judged = screen::screen(&self.raw, self.settings.node, from, &message, bearings);
+        if let Err(suspicion) = judged {
             return self.suspect(from, suspicion);
         }
         if !self.admits(from, recovered, &message) {
@@ -406,6 +426,8 @@ impl Driver {
     }
 }
 
+/// Ticks without a leader after which a node no longer knows who may lead: many elections long.
+const LOST_TICKS: u32 = 200;
 /// Log entries per message, in bytes: enough to use a path of 100 ms, small enough to lose.
 const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
 /// Appends on their way to one follower.

@@ -35,6 +35,12 @@ impl Image {
         ];
         lists.iter().any(|ids| ids.contains(&node.0))
     }
+
+    /// Whether the group counts this node as a voter.
+    pub(crate) fn votes(&self, node: NodeId) -> bool {
+        let lists = [self.conf.get_voters(), self.conf.get_voters_outgoing()];
+        lists.iter().any(|ids| ids.contains(&node.0))
+    }
 }
 
 /// A committed record that could not be read.

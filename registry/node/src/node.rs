@@ -9,6 +9,7 @@ mod history;
 mod open;
 mod proposals;
 mod reads;
+mod shares;
 mod status;
 mod task;
 mod transport;
@@ -187,14 +188,21 @@ impl Registry {
     }
 
     /// Answers a call that a peer's transport made.
-    pub async fn answer(&self, method: &str, body: Bytes) -> Result<Bytes, CallError> {
+    pub async fn answer(
+        &self,
+        from: NodeId,
+        method: &str,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
         let (reply, answer) = oneshot::channel();
         let event = match method {
             METHOD_PROPOSE => Event::Forwarded {
+                from,
                 proposal: Proposal::decode(body)?,
                 reply,
             },
             METHOD_TRANSFER => Event::TransferCall {
+                from,
                 to: call::read_transfer(body)?,
                 reply,
             },

@@ -245,6 +245,11 @@ impl Replica {
         })
     }
 
+    /// Whether an entry reads and its signature holds, as the state is now.
+    pub(crate) fn is_proven(&self, entry: &bytes::Bytes) -> bool {
+        wire::decode(entry.clone()).is_ok_and(|decoded| self.is_authentic(&decoded))
+    }
+
     fn apply_decoded(
         &mut self,
         index: Index,

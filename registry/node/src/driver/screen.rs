@@ -59,6 +59,12 @@ pub enum Suspicion {
     /// A read without exactly one short context, or with a term, which reads have none of.
     #[error("a read without a context, or with a term")]
     Read,
+    /// It leads or asks for votes, or knows of a later term, and its cluster has no vote to give.
+    #[error("it speaks as a leader or a candidate, and has no vote")]
+    NoVote,
+    /// It hands leadership over, and does not lead.
+    #[error("it hands over what it does not have")]
+    NotLeader,
     /// Its kind needs a term and it has none.
     #[error("it has no term")]
     NoTerm,
@@ -69,11 +75,21 @@ const NUMBER_MAX: u64 = 1 << 60;
 /// A read's context, in bytes; weft's own have 24.
 const CONTEXT_BYTES_MAX: usize = 64;
 
+/// What a node may take for granted of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bearings {
+    /// It hears a leader, or did lately: who votes is as its state says.
+    Known,
+    /// It has heard none for so long that the group may have changed without it.
+    Lost,
+}
+
 pub(super) fn screen(
     raw: &RawNode<Replica>,
     node: NodeId,
     from: NodeId,
     message: &Message,
+    bearings: Bearings,
 ) -> Result<(), Suspicion> {
     // A former leader passes a read on to the next one in the asker's name, which
     // may be this node's. The answer goes to the asker, who knows by the context
@@ -90,6 +106,9 @@ pub(super) fn screen(
         return Err(Suspicion::RemovedSender);
     }
     numbers(message)?;
+    if bearings == Bearings::Known && claims_vote(raw, message) && is_voteless(raw, from) {
+        return Err(Suspicion::NoVote);
+    }
     match message.get_msg_type() {
         MessageType::MsgReadIndex if message.term != 0 => Err(Suspicion::Read),
         MessageType::MsgReadIndex => read(message),
@@ -98,6 +117,7 @@ pub(super) fn screen(
         MessageType::MsgReadIndexResp => read(message),
         MessageType::MsgAppend => append(raw, message),
         MessageType::MsgHeartbeat => heartbeat(raw, message),
+        MessageType::MsgTimeoutNow => timeout_now(raw, message),
         MessageType::MsgSnapshot => snapshot(message.get_snapshot()),
         MessageType::MsgAppendResponse => append_response(raw, message),
         _ => Ok(()),
@@ -112,6 +132,39 @@ fn was_removed(image: &Image, node: NodeId) -> bool {
     let newest = image.state.nodes().map(|(id, _)| id).max();
     let gone = image.state.node(node).is_none() && newest.is_some_and(|newest| node < newest);
     gone && !image.counts(node)
+}
+
+/// Only leaders and candidates say this; or it is of a later term, to which this node would yield.
+fn claims_vote(raw: &RawNode<Replica>, message: &Message) -> bool {
+    let of_voters = matches!(
+        message.get_msg_type(),
+        MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
+            | MessageType::MsgTimeoutNow
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+    );
+    of_voters || message.term > raw.raft.term
+}
+
+/// A gateway of a cluster whose role is `member`, unless the group still counts it as a voter. Of
+/// a node that this state does not know, nothing is known.
+fn is_voteless(raw: &RawNode<Replica>, node: NodeId) -> bool {
+    let image = raw.store().image();
+    let state = &image.state;
+    let cluster = state.node(node).map(|node| &node.cluster);
+    let member = cluster.and_then(|cluster| state.cluster(cluster));
+    member.is_some_and(|member| !member.spec.role.votes()) && !image.votes(node)
+}
+
+/// Who is told to campaign at once forces an election: only its leader may say so.
+fn timeout_now(raw: &RawNode<Replica>, message: &Message) -> Result<(), Suspicion> {
+    let raft = &raw.raft;
+    match message.term < raft.term || message.from == raft.leader_id {
+        true => Ok(()),
+        false => Err(Suspicion::NotLeader),
+    }
 }
 
 fn numbers(message: &Message) -> Result<(), Suspicion> {

@@ -1,4 +1,5 @@
 mod trio;
+mod voteless;
 
 use proptest::prelude::*;
 use weft_proto::peer::{RaftConfState, RaftEntry, RaftSnapshot};

@@ -10,15 +10,9 @@ use weft_proto::peer::{
 
 use super::error::CallError;
 use crate::agreement::Digests;
-use crate::disk::Space;
 use crate::wire::WireError;
 
-pub(super) fn propose_answer(taken: bool, leader: Option<NodeId>, space: Space) -> Bytes {
-    let answer = ProposeAnswer {
-        taken,
-        leader: leader.map_or(0, |leader| leader.0),
-        no_room: !taken && space != Space::Enough,
-    };
+pub(super) fn propose_answer(answer: &ProposeAnswer) -> Bytes {
     answer.encode_to_vec().into()
 }
 

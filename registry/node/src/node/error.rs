@@ -162,6 +162,9 @@ pub enum TransferError {
     /// Only voters lead.
     #[error("node {0} is no voter")]
     NotAVoter(NodeId),
+    /// Leadership is the business of clusters that vote.
+    #[error("this gateway's cluster has no vote: ask a gateway of one that has")]
+    NoVote,
     /// Nobody leads who could hand over.
     #[error("there is no leader to hand over")]
     NoLeader,

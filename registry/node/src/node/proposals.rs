@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use weft_model::{Index, NodeId, RequestId};
+use weft_model::{Index, NodeId, Refusal, RequestId};
 
 use super::error::ProposeError;
 use crate::proposal::Proposal;
@@ -26,6 +26,8 @@ struct Waiting {
     again: Instant,
     pause: Duration,
     reach: Reach,
+    /// Since when leaders do not know the key that it is signed with.
+    unproven: Option<Instant>,
     /// A leader without room for it, and since when.
     no_room: Option<(NodeId, Instant)>,
 }
@@ -44,6 +46,8 @@ const WAITING_MAX: usize = 4096;
 /// The pause after a first attempt that no leader took. It doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a leader may take to learn of its author's key.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a leader without room may take to hand over.
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -74,6 +78,7 @@ impl Proposals {
             again: now,
             pause: PAUSE_MIN,
             reach: Reach::Here,
+            unproven: None,
             no_room: None,
         });
         waiting.replies.push(reply);
@@ -110,6 +115,15 @@ impl Proposals {
         if let Some(waiting) = self.waiting.get_mut(request) {
             let since = waiting.no_room.map_or(now, |(_, since)| since);
             waiting.no_room = Some((leader, since));
+        }
+    }
+
+    /// The leader's state has no key under which its signature holds: it comes again after a pause,
+    /// since that state may be a moment behind.
+    pub(super) fn declined_as_unproven(&mut self, now: Instant, request: &RequestId) {
+        self.declined(now, request);
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            waiting.unproven.get_or_insert(now);
         }
     }
 
@@ -156,13 +170,17 @@ impl Proposals {
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let timeout = self.timeout;
         let expired = self.waiting.extract_if(.., |_, waiting| {
-            now.duration_since(waiting.begun) >= timeout || waiting.gives_up_on_room(now)
+            let timed_out = now.duration_since(waiting.begun) >= timeout;
+            timed_out || waiting.gives_up_on_room(now) || waiting.gives_up_on_proof(now)
         });
         let mut count = 0;
         for (request, waiting) in expired {
             count += 1;
             let waited = timeout;
             let error = match waiting.reach {
+                Reach::Here if waiting.unproven.is_some() => {
+                    ProposeError::Refused(Refusal::Signature)
+                }
                 Reach::Here if let Some((node, _)) = waiting.no_room => {
                     ProposeError::NoRoom { node }
                 }
@@ -191,6 +209,12 @@ impl Proposals {
 }
 
 impl Waiting {
+    /// Whether it has been tried for so long that no leader will come to know its author's key.
+    fn gives_up_on_proof(&self, now: Instant) -> bool {
+        let tried = |since| now.duration_since(since) >= PROOF_PATIENCE;
+        self.reach == Reach::Here && self.unproven.is_some_and(tried)
+    }
+
     /// Whether the leader has had no room for so long that nobody else will lead.
     fn gives_up_on_room(&self, now: Instant) -> bool {
         let waited = |(_, since)| now.duration_since(since) >= ROOM_PATIENCE;
@@ -239,6 +263,23 @@ mod tests {
         assert!(
             matches!(taken, Err(ProposeError::Timeout { .. })),
             "{taken:?}"
+        );
+    }
+
+    #[test]
+    fn what_no_leader_can_prove_is_refused_soon() {
+        let (begun, request) = (Instant::now(), proposal(1).request());
+        let mut proposals = Proposals::new(Duration::from_secs(8));
+        let (reply, mut answer) = oneshot::channel();
+        proposals.add(begun, proposal(1), reply);
+        proposals.declined_as_unproven(begun, &request);
+        // A leader may be a moment behind with the author's key.
+        assert_eq!(proposals.expire(begun + PROOF_PATIENCE / 2), 0);
+        assert_eq!(proposals.expire(begun + PROOF_PATIENCE), 1);
+        let refused = answer.try_recv().unwrap();
+        assert!(
+            matches!(refused, Err(ProposeError::Refused(Refusal::Signature))),
+            "{refused:?}"
         );
     }
 }

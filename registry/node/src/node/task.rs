@@ -1,6 +1,7 @@
 //! The task: takes events, steps the driver, does what it is told.
 
 mod agree;
+mod forwarded;
 mod handover;
 mod outputs;
 mod room;
@@ -20,6 +21,7 @@ use super::disk_thread::{DiskEvent, DiskThread};
 use super::error::{CallError, Failure, Gone, StartError, TransferError};
 use super::proposals::{self, Proposals, Reach};
 use super::reads::{self, Leader, Reads};
+use super::shares::Shares;
 use super::status::{Counters, DiskStatus, Standing, Status};
 use super::transport::{METHOD_PROPOSE, Transport};
 use super::watch::Ring;
@@ -44,6 +46,7 @@ pub(super) enum Event {
     },
     /// A peer forwards a proposal.
     Forwarded {
+        from: NodeId,
         proposal: Proposal,
         reply: oneshot::Sender<Bytes>,
     },
@@ -59,6 +62,7 @@ pub(super) enum Event {
     },
     /// A peer asks this node, as the leader, to hand over.
     TransferCall {
+        from: NodeId,
         to: NodeId,
         reply: oneshot::Sender<Bytes>,
     },
@@ -93,6 +97,8 @@ struct Task<T> {
     /// For tasks that report back.
     events: mpsc::Sender<Event>,
     proposals: Proposals,
+    /// What other clusters have under way here while this node leads.
+    shares: Shares,
     reads: Reads,
     transfers: Vec<Transfer>,
     stopping: Option<Stopping>,
@@ -105,6 +111,8 @@ struct Task<T> {
     forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
     /// Proposals that the driver declined in this step.
     declined: Vec<RequestId>,
+    /// Those that were not given to it, since their signature holds under no key.
+    unproven: Vec<RequestId>,
 }
 
 struct Transfer {
@@ -186,6 +194,7 @@ pub(super) fn start(
         shared: shared.clone(),
         events: events.clone(),
         proposals: Proposals::new(propose_timeout),
+        shares: Shares::default(),
         reads: Reads::new(read_timeout),
         transfers: Vec::new(),
         stopping: None,
@@ -196,6 +205,7 @@ pub(super) fn start(
         removed: false,
         forwarded: Vec::new(),
         declined: Vec::new(),
+        unproven: Vec::new(),
     };
     task.note_room();
     // What the log holds beyond the snapshot is applied before anybody asks.
@@ -261,6 +271,9 @@ impl<T: Transport> Task<T> {
         for request in std::mem::take(&mut self.declined) {
             self.proposals.declined(now, &request);
         }
+        for request in std::mem::take(&mut self.unproven) {
+            self.proposals.declined_as_unproven(now, &request);
+        }
         self.settle_transfers(now);
     }
 
@@ -284,19 +297,23 @@ impl<T: Transport> Task<T> {
                 self.counters.reads += 1;
                 self.reads.add(now, reply);
             }
-            Event::Forwarded { proposal, reply } => self.take_forwarded(proposal, reply),
+            Event::Forwarded {
+                from,
+                proposal,
+                reply,
+            } => self.take_forwarded(from, proposal, reply),
             Event::ForwardEnded {
                 request,
                 leader,
                 answer,
             } => self.note_forwarded(now, request, leader, answer),
             Event::Transfer { to, reply } => self.begin_transfer(now, to, reply),
-            Event::TransferCall { to, reply } => {
-                let leads = self.leads();
-                if leads {
+            Event::TransferCall { from, to, reply } => {
+                let begun = self.leads() && self.may_move_leadership(from);
+                if begun {
                     self.driver.handle(Input::Transfer { to });
                 }
-                let _ = reply.send(call::transfer_answer(leads));
+                let _ = reply.send(call::transfer_answer(begun));
             }
             Event::DigestsCall { at, reply } => self.answer_digests(&at, reply),
             Event::Compared {
@@ -349,7 +366,9 @@ impl<T: Transport> Task<T> {
             if reach == Reach::MaybeLeader {
                 self.counters.retried += 1;
             }
-            if self.leads() {
+            if self.leads() && !self.driver.proves(&proposal) {
+                self.unproven.push(proposal.request());
+            } else if self.leads() {
                 self.proposals.reached(&proposal.request());
                 let now = wall_time();
                 self.driver.handle(Input::Propose { proposal, now });
@@ -393,30 +412,15 @@ impl<T: Transport> Task<T> {
             Ok(answer) if answer.no_room => {
                 self.proposals.declined_for_room(now, &request, leader);
             }
+            Ok(answer) if answer.unproven => {
+                self.proposals.declined_as_unproven(now, &request);
+            }
             Ok(_) => self.proposals.declined(now, &request),
             Err(error) => {
                 tracing::debug!(%request, %error, "a forwarded proposal has no answer");
                 self.proposals.reached(&request);
                 self.proposals.declined(now, &request);
             }
-        }
-    }
-
-    /// Taken like an own one; whether it was shows once the step is done.
-    fn take_forwarded(&mut self, proposal: Proposal, reply: oneshot::Sender<Bytes>) {
-        self.counters.forwarded += 1;
-        self.forwarded.push((proposal.request(), reply));
-        let now = wall_time();
-        self.driver.handle(Input::Propose { proposal, now });
-    }
-
-    /// Tells those who forwarded proposals in this step whether they were taken.
-    fn answer_forwarded(&mut self) {
-        let leader = self.driver.leadership().leader;
-        let space = self.disk_status.room.space;
-        for (request, reply) in self.forwarded.drain(..) {
-            let taken = !self.declined.contains(&request);
-            let _ = reply.send(call::propose_answer(taken, leader, space));
         }
     }
 

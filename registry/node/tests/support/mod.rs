@@ -70,10 +70,10 @@ impl Transport for Port {
         method: &'static str,
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send {
-        let peer = self.switch.between(self.me, to);
+        let (peer, from) = (self.switch.between(self.me, to), self.me);
         async move {
             match peer {
-                Some(peer) => peer.answer(method, body).await,
+                Some(peer) => peer.answer(from, method, body).await,
                 None => Err(CallError::Peer("unplugged".into())),
             }
         }

@@ -20,7 +20,9 @@ impl<T: Transport> Task<T> {
     ) {
         let leader = self.driver.leadership().leader;
         let is_voter = self.driver.status().voters.contains(&to);
+        let own = self.driver.status().node;
         let refused = match leader {
+            _ if !self.may_move_leadership(own) => Some(TransferError::NoVote),
             _ if !is_voter => Some(TransferError::NotAVoter(to)),
             None => Some(TransferError::NoLeader),
             Some(_) => None,
@@ -36,6 +38,14 @@ impl<T: Transport> Task<T> {
             until,
             reply,
         });
+    }
+
+    /// Voters are trusted with who leads; a member without a vote has no business with it.
+    pub(super) fn may_move_leadership(&self, node: NodeId) -> bool {
+        let state = &self.driver.image().state;
+        let cluster = state.node(node).map(|node| &node.cluster);
+        let member = cluster.and_then(|cluster| state.cluster(cluster));
+        member.is_some_and(|member| member.spec.role.votes())
     }
 
     fn request_transfer(&mut self, to: NodeId) {

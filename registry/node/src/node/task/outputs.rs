@@ -44,7 +44,11 @@ impl<T: Transport> Task<T> {
                 }
                 Output::Suspect { from, suspicion } => {
                     self.counters.suspect += 1;
-                    tracing::warn!(%from, %suspicion, "dropped a message that no correct peer sends");
+                    // Who sends many may not fill a disk with what is said of them.
+                    if self.counters.suspect.is_power_of_two() {
+                        let count = self.counters.suspect;
+                        tracing::warn!(%from, %suspicion, count, "dropped a message that no correct peer sends");
+                    }
                 }
             }
         }
@@ -84,6 +88,7 @@ impl<T: Transport> Task<T> {
             self.shared.ring.push(judged);
         }
         if let (Some(request), Some(answer)) = (request, answer) {
+            self.shares.give_back(&request);
             self.publish(Some(index));
             self.proposals.answer(index, &request, &answer);
         }
@@ -91,6 +96,7 @@ impl<T: Transport> Task<T> {
 
     fn note_leadership(&mut self, leadership: Leadership) {
         self.counters.leader_changes += 1;
+        self.shares.clear();
         tracing::info!(
             leader = leadership.leader.map(tracing::field::display),
             term = leadership.term,
