@@ -143,7 +143,11 @@ pub(crate) fn judge(status: &StatusView) -> Vec<Finding> {
         .iter()
         .filter(|s| s.ready.iter().any(|(_, ready)| *ready > 0))
     {
-        let ready: u32 = service.ready.iter().map(|(_, ready)| ready).sum();
+        let ready: u64 = service
+            .ready
+            .iter()
+            .map(|(_, ready)| u64::from(*ready))
+            .sum();
         findings.push(fine(
             "services",
             format!("{} has {ready} ready endpoints", service.name),

@@ -112,14 +112,29 @@ impl Digest {
         self.rows
             .range((service.clone(), None, None)..)
             .take_while(|((key, _, _), _)| key == service)
-            .map(|(_, row)| row.ready)
-            .sum()
+            // Another cluster's word: it may say any number.
+            .fold(0, |sum, (_, row)| sum.saturating_add(row.ready))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_digest_counts_beyond_all_numbers() {
+        let service: ServiceKey = "shop/web".parse().unwrap();
+        let row = DigestRow {
+            ready: u32::MAX,
+            capacity: u64::MAX,
+        };
+        let zones = ["a", "b"].map(|zone| Some(zone.parse().unwrap()));
+        let rows = zones.map(|zone| ((service.clone(), zone, None), row));
+        let digest = Digest {
+            rows: BTreeMap::from(rows),
+        };
+        assert_eq!(digest.ready(&service), u32::MAX);
+    }
 
     #[test]
     fn a_reason_is_short_and_one_line() {

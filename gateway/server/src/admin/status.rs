@@ -335,8 +335,7 @@ fn problems(
         problems.push(problem("fail", code::NO_PATH, what));
     }
     for service in services {
-        let ready: u32 = service.ready.iter().map(|(_, ready)| ready).sum();
-        if ready == 0 {
+        if service.ready.iter().all(|(_, ready)| *ready == 0) {
             let what = format!("{} has no ready endpoint anywhere", service.name);
             problems.push(problem("fail", code::NO_HEALTHY_UPSTREAM, what));
         }
