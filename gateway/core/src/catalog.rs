@@ -38,7 +38,7 @@ mod timing;
 mod view;
 mod witness;
 
-pub use admission::{AdmissionError, admit};
+pub use admission::{AdmissionError, admit, is_attestable};
 pub use alarm::Alarm;
 pub use cluster_set::{ClusterSet, HashMismatch};
 pub use entries::{EntryFront, Probed, entry_endpoints};

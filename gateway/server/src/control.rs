@@ -1,17 +1,25 @@
 //! The registry's way through the tunnels: Raft batches, forwarded proposals, and peers' questions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use weft_model::NodeId;
 use weft_proto::peer::RaftBatch;
 use weft_proto::peer::stream_header::Kind;
 use weft_registry::{CallError, Registry, Transport};
 
+use crate::relay::{Admission, Limits};
 use crate::tunnel::{IncomingStream, Question, RaftReceiver, Tunnels};
 
+/// Questions that are read or answered at once: no cluster's take the room of the others'.
+const QUESTIONS: Limits = Limits {
+    total: 4_096,
+    per_cluster: 128,
+};
 /// How long a forwarded proposal or read may take.
 const CALL: Duration = Duration::from_secs(5);
 
@@ -49,17 +57,29 @@ pub(crate) async fn serve(
     catalog: mpsc::Sender<IncomingStream>,
     questions: Arc<dyn Questions>,
 ) {
+    let asking = Admission::new(QUESTIONS);
+    let mut following: HashMap<NodeId, AbortHandle> = HashMap::new();
     while let Some(stream) = incoming.recv().await {
         match &stream.header.kind {
             Some(Kind::Raft(_)) => {
-                tokio::spawn(raft(registry.clone(), stream));
+                // A peer has one: a later one takes the place of the one before.
+                let node = stream.node;
+                let reading = tokio::spawn(raft(registry.clone(), stream)).abort_handle();
+                if let Some(before) = following.insert(node, reading) {
+                    before.abort();
+                }
             }
             Some(Kind::Rpc(_)) => {
-                drop(tokio::spawn(question(
-                    registry.clone(),
-                    Arc::clone(&questions),
-                    stream,
-                )));
+                let Some(permit) = asking.admit(&stream.peer.trust_domain) else {
+                    // Unread and unanswered: the asker sees its stream end.
+                    tracing::debug!(peer = %stream.peer, "asks too much at once");
+                    continue;
+                };
+                let answering = question(registry.clone(), Arc::clone(&questions), stream);
+                drop(tokio::spawn(async move {
+                    answering.await;
+                    drop(permit);
+                }));
             }
             // A full queue means that the catalog is behind: the peer opens another stream later.
             Some(Kind::Catalog(_)) => drop(catalog.try_send(stream)),

@@ -11,6 +11,7 @@
 //! operators > API ─> admin
 //! ```
 
+mod address;
 pub mod admin;
 pub mod api;
 pub mod catalog;

@@ -36,7 +36,7 @@ pub use sessions::Sessions;
 pub use weft_decide::Reason;
 pub use weft_proxy::SessionId;
 
-use limits::Admission;
+pub(crate) use limits::Admission;
 pub(crate) use open::open;
 
 use crate::sys;

@@ -57,7 +57,7 @@ use weft_model::{ClusterName, NodeId};
 use weft_proto::peer::stream_header::Kind;
 use weft_proto::peer::{CatalogStream, RaftBatch, RelayStream, StreamHeader};
 
-pub use call::{Answer, CALL_MAX, CallError, Question};
+pub use call::{Answer, CALL_MAX, CallError, QUESTION_MAX, Question};
 pub use close::Close;
 pub use config::{Congestion, MTU_MAX, Tuning, TunnelConfig};
 pub use dial::DialError;
@@ -151,6 +151,7 @@ impl Tunnels {
             gateway,
             incarnation: shared::new_incarnation(),
             workers,
+            address: bind,
             endpoints,
             socket,
             tls,
@@ -216,7 +217,7 @@ impl Tunnels {
         question: Bytes,
         deadline: Instant,
     ) -> Result<Bytes, CallError> {
-        if question.len() > CALL_MAX {
+        if question.len() > QUESTION_MAX {
             return Err(CallError::TooLong(question.len()));
         }
         let asked = async {

@@ -91,6 +91,12 @@ pub fn admit(
     }
 }
 
+/// Whether gateways of `cluster` may attest `endpoint`: it is there, under an identity of its own.
+pub fn is_attestable(endpoint: &Endpoint, cluster: &ClusterName, federation: &Federation) -> bool {
+    let identity = &endpoint.identity;
+    endpoint.cluster == *cluster && is_own(&identity.trust_domain, cluster, federation)
+}
+
 fn refuse(why: AdmissionError) -> Result<(), Box<AdmissionError>> {
     Err(Box::new(why))
 }

@@ -6,6 +6,7 @@
 
 pub(super) mod frame;
 mod hear;
+mod pace;
 mod tell;
 
 use std::io;

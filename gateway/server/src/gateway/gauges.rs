@@ -16,6 +16,7 @@ pub(super) struct Gauges {
     age: Gauge,
     leader: IntGauge,
     leader_changes: IntGauge,
+    suspect: IntGauge,
     installed: IntGauge,
     expiry: Gauge,
     read_only: IntGauge,
@@ -47,6 +48,10 @@ impl Gauges {
             leader_changes: IntGauge::new(
                 "weft_raft_leader_changes",
                 "Times the leader changed or was lost, as seen here since the start.",
+            )?,
+            suspect: IntGauge::new(
+                "weft_registry_suspect_messages",
+                "Raft messages dropped since the start because no correct peer sends them.",
             )?,
             installed: IntGauge::new(
                 "weft_registry_snapshots_installed",
@@ -104,6 +109,7 @@ impl Gauges {
         registry.register(Box::new(gauges.age.clone()))?;
         registry.register(Box::new(gauges.leader.clone()))?;
         registry.register(Box::new(gauges.leader_changes.clone()))?;
+        registry.register(Box::new(gauges.suspect.clone()))?;
         registry.register(Box::new(gauges.installed.clone()))?;
         registry.register(Box::new(gauges.expiry.clone()))?;
         registry.register(Box::new(gauges.read_only.clone()))?;
@@ -131,6 +137,7 @@ impl Gauges {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.leader_changes
             .set(count(status.counters.leader_changes));
+        self.suspect.set(count(status.counters.suspect));
         self.installed.set(count(status.counters.installed));
         self.expiry.set(hub.svid().expires().0 as f64 / 1000.0);
         let room = hub.registry().room();

@@ -67,16 +67,22 @@ async fn open(hub: Arc<Hub>, node: NodeId) {
     }
 }
 
-/// Serves catalog streams that peers opened.
+/// Serves catalog streams that peers opened: one of each, the last.
 pub(super) async fn accept(hub: Arc<Hub>, mut streams: mpsc::Receiver<IncomingStream>) {
+    let mut serving: BTreeMap<NodeId, JoinHandle<()>> = BTreeMap::new();
     while let Some(stream) = streams.recv().await {
         let state = hub.registry().state();
         let (Some(peer), Some(send)) = (state.node(stream.node), stream.send) else {
             continue;
         };
         let (cluster, gateway) = (peer.cluster.clone(), peer.gateway.name.clone());
-        let hub = Arc::clone(&hub);
-        tokio::spawn(async move {
+        let (hub, node) = (Arc::clone(&hub), stream.node);
+        let before = serving.remove(&node).inspect(JoinHandle::abort);
+        let link = tokio::spawn(async move {
+            if let Some(before) = before {
+                // What it heard counts as lost before this one is heard.
+                let _ended = before.await;
+            }
             let _hold = stream.hold;
             let ended = hub
                 .catalog_handle()
@@ -84,6 +90,7 @@ pub(super) async fn accept(hub: Arc<Hub>, mut streams: mpsc::Receiver<IncomingSt
                 .await;
             tracing::debug!(peer = %stream.peer, ended = ?ended.err(), "a catalog link ended");
         });
+        serving.insert(node, link);
     }
 }
 

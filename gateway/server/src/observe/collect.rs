@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message;
-use weft_model::{ClusterName, GatewayName, ServiceKey};
+use weft_model::{ClusterName, GatewayName, ServiceKey, SpiffeId};
 use weft_plan::traffic::{Heard, Regions, VersionSum, versions};
 use weft_proto::catalog as wire;
 
@@ -53,9 +53,15 @@ pub(crate) async fn collect(hub: &Hub, span: Duration) -> Collected {
         span_ms: u64::try_from(span.as_millis()).unwrap_or(u64::MAX),
     };
     let question = Bytes::from(question.encode_to_vec());
+    let state = hub.registry().state();
     let read = |(cluster, gateway), answer: Bytes| {
         let window = wire::Window::decode(answer).map_err(|error| error.to_string())?;
-        heard(cluster, gateway, &window).map_err(|error| error.to_string())
+        let mut heard = heard(cluster, gateway, &window).map_err(|error| error.to_string())?;
+        // A gateway speaks for callers of its own cluster and no other.
+        let of = |source: &SpiffeId| state.cluster_of(&source.trust_domain);
+        let (rows, from) = (&mut heard.window.rows, &heard.cluster);
+        rows.retain(|row| of(&row.source).is_some_and(|(cluster, _)| cluster == from));
+        Ok(heard)
     };
     let (answered, silent) = ask_all(hub, METHOD_WINDOW, &question, read).await;
     let own = Heard {
@@ -63,7 +69,6 @@ pub(crate) async fn collect(hub: &Hub, span: Duration) -> Collected {
         gateway: hub.gateway().clone(),
         window: hub.observatory().window(hub.catalog_handle().now(), span),
     };
-    let state = hub.registry().state();
     let members = state.clusters();
     Collected {
         heard: std::iter::once(own).chain(answered).collect(),

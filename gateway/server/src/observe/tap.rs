@@ -69,7 +69,15 @@ pub(crate) async fn far(
             .tunnels()
             .call(node, METHOD_TAP, question.clone(), deadline);
         let answer = asked.await.map_err(|error| error.to_string());
-        let reading = answer.and_then(|answer| reading(answer).map_err(|why| why.to_string()));
+        let mut reading = answer.and_then(|answer| reading(answer).map_err(|why| why.to_string()));
+        if let Ok(reading) = &mut reading {
+            // A gateway speaks for callers of its own cluster and no other.
+            let state = hub.registry().state();
+            reading.sent.retain(|sent| {
+                let of = state.cluster_of(&sent.source.trust_domain);
+                of.is_some_and(|(of, _)| *of == cluster)
+            });
+        }
         let batch = Batch {
             cluster: cluster.clone(),
             gateway: gateway.clone(),

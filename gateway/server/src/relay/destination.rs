@@ -1,6 +1,5 @@
 //! The far side: from a tunnel to a sidecar of this cluster.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use weft_decide::Reason;
 
 use super::pump::pump;
 use super::{Local, Relay};
+use crate::address::{is_local, is_no_host};
 use crate::tunnel::{IncomingRelay, PeerStream};
 
 /// Takes the relay streams of `worker`'s connections, on that worker.
@@ -73,7 +73,11 @@ impl Relay {
             return Err(Reason::Draining);
         }
         let destination = (self.deliver)(&incoming.peer, &incoming.header)?;
-        if destination.local == Local::Refuse && is_local(destination.address) {
+        let refused = match destination.local {
+            Local::Refuse => is_local(destination.address),
+            Local::Allow => is_no_host(destination.address),
+        };
+        if refused {
             tracing::warn!(
                 peer = %incoming.peer, address = %destination.address,
                 "an endpoint claims an address that names this machine; refused"
@@ -93,51 +97,6 @@ impl Relay {
     }
 }
 
-/// Whether an address means something else to this machine than to the one that
-/// claimed it: a peer must not reach the gateway's own services by it.
-fn is_local(address: SocketAddr) -> bool {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            ip.is_loopback()
-                || ip.is_link_local()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_broadcast()
-        }
-        IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.is_unicast_link_local()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-        }
-    }
-}
-
 const REFUSED: VarInt = VarInt::from_u32(3);
 /// How long the endpoint may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_this_machine_are_local() {
-        let check = |address: &str, expect| {
-            let address = address.parse().unwrap();
-            assert_eq!(is_local(address), expect, "{address}");
-        };
-        check("127.0.0.1:80", true);
-        check("127.9.9.9:80", true);
-        check("169.254.169.254:80", true);
-        check("0.0.0.0:80", true);
-        check("224.0.0.1:80", true);
-        check("[::1]:80", true);
-        check("[::]:80", true);
-        check("[fe80::1]:80", true);
-        check("[::ffff:127.0.0.1]:80", true);
-        check("10.0.0.1:80", false);
-        check("192.168.1.1:80", false);
-        check("[2001:db8::1]:80", false);
-    }
-}

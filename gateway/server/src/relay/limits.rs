@@ -25,9 +25,9 @@ impl Default for Limits {
     }
 }
 
-/// Counts connections against [`Limits`].
+/// Counts connections, or whatever else takes room, against [`Limits`].
 #[derive(Clone)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     limits: Limits,
     open: Arc<Mutex<Open>>,
 }
@@ -39,7 +39,7 @@ struct Open {
 }
 
 impl Admission {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             open: Arc::default(),
@@ -48,7 +48,7 @@ impl Admission {
 
     /// Counts one connection of a caller in `cluster`, until the permit is
     /// dropped; none if that would be one too many.
-    pub(super) fn admit(&self, cluster: &TrustDomain) -> Option<Permit> {
+    pub(crate) fn admit(&self, cluster: &TrustDomain) -> Option<Permit> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_cluster = open.by_cluster.get(cluster).copied().unwrap_or(0);
         if open.total >= self.limits.total || of_cluster >= self.limits.per_cluster {
@@ -64,7 +64,7 @@ impl Admission {
 }
 
 /// One counted connection.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     open: Arc<Mutex<Open>>,
     cluster: TrustDomain,
 }

@@ -19,8 +19,8 @@ pub enum CallError {
     /// The stream could not be opened: the peer has not seen the question.
     #[error("the peer cannot be asked")]
     Open(#[from] OpenError),
-    /// The question is longer than [`CALL_MAX`].
-    #[error("a question of {0} bytes, at most {CALL_MAX} are allowed")]
+    /// The question is longer than [`QUESTION_MAX`].
+    #[error("a question of {0} bytes, at most {QUESTION_MAX} are allowed")]
     TooLong(usize),
     /// The question could not be sent; the peer may have acted on it.
     #[error("the question could not be sent")]
@@ -97,7 +97,7 @@ impl Question {
         let (Some(Kind::Rpc(rpc)), Some(send)) = (stream.header.kind, stream.send) else {
             return Ok(None);
         };
-        let body = frame::read_frame(&mut stream.recv, CALL_MAX)
+        let body = frame::read_frame(&mut stream.recv, QUESTION_MAX)
             .await?
             .ok_or(FrameError::Torn)?;
         Ok(Some(Self {
@@ -155,7 +155,9 @@ impl Answer {
     }
 }
 
-/// The longest question and the longest answer, in bytes: 8 MiB.
+/// The longest question, in bytes: twice a log entry. Whoever answers holds many at once.
+pub const QUESTION_MAX: usize = 512 << 10;
+/// The longest answer, in bytes: 8 MiB.
 pub const CALL_MAX: usize = 8 << 20;
 
 const ANSWERED: u8 = 0;

@@ -26,6 +26,7 @@ use super::link::{Dialled, Link, Origin};
 use super::peer::PeerTarget;
 use super::shared::Shared;
 use super::tls::{self, TlsError};
+use crate::address::may_dial;
 
 /// Why one dial came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum DialError {
         /// What the resolver said.
         #[source]
         source: io::Error,
+    },
+    /// All that the name stands for is another machine's own business, or nobody's.
+    #[error("{host} names this machine, or none: a peer elsewhere is not dialled there")]
+    Address {
+        /// What peers are told to dial.
+        host: HostPort,
     },
     /// The address cannot be dialled.
     #[error("the address cannot be dialled")]
@@ -196,7 +203,16 @@ impl Dialler {
             source,
         };
         let addresses = tokio::net::lookup_host(host.as_str()).await;
-        let addresses = addresses.map_err(resolve)?.take(ADDRESSES_MAX);
+        let own = self.shared.address;
+        // A gateway of this cluster may be on this machine; another cluster may not say so.
+        let trusted = target.id.trust_domain == self.shared.tls.own_domain();
+        let named = addresses.map_err(resolve)?.take(ADDRESSES_MAX);
+        let addresses: Vec<SocketAddr> = named
+            .filter(|address| trusted || may_dial(*address, own))
+            .collect();
+        if addresses.is_empty() {
+            return Err(DialError::Address { host: host.clone() });
+        }
         let mut dials: FuturesUnordered<_> = (0..)
             .zip(addresses)
             .map(|(turn, address)| (turn, address, target.clone()))

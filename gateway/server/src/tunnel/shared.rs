@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) gateway: GatewayName,
     pub(super) incarnation: u64,
     pub(super) workers: Workers,
+    /// Where it is told to listen.
+    pub(super) address: SocketAddr,
     pub(super) endpoints: Vec<Endpoints>,
     /// What the sockets that listen were granted.
     pub(super) socket: SocketFacts,

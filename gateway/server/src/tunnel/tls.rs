@@ -57,6 +57,11 @@ impl Tls {
         Ok(config)
     }
 
+    /// The trust domain of this gateway's cluster.
+    pub(super) fn own_domain(&self) -> TrustDomain {
+        self.svid.current().id().trust_domain.clone()
+    }
+
     /// Whether there is a bundle for `domain`, now; an empty one trusts nobody.
     pub(super) fn trusts(&self, domain: &TrustDomain) -> bool {
         let bundles = self.bundles.current();

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use weft_model::{Clamp, Digest, Endpoint, EndpointId};
-use weft_plan::catalog::{Epoch, Interest, SetHash};
+use weft_plan::catalog::{Epoch, Interest, SetHash, is_attestable};
 use weft_proto::catalog::peer_frame::Frame;
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
 use super::frame::{read_clamps, read_digest, read_frame};
+use super::pace::Pace;
 use super::{Asked, LinkError, Peer, Wish, asked_of};
 use crate::catalog::handle::Inner;
 use crate::catalog::session::interest;
@@ -27,7 +28,9 @@ pub(super) async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     wish: &watch::Sender<Wish>,
 ) -> Result<(), LinkError> {
+    let mut pace = Pace::new(Instant::now());
     loop {
+        pace.count().await;
         let frame = timeout(SILENCE_MAX, read_frame(reader)).await;
         let frame = frame.map_err(|_| LinkError::Silent(SILENCE_MAX))??;
         match frame.frame {
@@ -84,7 +87,8 @@ impl Inner {
             }
             Said::Endpoint(endpoint) => {
                 let id = endpoint.id;
-                if !catalog.peer_attests(cluster, epoch, *endpoint) {
+                let lawful = is_attestable(&endpoint, cluster, &state.federation);
+                if !lawful || !catalog.peer_attests(cluster, epoch, *endpoint) {
                     tracing::warn!(peer = %peer.cluster, endpoint = %id, "left out an endpoint that is not its to attest");
                 }
             }

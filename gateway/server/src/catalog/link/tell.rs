@@ -249,7 +249,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         ))
     }
 
-    /// How much of what this cluster has, of the services that leave it.
+    /// How much of what this cluster has, of the services that the peer may see.
     async fn tell_digest(&mut self) -> Result<(), LinkError> {
         if Instant::now() < self.digest_due {
             return Ok(());
@@ -260,10 +260,11 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             return Ok(());
         };
         let mut digest = Digest::clone(&liveness.digest);
-        if self.peer.cluster != own {
-            let state = self.inner.state();
-            let leaves = |key: &ServiceKey| state.federation.export(key, &own).is_some();
-            digest.rows.retain(|(service, _, _), _| leaves(service));
+        let visible = self.inner.state().visible_to(&self.peer.cluster, &own);
+        if let Some(visible) = visible {
+            digest
+                .rows
+                .retain(|(service, _, _), _| visible.contains(service));
         }
         if self.digest_told.as_ref() == Some(&digest) {
             return Ok(());

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use weft_proto::peer::{RaftBatch, RaftMessage};
 
 use crate::testing::{PATIENCE, World, pair, within};
-use crate::tunnel::{CallError, IncomingStream, OpenError, Question, RaftReceiver};
+use crate::tunnel::{CallError, IncomingStream, OpenError, QUESTION_MAX, Question, RaftReceiver};
 
 /// Answers calls: echoes, refuses, or stays silent, by the method.
 async fn answer(mut incoming: mpsc::Receiver<IncomingStream>) {
@@ -29,11 +29,14 @@ async fn calls_are_answered_refused_or_end_in_time() {
     let (from, to) = (a.tunnels.clone(), b.node());
     tokio::spawn(answer(b.incoming));
     let soon = || Instant::now() + PATIENCE;
-    for size in [0, 1, 70_000, 5 << 20] {
+    for size in [0, 1, 70_000, QUESTION_MAX] {
         let body = Bytes::from(vec![size as u8; size]);
         let answer = from.call(to, "echo", body.clone(), soon()).await.unwrap();
         assert!(answer == body, "{size} bytes");
     }
+    let long = Bytes::from(vec![0; QUESTION_MAX + 1]);
+    let long = from.call(to, "echo", long, soon()).await.unwrap_err();
+    assert!(matches!(long, CallError::TooLong(_)) && long.is_unseen());
     let refused = from.call(to, "refuse", Bytes::new(), soon()).await;
     assert!(matches!(refused, Err(CallError::Refused(why)) if why == "because"));
     let dropped = from.call(to, "drop", Bytes::new(), soon()).await;

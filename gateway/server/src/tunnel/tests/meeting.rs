@@ -188,11 +188,9 @@ async fn a_peer_is_dialled_by_name() {
 async fn a_gateway_on_any_address_meets_both_families() {
     let world = World::new();
     let both = world.gateway_at(1, "a", 2, "[::]:0".parse().unwrap());
-    for (node, cluster, bind, here) in [
-        (2, "b", "127.0.0.1:0", "127.0.0.1"),
-        (3, "c", "[::1]:0", "[::1]"),
-    ] {
-        let one = world.gateway_at(node, cluster, 1, bind.parse().unwrap());
+    for (node, bind, here) in [(2, "127.0.0.1:0", "127.0.0.1"), (3, "[::1]:0", "[::1]")] {
+        // Of one cluster: for another's it dials no loopback, since it does not listen there alone.
+        let one = world.gateway_at(node, "a", 1, bind.parse().unwrap());
         let port = both.address().port();
         both.tunnels.set_peers(vec![one.target.clone()]);
         one.tunnels.set_peers(vec![PeerTarget {
@@ -208,8 +206,22 @@ async fn a_gateway_on_any_address_meets_both_families() {
 async fn a_gateway_on_any_ipv4_address_dials_ipv6() {
     let world = World::new();
     let a = world.gateway_at(1, "a", 1, "0.0.0.0:0".parse().unwrap());
-    let b = world.gateway_at(2, "b", 1, "[::1]:0".parse().unwrap());
+    let b = world.gateway_at(2, "a", 1, "[::1]:0".parse().unwrap());
     a.tunnels.set_peers(vec![b.target.clone()]);
     b.tunnels.set_peers(vec![a.undialled()]);
     a.until_up(&b, 1).await;
+}
+
+#[tokio::test]
+async fn a_gateway_on_any_address_dials_no_loopback_for_another_cluster() {
+    let world = World::new();
+    let a = world.gateway_at(1, "a", 1, "0.0.0.0:0".parse().unwrap());
+    let b = world.gateway_at(2, "b", 1, "127.0.0.1:0".parse().unwrap());
+    a.tunnels.set_peers(vec![b.target.clone()]);
+    b.tunnels.set_peers(vec![a.undialled()]);
+    eventually("a dial fails", || {
+        a.tunnels.metrics().dials_failed.get() > 1
+    })
+    .await;
+    assert_eq!(b.tunnels.metrics().connected(), 0);
 }
