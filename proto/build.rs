@@ -1,6 +1,8 @@
 //! Generates the wire types without a system protoc.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
 
 const FILES: [&str; 6] = [
     "weft/log/v1/log.proto",
@@ -13,6 +15,8 @@ const FILES: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
+    std::fs::write(out.join("weft.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
         .compile_fds(descriptors)?;

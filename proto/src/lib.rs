@@ -11,6 +11,9 @@
     reason = "generated"
 )]
 
+/// All of it as its own description: an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/weft.bin"));
+
 /// The federation's log: entries, commands and snapshots, on disk and between gateways.
 pub mod log {
     tonic::include_proto!("weft.log.v1");

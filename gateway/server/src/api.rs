@@ -2,11 +2,13 @@
 //!
 //! Joiners and enrolling sidecars come without an identity and hold the hash of our CA;
 //! sidecars come with a workload's; operators with one of the operators' trust domain.
-//! Each service checks its callers; a call without a rule does not exist.
+//! [`RULES`] says who may call what, before a service sees the call; a call without a rule does not
+//! exist.
 
 mod enrolment;
 mod listener;
 mod renewal;
+mod rules;
 mod used;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::peer::PeerIdentity;
 pub use enrolment::EnrolmentService;
 pub use listener::{ApiError, ApiListener, serve};
 pub use renewal::RenewalService;
+pub use rules::{Guarded, RULES, Rule};
 pub use used::UsedTokens;
 
 /// Who is at the other end of an API connection; none came without a certificate.

@@ -22,8 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Server;
 use weft_identity::{BundleSource, ClientAuth, PeerRule, SvidSource, server_config};
 use weft_plan::dns::Zones;
 use weft_proto::api::admin_server::AdminServer;
@@ -32,7 +32,7 @@ use weft_proto::identity::renewal_server::RenewalServer;
 use weft_proxy::rpc::ALPN_GRPC;
 
 use crate::admin::AdminService;
-use crate::api::{self, ApiListener, EnrolmentService, RenewalService, UsedTokens};
+use crate::api::{self, ApiListener, EnrolmentService, Guarded, RenewalService, UsedTokens};
 use crate::catalog::Surroundings;
 use crate::clamps::{ClampKeeper, ClampSource};
 use crate::config::GatewayConfigFile;
@@ -194,20 +194,18 @@ impl Gateway {
         let hub = &self.hub;
         let clients = ClientAuth::Optional(PeerRule::AnyKnown);
         let tls = server_config(hub.svid(), hub.bundles(), clients, &[ALPN_GRPC]);
-        let router = Server::builder()
-            .add_service(EnrolmentServer::new(EnrolmentService::new(
-                Arc::clone(hub),
-                used,
-            )))
+        let enrolment = EnrolmentService::new(Arc::clone(hub), used);
+        let routes = Routes::new(EnrolmentServer::new(enrolment))
             .add_service(RenewalServer::new(RenewalService(Arc::clone(hub))))
             .add_service(InterceptedService::new(
                 hub.catalog_handle().service(),
                 api::identified,
             ))
             .add_service(AdminServer::new(AdminService::new(Arc::clone(hub))));
+        let routes = Guarded::new(Arc::clone(hub), routes);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = api::serve(listener, tls, router, stop.cancelled_owned()).await {
+            if let Err(error) = api::serve(listener, tls, routes, stop.cancelled_owned()).await {
                 tracing::error!(%error, "the API ended");
             }
         });

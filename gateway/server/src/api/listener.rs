@@ -1,5 +1,6 @@
 //! TCP and TLS of the API, up to the point where tonic takes over.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,7 +16,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, Router};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use super::Caller;
 use crate::sys;
@@ -66,17 +70,22 @@ impl ApiListener {
     }
 }
 
-/// Serves `router` until `stop` completes, then finishes the calls that run.
-pub async fn serve(
+/// Serves `routes` until `stop` completes, then finishes the calls that run.
+pub async fn serve<S>(
     listener: ApiListener,
     tls: Arc<ServerConfig>,
-    router: Router,
+    routes: S,
     stop: impl Future<Output = ()>,
-) -> Result<(), ApiError> {
+) -> Result<(), ApiError>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
     let (sender, receiver) = mpsc::channel(16);
     let accepting = tokio::spawn(accept(listener.listener, TlsAcceptor::from(tls), sender));
-    let served = router
-        .serve_with_incoming_shutdown(ReceiverStream::new(receiver), stop)
+    let served = Server::builder()
+        .serve_with_incoming_shutdown(routes, ReceiverStream::new(receiver), stop)
         .await
         .map_err(ApiError::Serve);
     accepting.abort();

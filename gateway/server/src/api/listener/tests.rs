@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use weft_identity::{ClientAuth, PeerRule, SvidSource, client_config, fixture, server_config};
 use weft_model::WallTime;
@@ -41,8 +41,8 @@ async fn gateway(ours: &weft_identity::Authority) -> SocketAddr {
     let clients = ClientAuth::Optional(PeerRule::AnyKnown);
     let bundles = fixture::bundles(&[ours]);
     let tls = server_config(&SvidSource::new(svid), &bundles, clients, &[ALPN_GRPC]);
-    let router = Server::builder().add_service(HealthServer::new(Serving));
-    tokio::spawn(serve(listener, tls, router, std::future::pending()));
+    let routes = Routes::new(HealthServer::new(Serving));
+    tokio::spawn(serve(listener, tls, routes, std::future::pending()));
     address
 }
 
