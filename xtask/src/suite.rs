@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The crates whose tests start real processes. `.config/nextest.toml` names them too.
-const END_TO_END: [&str; 2] = ["weft-e2e", "weft-nemesis"];
+const END_TO_END: [&str; 3] = ["weft-e2e", "weft-nemesis", "weft-mallory"];
 
 /// The simulation of the registry.
 const SIMULATION: &str = "weft-sim";

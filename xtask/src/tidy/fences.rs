@@ -79,6 +79,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("weft-bench", &["weft-nemesis", "weft-test-support"]),
+    (
+        "weft-mallory",
+        &[
+            "weft-model",
+            "weft-identity",
+            "weft-proto",
+            "weft-registry",
+            "weft-proxy",
+            "weft-gateway",
+            "weft-test-support",
+        ],
+    ),
     ("weft-e2e", &["weft-test-support"]),
     ("xtask", &[]),
 ];
