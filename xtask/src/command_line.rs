@@ -43,6 +43,9 @@ usage: cargo xtask TASK
                     or N, each gateway replaced under load: nobody is failed
   bench registry    the registry beside Debian's etcd, three nodes each, in one run:
                     writes a second, latencies, processor time, as ratios
+  mallory [--seconds N]
+                    every attempt of a hostile member, and half a minute, or N
+                    seconds, of ten times its share: nobody else is slowed beyond twice
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)";
 
@@ -57,6 +60,9 @@ const SOAK_MINUTES: u32 = 60;
 const WATCHED_EVENTS: u64 = 1_000_000;
 /// The seeds that a campaign runs if nobody says otherwise.
 const SIM_SEEDS: Range<u64> = 1..10_001;
+
+/// How long a hostile member writes beyond its share if nobody says otherwise.
+const LOAD_SECONDS: u32 = 30;
 
 /// How long the nemesis goes on if nobody says otherwise.
 const NEMESIS_MINUTES: u32 = 60;
@@ -89,6 +95,8 @@ pub(crate) enum Task {
     Quorumless(u32),
     Skew(Skew),
     BenchRegistry,
+    /// With so many seconds of load.
+    Mallory(u32),
     Help,
 }
 
@@ -160,6 +168,13 @@ impl Task {
             ["nemesis", options @ ..] => Ok(Self::Nemesis(Nemesis::parse(options)?)),
             ["skew", options @ ..] => Ok(Self::Skew(Skew::parse(options)?)),
             ["bench", "registry"] => Ok(Self::BenchRegistry),
+            ["mallory"] => Ok(Self::Mallory(LOAD_SECONDS)),
+            ["mallory", "--seconds", seconds] => match seconds.parse() {
+                Ok(seconds) if seconds > 0 => Ok(Self::Mallory(seconds)),
+                _ => Err(Failure::Usage(format!(
+                    "{seconds:?} is no number of seconds"
+                ))),
+            },
             ["deny"] => Ok(Self::Deny(Install::No)),
             ["deny", "--install"] => Ok(Self::Deny(Install::Yes)),
             ["help" | "--help" | "-h"] => Ok(Self::Help),

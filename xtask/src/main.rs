@@ -1,5 +1,5 @@
 //! The project's tasks: `cargo xtask test | lint | doc | tidy | bugs | sim | mutants | sweep |
-//! durability | soak | watches | nemesis | quorumless | skew | bench | deny`.
+//! durability | soak | watches | nemesis | mallory | quorumless | skew | bench | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -59,6 +59,7 @@ fn run() -> Result<(), Failure> {
         Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),
         Task::Skew(skew) => skew::run(root, &skew),
         Task::BenchRegistry => suite::bench_registry(root),
+        Task::Mallory(seconds) => suite::mallory(root, seconds),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

@@ -42,6 +42,9 @@ const EVENTS: &str = "WEFT_EVENTS";
 /// How long the nemesis goes on; every fault once if it is not set.
 const NEMESIS_MINUTES: &str = "WEFT_NEMESIS_MINUTES";
 
+/// For how long a hostile member writes beyond its share; then others' times count.
+const MALLORY_LOAD: &str = "WEFT_MALLORY_LOAD";
+
 /// What it does in which order.
 const NEMESIS_SEED: &str = "WEFT_NEMESIS_SEED";
 
@@ -208,6 +211,20 @@ pub(crate) fn bench_registry(root: &Path) -> Result<(), Failure> {
     command.arg("registry");
     command.env(WEFT_BIN, built.join("release/weft"));
     stages.finish("bench", &mut command)
+}
+
+/// Makes every attempt of a hostile member, and has the times of others judged beside so many
+/// seconds of ten times its share.
+pub(crate) fn mallory(root: &Path, seconds: u32) -> Result<(), Failure> {
+    let mut stages = Stages::new(root);
+    stages.work("packages", || packages::ensure(root))?;
+    let binary = binary(&mut stages)?;
+    let mut command = cargo();
+    command.args(["test", "--package", "weft-mallory", "--test", "hostile"]);
+    command.args(["--", "--nocapture"]);
+    command.env(WEFT_BIN, binary);
+    command.env(MALLORY_LOAD, seconds.to_string());
+    stages.finish("mallory", &mut command)
 }
 
 /// Builds the documentation of our crates.

@@ -13,7 +13,7 @@ use crate::Stage;
 use crate::t01_owner::{endpoint, export, hello};
 
 /// Requests to each victim's service while she offers the same.
-const REQUESTS: usize = 40;
+const REQUESTS: usize = 10;
 
 /// Whoever has endpoints near by goes on using them; where she is, an administrator said, and how
 /// far, each measures.

@@ -21,7 +21,7 @@ use crate::Stage;
 /// Ten times what a leader takes of one cluster.
 const AT_ONCE: usize = 640;
 /// Writes of an honest cluster, with her and without.
-const WRITES: usize = 20;
+const WRITES: usize = 8;
 /// How much slower others may be for it.
 const RATIO_MAX: f64 = 2.0;
 
