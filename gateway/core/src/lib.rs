@@ -6,6 +6,7 @@
 //! What it is not: no clock, socket, runtime, random number or wire type.
 
 pub mod catalog;
+pub mod detour;
 pub mod dns;
 mod lease;
 mod liveness;

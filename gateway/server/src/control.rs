@@ -83,7 +83,7 @@ pub(crate) async fn serve(
             }
             // A full queue means that the catalog is behind: the peer opens another stream later.
             Some(Kind::Catalog(_)) => drop(catalog.try_send(stream)),
-            Some(Kind::Relay(_)) | None => {
+            Some(Kind::Relay(_) | Kind::Through(_)) | None => {
                 tracing::debug!(peer = %stream.peer, "a stream of no kind we take");
             }
         }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use weft_identity::{BundleSource, ClientAuth, PeerRule, SvidSource, server_config};
+use weft_identity::{BundleSource, ClientAuth, PeerRule, SigningKey, SvidSource, server_config};
 use weft_plan::dns::Zones;
 use weft_proto::api::admin_server::AdminServer;
 use weft_proto::identity::enrolment_server::EnrolmentServer;
@@ -45,7 +45,7 @@ use crate::outlook::Clock;
 use crate::relay::{Relay, Sessions};
 use crate::scene::Reach;
 use crate::standin::StandIn;
-use crate::tunnel::{self, Tuning, TunnelConfig, Tunnels};
+use crate::tunnel::{self, Relaying, Tuning, TunnelConfig, Tunnels};
 
 use follow::Follower;
 use gauges::Gauges;
@@ -82,6 +82,10 @@ impl Gateway {
             svid: svid.clone(),
             bundles: bundles.clone(),
             tuning: Tuning::default(),
+            relaying: Some(Relaying {
+                cluster: membership.cluster.clone(),
+                signing: Arc::new(SigningKey::from_seed(*membership.signing.seed())),
+            }),
         })?;
         let tunnels = started.tunnels;
         tunnels.set_peers(follow::first_peers(&membership));

@@ -108,6 +108,7 @@ mod tests {
                     lost: 0,
                     control_connections: 0,
                     data_connections: 0,
+                    through: None,
                 };
                 (NodeId(node), path)
             };

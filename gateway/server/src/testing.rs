@@ -6,14 +6,16 @@ pub(crate) use path::Path;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use weft_identity::{Authority, BundleSource, SvidSource, fixture};
+use weft_identity::{Authority, BundleSource, SigningKey, SvidSource, fixture};
 use weft_model::NodeId;
 
 use crate::tunnel::{
-    IncomingRelay, IncomingStream, PathState, PeerTarget, Started, Tuning, TunnelConfig, Tunnels,
+    IncomingRelay, IncomingStream, PathState, PeerTarget, Relaying, Started, Tuning, TunnelConfig,
+    Tunnels,
 };
 use crate::workers::Workers;
 
@@ -72,6 +74,10 @@ impl World {
             svid: svid.clone(),
             bundles: bundles.clone(),
             tuning: Tuning::default(),
+            relaying: Some(Relaying {
+                cluster: cluster.parse().unwrap(),
+                signing: Arc::new(signing(node)),
+            }),
         })
         .unwrap();
         let address = tunnels.local_addr().unwrap();
@@ -82,6 +88,8 @@ impl World {
                 gateway: gateway_name(node).parse().unwrap(),
                 id: id.parse().unwrap(),
                 address: Some(address.into()),
+                key: Some(signing(node).public()),
+                relays: false,
             },
             tunnels,
             incoming,
@@ -169,6 +177,11 @@ pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
         Ok(output) => output,
         Err(_) => panic!("never: {what}"),
     }
+}
+
+/// The key that a gateway signs with.
+pub(crate) fn signing(node: u64) -> SigningKey {
+    SigningKey::from_seed([u8::try_from(node).unwrap(); 32])
 }
 
 /// The identity of a gateway.

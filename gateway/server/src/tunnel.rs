@@ -33,12 +33,14 @@ mod metrics;
 mod path;
 mod peer;
 mod raft;
+mod relay_link;
 mod serve;
 mod shared;
 mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
+mod through;
 mod tls;
 
 use std::io;
@@ -69,7 +71,9 @@ pub use metrics::TunnelMetrics;
 pub use path::{PathState, Paths, PeerPath};
 pub use peer::PeerTarget;
 pub use raft::RaftReceiver;
+pub(crate) use relay_link::RelayLink;
 pub use survey::{ConnectionSurvey, LocalSurvey, PeerSurvey};
+pub use through::{Refused as DetourRefused, Relaying};
 pub use tls::TlsError;
 
 use choice::Candidate;
@@ -78,6 +82,7 @@ use link::{Dialled, Link};
 use peer::PeerTable;
 use shared::{Endpoints, Shared};
 use table::{Links, Snapshot};
+use through::Through;
 use tls::Tls;
 
 use crate::sys::{self, SocketFacts};
@@ -136,6 +141,7 @@ impl Tunnels {
             svid,
             bundles,
             tuning,
+            relaying,
         } = config;
         if workers.len() > WORKERS_MAX {
             return Err(StartError::Workers(workers.len()));
@@ -163,6 +169,7 @@ impl Tunnels {
             paths: ArcSwap::default(),
             paths_changed: watch::Sender::default(),
             metrics: TunnelMetrics::new(),
+            through: Through::new(relaying),
             incoming: tell_incoming,
             relays: tell_relays,
             draining: CancellationToken::new(),
@@ -174,6 +181,7 @@ impl Tunnels {
             workers.spawn(worker, dial::dial_peers(Arc::clone(&shared), worker));
         }
         shared.workers.spawn(0, path::observe(Arc::clone(&shared)));
+        shared.workers.spawn(0, through::keep(Arc::clone(&shared)));
         let turn = Arc::default();
         Ok(Started {
             tunnels: Self { shared, turn },
@@ -197,6 +205,12 @@ impl Tunnels {
         self.shared
             .peers_changed
             .send_modify(|version| *version += 1);
+    }
+
+    /// Whether this cluster carries connections between two others that cannot reach each
+    /// other. What is carried ends when it does not any longer.
+    pub fn set_consent(&self, consent: bool) {
+        self.shared.through.set_consent(consent);
     }
 
     /// The control connection to `node`, if one is up.
@@ -374,46 +388,22 @@ impl Control {
     }
 }
 
-/// A connection that relay streams may be opened on.
-#[derive(Clone)]
-pub(crate) struct RelayLink {
-    link: Arc<Link>,
-}
-
-impl RelayLink {
-    /// Opens a relay stream.
-    pub(crate) async fn open(&self, header: RelayStream) -> Result<PeerStream, OpenError> {
-        let kind = Some(Kind::Relay(header));
-        self.link.open(&StreamHeader { kind }).await
-    }
-
-    /// The smoothed round-trip time.
-    pub(crate) fn rtt(&self) -> std::time::Duration {
-        self.link.connection.rtt()
-    }
-
-    /// How many datagrams have come by it.
-    pub(crate) fn arrived(&self) -> u64 {
-        self.link.arrived()
-    }
-
-    /// Prefers others until something comes by it, if nothing has since `arrived`
-    /// datagrams had. Says whether that is so.
-    pub(crate) fn doubt(&self, arrived: u64) -> bool {
-        self.link.doubt(arrived);
-        self.link.is_doubted()
-    }
-}
-
 /// The data connections to `node` that `worker` may use: its own where one is
 /// fit, otherwise all.
 fn usable_from(links: &Snapshot, worker: usize, node: NodeId) -> Vec<&Arc<Link>> {
     let own = links.data(node).find(|link| {
-        link.origin.dialled == Dialled::Here && link.origin.worker == worker && is_fit(link)
+        link.origin.dialled == Dialled::Here
+            && link.origin.worker == worker
+            && link.is_direct()
+            && is_fit(link)
     });
-    match own {
-        Some(own) => vec![own],
-        None => links.data(node).collect(),
+    if let Some(own) = own {
+        return vec![own];
+    }
+    let direct = |link: &&Arc<Link>| link.is_direct() && is_fit(link);
+    match links.data(node).any(|link| direct(&link)) {
+        true => links.data(node).filter(direct).collect(),
+        false => links.data(node).collect(),
     }
 }
 

@@ -246,6 +246,18 @@ codes! {
     NOT_A_TAP = 4041, "a file is not what a tap wrote",
         "`weft tap --read` reads lines of `weft tap -o ndjson`, of this version of their format.",
         "Check the file at the line shown; a newer weft may read it.";
+    RELAY_DENIED = 4042, "the cluster in between does not relay",
+        "Its Cluster resource says relay: deny, or nothing, or its gateway has not heard of the change yet.",
+        "Its administrator may set `relay: allow`; or mend the direct path: `weft netcheck`.";
+    RELAY_TICKET = 4043, "a relay ticket does not hold",
+        "It is forged, was used before, is for another gateway, or the clocks differ by more than five minutes.",
+        "Compare the clocks with `weft netcheck`; if they agree, somebody tries tickets that are not theirs.";
+    RELAY_QUOTA = 4044, "the cluster in between carries all that it may",
+        "It holds 16 connections at once for each cluster that it relays for.",
+        "Mend the direct path, or let another cluster consent to relay as well.";
+    RELAY_NO_PATH = 4045, "the cluster in between does not reach the other either",
+        "A detour has one hop: whoever carries must reach both directly.",
+        "`weft top tunnels` shows who reaches whom.";
 
     RELEASES_LATER = 5001, "releases are not enforced yet (retired)",
         "Versions before releases said so; this one enforces them and never says it.",

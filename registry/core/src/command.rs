@@ -10,8 +10,8 @@ use crate::sha256;
 use crate::{
     Advance, ClampId, ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain,
     FormatLevel, GatewayName, Generation, HostPort, Index, Namespace, NodeId, Refusal, RegionName,
-    ReleaseEnd, ReleaseSpec, RequestId, RoleBindingSpec, RouteSpec, ServiceKey, ServiceName,
-    SignerEpoch, TokenId, TrafficPolicySpec, UserName, WallTime, WorkloadEntrySpec,
+    RelayConsent, ReleaseEnd, ReleaseSpec, RequestId, RoleBindingSpec, RouteSpec, ServiceKey,
+    ServiceName, SignerEpoch, TokenId, TrafficPolicySpec, UserName, WallTime, WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
@@ -255,6 +255,14 @@ impl Command {
     /// The format level from which members understand the command.
     pub fn level(&self) -> FormatLevel {
         match self {
+            // The highest first: one command may need several.
+            Self::PutCluster(_, spec) if spec.relay == RelayConsent::Allow => FormatLevel::RELAYS,
+            Self::RedeemToken(joiner) if joiner.spec.relay == RelayConsent::Allow => {
+                FormatLevel::RELAYS
+            }
+            Self::Found(founding) if founding.spec.relay == RelayConsent::Allow => {
+                FormatLevel::RELAYS
+            }
             Self::PutRoute(..)
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)

@@ -55,6 +55,8 @@ impl FormatLevel {
     pub const STEPS_BACK: Self = Self(4);
     /// The level that brought witnesses.
     pub const WITNESSES: Self = Self(5);
+    /// The level at which a cluster may consent to relay between two others.
+    pub const RELAYS: Self = Self(6);
 }
 
 impl Stage {

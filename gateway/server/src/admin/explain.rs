@@ -14,7 +14,7 @@ use weft_decide::{
 use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
-use super::status::freshness;
+use super::status::{self, freshness};
 use super::view::{ExplanationView, StepView};
 use crate::api::refusal;
 use crate::config::GatewayConfig;
@@ -259,7 +259,7 @@ fn answered_by(
                 _ => Some(verdict),
             };
         }
-        steps.extend(said.map(|verdict| endpoint_step(view, verdict)));
+        steps.extend(said.map(|verdict| endpoint_step(asked.hub, view, verdict)));
     }
     if taking.iter().all(|taking| *taking == 0) {
         return Err(Reason::NoEndpoints);
@@ -280,8 +280,14 @@ fn answered_by(
     ))
 }
 
-fn endpoint_step(view: &EndpointView, verdict: Result<Level, EndpointRefusal>) -> StepView {
+fn endpoint_step(
+    hub: &Hub,
+    view: &EndpointView,
+    verdict: Result<Level, EndpointRefusal>,
+) -> StepView {
     let endpoint = &view.endpoint;
+    let third = status::through(hub, &endpoint.cluster);
+    let way = third.map_or_else(String::new, |third| format!(", through {third}"));
     let version = endpoint.version.as_ref();
     let version = version.map(|version| format!(" {version}"));
     StepView {
@@ -297,7 +303,7 @@ fn endpoint_step(view: &EndpointView, verdict: Result<Level, EndpointRefusal>) -
             endpoint.cluster
         ),
         reason: match verdict {
-            Ok(level) => format!("{level}{}", fronted(&endpoint.identity)),
+            Ok(level) => format!("{level}{way}{}", fronted(&endpoint.identity)),
             Err(refused) => refused.to_string(),
         },
     }

@@ -108,13 +108,13 @@ fn peer(hub: &Hub, survey: &PeerSurvey, skew: Option<Skew>) -> PeerView {
         cluster: survey.cluster.to_string(),
         region: member.map_or_else(String::new, |member| member.spec.region.to_string()),
         gateway: survey.gateway.to_string(),
-        path: match survey.state {
-            PathState::Up => "up",
-            PathState::Silent => "silent",
-            PathState::Draining => "draining",
-            PathState::Down => "down",
-        }
-        .into(),
+        path: match (survey.state, &survey.through) {
+            (PathState::Up, Some(third)) => format!("through {third}"),
+            (PathState::Up, None) => "up".into(),
+            (PathState::Silent, _) => "silent".into(),
+            (PathState::Draining, _) => "draining".into(),
+            (PathState::Down, _) => "down".into(),
+        },
         lasting_ms: u64::try_from(survey.lasting.as_millis()).unwrap_or(u64::MAX),
         sent: survey.sent,
         loss: (survey.sent > 0).then(|| survey.lost as f64 / survey.sent as f64),
@@ -200,7 +200,10 @@ fn step_view(hub: &Hub, ping: &Ping, step: &Step) -> PingStepView {
                 || node.to_string(),
                 |node| format!("{}/{}", node.cluster, node.gateway.name),
             );
-            ("tunnel", format!("{own} to {far} and back"))
+            let paths = hub.tunnels().paths();
+            let third = paths.peers.get(node).and_then(|path| path.through.clone());
+            let way = third.map_or_else(String::new, |third| format!(", through {third}"));
+            ("tunnel", format!("{own} to {far} and back{way}"))
         }
         Hop::Relay => (
             "relay",

@@ -106,6 +106,18 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
     }
 }
 
+/// The cluster through which another one is reached, if it is not reached directly.
+pub(super) fn through(hub: &Hub, cluster: &ClusterName) -> Option<ClusterName> {
+    let paths = hub.tunnels().paths();
+    let mut up = paths
+        .peers
+        .values()
+        .filter(|path| path.cluster == *cluster && path.state == PathState::Up)
+        .map(|path| path.through.clone());
+    let first = up.next()??;
+    up.all(|through| through.is_some()).then_some(first)
+}
+
 fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -146,6 +158,10 @@ fn cluster(
         Some(Path::Up) => "up",
         _ => "down",
     };
+    let path = match through(hub, name) {
+        Some(third) if path == "up" => format!("through {third}"),
+        _ => path.to_owned(),
+    };
     let api = nodes.iter().filter_map(|node| node.gateway.api.as_ref());
     ClusterView {
         name: name.to_string(),
@@ -162,7 +178,7 @@ fn cluster(
             Lease::Unknown => "unknown",
         }
         .into(),
-        path: path.into(),
+        path,
         rtt_us: sight.and_then(|sight| sight.rtt).map(micros),
         endpoints_age_ms: isolation::endpoints_age(hub, name).map(millis),
         gateways: nodes

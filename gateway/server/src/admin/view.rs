@@ -136,7 +136,7 @@ pub struct ClusterView {
     pub role: String,
     /// `held`, `lapsed` or `unknown`.
     pub lease: String,
-    /// `self`, `up` or `down`, as the gateway that answers sees it.
+    /// `self`, `up`, `through eu-west-1` or `down`, as the gateway that answers sees it.
     pub path: String,
     /// Round-trip time, microseconds.
     pub rtt_us: Option<u64>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use weft_identity::{Bundle, Bundles};
-use weft_model::{Federation, NodeId, SpiffeId, TrustDomain};
+use weft_model::{Federation, NodeId, RelayConsent, SpiffeId, TrustDomain};
 
 use super::directory::{self, Directory};
 use super::durable::Durable;
@@ -79,6 +79,9 @@ impl Follower {
             self.followed = Arc::clone(&state);
             hub.bundles().replace(bundles(&state));
             hub.tunnels().set_peers(peers(&state, hub.node()));
+            let own = state.cluster(hub.cluster());
+            let consents = own.is_some_and(|own| own.spec.relay == RelayConsent::Allow);
+            hub.tunnels().set_consent(consents);
             hub.clamp_keeper().follow(&state);
         }
         let seen = hub.tunnels().paths();
@@ -129,6 +132,8 @@ pub(super) fn first_peers(membership: &Membership) -> Vec<PeerTarget> {
         gateway: peer.gateway.clone(),
         id: SpiffeId::gateway(peer.bundle.trust_domain().clone(), peer.gateway.clone()),
         address: peer.tunnel.clone(),
+        key: None,
+        relays: false,
     };
     membership.peers.iter().map(target).collect()
 }
@@ -145,6 +150,8 @@ fn peers(state: &Federation, own: NodeId) -> Vec<PeerTarget> {
                 gateway: node.gateway.name.clone(),
                 id: SpiffeId::gateway(member.trust_domain.clone(), node.gateway.name.clone()),
                 address: node.gateway.tunnel.clone(),
+                key: Some(node.gateway.key),
+                relays: member.spec.relay == RelayConsent::Allow,
             })
         })
         .collect()

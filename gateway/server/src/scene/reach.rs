@@ -99,6 +99,7 @@ mod tests {
                 lost: 0,
                 control_connections: 1,
                 data_connections: 1,
+                through: None,
             };
             (NodeId(node), path)
         };

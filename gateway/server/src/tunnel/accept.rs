@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, Incoming};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use weft_model::{SpiffeId, SpiffePath};
+use weft_model::{NodeId, SpiffeId, SpiffePath};
 
 use super::close::Close;
 use super::hello::{self, HelloError, Offered};
@@ -35,7 +35,7 @@ pub(super) async fn accept(shared: Arc<Shared>, worker: usize) {
         }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            judge(shared, worker, incoming).await;
+            judge(&shared, worker, incoming, None).await;
             drop(permit);
         });
     }
@@ -44,8 +44,20 @@ pub(super) async fn accept(shared: Arc<Shared>, worker: usize) {
     }
 }
 
-/// Completes one handshake and hello, and admits or closes the connection.
-async fn judge(shared: Arc<Shared>, worker: usize, incoming: Incoming) {
+/// Whose ticket a connection came by, and who carried it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Through {
+    pub(super) via: NodeId,
+    pub(super) from: NodeId,
+}
+
+/// Completes one handshake and hello, and admits or closes the connection; it, if it was admitted.
+pub(super) async fn judge(
+    shared: &Arc<Shared>,
+    worker: usize,
+    incoming: Incoming,
+    through: Option<Through>,
+) -> Option<Connection> {
     let began = Instant::now();
     let address = incoming.remote_address();
     let connection = match timeout(HANDSHAKE, async { incoming.accept()?.await }).await {
@@ -57,21 +69,24 @@ async fn judge(shared: Arc<Shared>, worker: usize, incoming: Incoming) {
                 .with_label_values(&["handshake"])
                 .inc();
             tracing::debug!(%address, %error, "a handshake failed");
-            return;
+            return None;
         }
         Err(_) => {
             shared.metrics.refused.with_label_values(&["timeout"]).inc();
-            return;
+            return None;
         }
     };
-    match timeout(HANDSHAKE, welcome(&shared, &connection)).await {
+    let refusal = match timeout(HANDSHAKE, welcome(shared, &connection, through)).await {
         Ok(Ok(mut origin)) => {
             origin.handshake = began.elapsed();
-            shared.admit(worker, connection, origin);
+            shared.admit(worker, connection.clone(), origin);
+            return Some(connection);
         }
-        Ok(Err(refusal)) => refuse(&shared, &connection, refusal),
-        Err(_) => refuse(&shared, &connection, Close::Timeout),
-    }
+        Ok(Err(refusal)) => refusal,
+        Err(_) => Close::Timeout,
+    };
+    refuse(shared, &connection, refusal);
+    None
 }
 
 fn refuse(shared: &Shared, connection: &Connection, reason: Close) {
@@ -82,13 +97,21 @@ fn refuse(shared: &Shared, connection: &Connection, reason: Close) {
 }
 
 /// Who dialled, if it may, after it has been told so.
-async fn welcome(shared: &Shared, connection: &Connection) -> Result<Origin, Close> {
+async fn welcome(
+    shared: &Shared,
+    connection: &Connection,
+    through: Option<Through>,
+) -> Result<Origin, Close> {
     let id = tls::peer_of(connection).ok_or(Close::WrongIdentity)?;
     if !matches!(id.path, SpiffePath::Gateway(_)) {
         return Err(Close::NotAGateway);
     }
     let offered = hello::accept(connection).await.map_err(|e| fault(&e))?;
-    let origin = origin(shared, id, &offered)?;
+    let mut origin = origin(shared, id, &offered)?;
+    if through.is_some_and(|through| through.from != origin.node) {
+        return Err(Close::WrongIdentity);
+    }
+    origin.through = through.map(|through| through.via);
     let own = shared.hello(offered.hello.purpose, origin.worker);
     offered.answer(&own).await.map_err(|e| fault(&e))?;
     Ok(origin)
@@ -117,6 +140,7 @@ fn origin(shared: &Shared, id: SpiffeId, offered: &Offered) -> Result<Origin, Cl
         dialled: Dialled::There,
         worker,
         handshake: Duration::ZERO,
+        through: None,
     })
 }
 
@@ -131,7 +155,7 @@ fn fault(error: &HelloError) -> Close {
 }
 
 /// How long a handshake may take, and then a hello.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes in progress at one worker.
 const HANDSHAKES_MAX: usize = 512;
 /// While fewer permits than this are left, addresses must prove themselves first.

@@ -8,10 +8,13 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use weft_identity::{BundleSource, SvidSource};
 use weft_model::{GatewayName, NodeId};
 
+use super::through::Relaying;
 use crate::workers::Workers;
 
 /// Everything [`Tunnels::start`](super::Tunnels::start) is given.
 pub struct TunnelConfig {
+    /// What it takes to go through a third cluster, and to be one; without it, neither.
+    pub relaying: Option<Relaying>,
     /// The UDP address that peers dial; every worker listens on it.
     pub bind: SocketAddr,
     /// This gateway's Raft id.

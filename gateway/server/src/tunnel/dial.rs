@@ -142,12 +142,11 @@ impl Dialler {
     /// Whether no connection of this kind is up and heard from. Either side's
     /// control connection will do; data connections are each worker's own.
     fn is_needed(&self) -> bool {
+        // What goes through a third is no reason not to look for the direct way.
         let links = self.shared.links.load();
-        let heard = |link: &Arc<Link>| !link.is_silent();
+        let heard = |link: &Arc<Link>| !link.is_silent() && link.is_direct();
         match self.purpose {
-            Purpose::Control => !links
-                .control(self.shared.node, self.node)
-                .is_some_and(heard),
+            Purpose::Control => !links.controls(self.node).any(heard),
             Purpose::Data => !links
                 .data(self.node)
                 .filter(|link| {
@@ -268,6 +267,7 @@ impl Dialler {
             dialled: Dialled::Here,
             worker: self.worker,
             handshake: began.elapsed(),
+            through: None,
         };
         Ok((connection, origin))
     }

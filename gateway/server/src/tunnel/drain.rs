@@ -94,6 +94,23 @@ async fn close(shared: &Arc<Shared>) {
 /// It stays if its successor has ended meanwhile, as one of two simultaneous dials
 /// does: the peer gives its own up when ours has come through first.
 pub(super) async fn retire(shared: &Shared, link: &Arc<Link>, patience: Duration) {
+    until_unused(link, patience).await;
+    let links = shared.links.load();
+    let mut superseded = links.superseded(shared.node);
+    if superseded.any(|other| other.sequence == link.sequence) {
+        Close::Superseded.apply(&link.connection);
+    }
+}
+
+/// The same for a link that goes through a third: it stays if there is no direct one any more.
+pub(super) async fn leave_detour(shared: &Shared, link: &Arc<Link>, patience: Duration) {
+    until_unused(link, patience).await;
+    if shared.direct_control(link.origin.node).is_some() {
+        Close::Superseded.apply(&link.connection);
+    }
+}
+
+async fn until_unused(link: &Arc<Link>, patience: Duration) {
     let unused = async {
         if let Ok(stream) = link.open(&call::header(RETIRE)).await {
             // A peer that cannot answer has lost the connection.
@@ -104,11 +121,6 @@ pub(super) async fn retire(shared: &Shared, link: &Arc<Link>, patience: Duration
     tokio::select! {
         _ = timeout(patience, unused) => {}
         _ = link.connection.closed() => {}
-    }
-    let links = shared.links.load();
-    let mut superseded = links.superseded(shared.node);
-    if superseded.any(|other| other.sequence == link.sequence) {
-        Close::Superseded.apply(&link.connection);
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Origin {
     pub(super) worker: usize,
     /// From the first packet until the hello was judged, on this side.
     pub(super) handshake: Duration,
+    /// Who carries it, if it does not go directly.
+    pub(super) through: Option<NodeId>,
 }
 
 /// A connection after its hello.
@@ -87,6 +89,11 @@ impl Link {
             *heard = Heard { datagrams, at: now };
         }
         now.saturating_duration_since(heard.at)
+    }
+
+    /// Whether it goes to the peer by no third.
+    pub(super) fn is_direct(&self) -> bool {
+        self.origin.through.is_none()
     }
 
     /// Whether the path under this link is suspected to be cut.

@@ -15,6 +15,10 @@ pub struct TunnelMetrics {
     pub(super) raft_dropped: IntCounter,
     /// Streams opened by peers and accepted.
     pub(super) streams: IntCounterVec,
+    /// Detours that this gateway refused to carry or to take in, by reason.
+    pub(super) detours_refused: IntCounterVec,
+    /// Bytes carried between two other clusters.
+    pub(super) detoured: IntCounter,
     /// Links that are up.
     pub(super) links: IntGauge,
 }
@@ -37,6 +41,15 @@ impl TunnelMetrics {
                 "weft_tunnel_streams_total",
                 "Streams opened by peers",
                 "kind",
+            ),
+            detours_refused: labelled(
+                "weft_tunnel_detours_refused_total",
+                "Connections that were not carried, or not taken in, through a third cluster",
+                "reason",
+            ),
+            detoured: counter(
+                "weft_tunnel_detoured_bytes_total",
+                "Bytes carried between two other clusters",
             ),
             links: IntGauge::new("weft_tunnel_connections", "Connections that are up")
                 .expect(VALID),

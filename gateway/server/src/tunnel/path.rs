@@ -42,6 +42,8 @@ pub struct PeerPath {
     pub control_connections: usize,
     /// Data connections in use, dialled from either side.
     pub data_connections: usize,
+    /// The cluster that carries the control connection, if it does not go directly.
+    pub through: Option<ClusterName>,
 }
 
 /// Whether a peer can be reached.
@@ -159,6 +161,11 @@ impl Observer {
             lost: packets.lost,
             control_connections: links.controls(target.node).count(),
             data_connections: links.data(target.node).count(),
+            through: control.and_then(|link| {
+                let via = link.origin.through?;
+                let peers = shared.peers.load();
+                peers.get(via).map(|via| via.cluster.clone())
+            }),
         }
     }
 

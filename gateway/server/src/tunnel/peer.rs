@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_model::{ClusterName, GatewayName, HostPort, NodeId, SpiffeId};
+use weft_model::{ClusterName, GatewayName, HostPort, NodeId, PublicKey, SpiffeId};
 
 /// One gateway of the federation, as the state has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct PeerTarget {
     pub id: SpiffeId,
     /// Where it can be dialled; none if it cannot be, then it dials us.
     pub address: Option<HostPort>,
+    /// The key that it signs with; none before the log is known.
+    pub key: Option<PublicKey>,
+    /// Whether its cluster carries connections between two others.
+    pub relays: bool,
 }
 
 /// All of them, at one moment. Never contains this gateway itself.

@@ -15,6 +15,7 @@ use super::hello::Purpose;
 use super::incoming::{IncomingRelay, IncomingStream};
 use super::link::Link;
 use super::shared::Shared;
+use super::through::Asked;
 
 /// Serves `link` on `worker`, which is the caller's, until it closes.
 pub(super) async fn serve(shared: Arc<Shared>, worker: usize, link: Arc<Link>) {
@@ -78,6 +79,18 @@ impl Accepted {
                 // If nobody takes relays, the stream ends without a status byte.
                 let _ = self.shared.relays[self.worker].send(relay).await;
             }
+            (Purpose::Data, Some(Kind::Through(header)), Some(send)) => {
+                let asked = Asked {
+                    shared: self.shared,
+                    worker: self.worker,
+                    link: self.link,
+                    header,
+                    send,
+                    recv,
+                    hold,
+                };
+                asked.take().await;
+            }
             (_, Some(Kind::Rpc(rpc)), Some(send)) if Notice::of(&rpc).is_some() => {
                 // Itself it does not keep the link in use.
                 drop(hold);
@@ -127,6 +140,7 @@ fn kind_name(header: &StreamHeader) -> &'static str {
         Some(Kind::Catalog(_)) => "catalog",
         Some(Kind::Rpc(_)) => "rpc",
         Some(Kind::Relay(_)) => "relay",
+        Some(Kind::Through(_)) => "through",
         None => "unknown",
     }
 }

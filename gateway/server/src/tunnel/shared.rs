@@ -21,6 +21,7 @@ use super::peer::PeerTable;
 use super::raft::Lanes;
 use super::serve;
 use super::table::Links;
+use super::through::Through;
 use super::tls::Tls;
 use crate::sys::SocketFacts;
 use crate::workers::Workers;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) paths: ArcSwap<Paths>,
     pub(super) paths_changed: watch::Sender<Arc<Paths>>,
     pub(super) metrics: TunnelMetrics,
+    pub(super) through: Through,
     pub(super) incoming: mpsc::Sender<IncomingStream>,
     /// By worker.
     pub(super) relays: Vec<mpsc::Sender<IncomingRelay>>,
@@ -77,6 +79,24 @@ impl Shared {
     /// that identity's authority is still trusted.
     pub(super) fn admits(&self, node: NodeId, id: &SpiffeId) -> bool {
         self.peers.load().admits(node, id) && self.tls.trusts(&id.trust_domain)
+    }
+
+    /// A control connection to `node` by no third, heard from.
+    pub(super) fn direct_control(&self, node: NodeId) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let mut direct = links.controls(node);
+        direct
+            .find(|link| link.is_direct() && !link.is_silent())
+            .cloned()
+    }
+
+    /// A data connection to `node` by no third, fit to carry more.
+    pub(super) fn direct_data(&self, node: NodeId) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let fit = |link: &&Arc<Link>| {
+            link.is_direct() && !link.is_draining() && !link.is_silent() && !link.is_doubted()
+        };
+        links.data(node).find(fit).cloned()
     }
 
     /// Takes a connection into use whose hello has been judged, and serves it on

@@ -22,6 +22,8 @@ pub struct PeerSurvey {
     pub gateway: GatewayName,
     /// Whether it can be reached.
     pub state: PathState,
+    /// The cluster that carries the control connection, if it does not go directly.
+    pub through: Option<ClusterName>,
     /// For how long that has been so.
     pub lasting: Duration,
     /// QUIC packets sent on all connections, also those that have ended.
@@ -72,6 +74,7 @@ impl Tunnels {
             cluster: path.cluster.clone(),
             gateway: path.gateway.clone(),
             state: path.state,
+            through: path.through.clone(),
             lasting: path.since.elapsed(),
             sent: path.sent,
             lost: path.lost,

@@ -32,13 +32,14 @@ impl Snapshot {
         self.links.values().flatten()
     }
 
-    /// The control link in use: of several, the one dialled by the lower node; of
-    /// those the latest.
+    /// The control link in use: of several, one that is direct and heard from; of those
+    /// the one dialled by the lower node; of those the latest.
     pub(super) fn control(&self, own: NodeId, node: NodeId) -> Option<&Arc<Link>> {
         let favoured = favoured_dialler(own, node);
         self.controls(node).max_by_key(|link| {
             let favoured = link.origin.dialled == favoured;
-            (!link.is_retired(), favoured, link.sequence)
+            let direct = link.is_direct() && !link.is_silent();
+            (!link.is_retired(), direct, favoured, link.sequence)
         })
     }
 
@@ -64,12 +65,14 @@ impl Snapshot {
     pub(super) fn superseded(&self, own: NodeId) -> impl Iterator<Item = &Arc<Link>> {
         self.iter().filter(move |link| {
             let node = link.origin.node;
+            // A detour is left by who keeps it.
             link.origin.dialled == Dialled::Here
+                && link.is_direct()
                 && link.is_alive()
                 && match link.origin.purpose {
                     Purpose::Control => self
                         .control(own, node)
-                        .is_some_and(|used| used.sequence != link.sequence),
+                        .is_some_and(|used| used.is_direct() && used.sequence != link.sequence),
                     Purpose::Data => self.of(node).iter().any(|o| o.supersedes_data(link)),
                 }
         })
@@ -83,6 +86,7 @@ impl Link {
             && self.origin.purpose == Purpose::Data
             && self.origin.dialled == other.origin.dialled
             && self.origin.worker == other.origin.worker
+            && self.is_direct() == other.is_direct()
             && self.is_alive()
     }
 }

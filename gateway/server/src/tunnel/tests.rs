@@ -1,6 +1,7 @@
 //! Gateways of one process over real UDP on loopback.
 
 mod calls;
+mod detour;
 mod hostile;
 mod meeting;
 mod membership;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::duration::format as written;
 use crate::{
-    ClusterSpec, ExportSpec, ExportTo, HealthCheck, RelayConsent, RoleBindingSpec, VirtualIpRanges,
+    ClusterSpec, ExportSpec, ExportTo, HealthCheck, RoleBindingSpec, VirtualIpRanges,
     WorkloadEntrySpec, quota,
 };
 
@@ -23,11 +23,6 @@ impl ClusterSpec {
     /// Says what is wrong with the value, and what would be right.
     pub fn check(&self) -> Result<(), String> {
         at_most("namespaces", self.namespaces.len(), quota::NAMES_MAX)?;
-        if self.relay == RelayConsent::Allow {
-            return Err(
-                "relay: allow is not enforced yet: no cluster relays between two others".into(),
-            );
-        }
         self.virtual_ips.check()
     }
 }

@@ -4,6 +4,7 @@
 mod isolated_start;
 mod names;
 mod quorumless;
+mod through;
 
 use anyhow::{Context, Result, bail, ensure};
 use weft_test_support::{Dev, Gateway, Ran, command, isolated, run};
@@ -30,6 +31,14 @@ fn without_a_majority_nobody_notices_but_who_writes() -> Result<()> {
     isolated("without_a_majority_nobody_notices_but_who_writes", || {
         Dev::with(&["--gateways", "2"], |dev| quorumless::goes_on(dev))
     })
+}
+
+#[test]
+fn two_clusters_that_cannot_reach_each_other_go_through_a_third() -> Result<()> {
+    isolated(
+        "two_clusters_that_cannot_reach_each_other_go_through_a_third",
+        || Dev::with(&[], |dev| through::carries(dev)),
+    )
 }
 
 /// Where all of it is.

@@ -48,7 +48,7 @@ pub struct PeerView {
     pub region: String,
     /// Its name.
     pub gateway: String,
-    /// `up`, `silent`, `draining` or `down`.
+    /// `up`, `through eu-west-1`, `silent`, `draining` or `down`.
     pub path: String,
     /// For how long that has been so.
     pub lasting_ms: u64,

@@ -32,6 +32,8 @@ impl Victim {
             gateway: "gw-1".parse().unwrap(),
             id: good.clone(),
             address: None,
+            key: None,
+            relays: false,
         }]);
         let tls = tls(SvidSource::new(honest), &corpus.bundles);
         Self { gateway, tls, good }

@@ -93,6 +93,7 @@ async fn a_second_control_connection_gives_way_once_its_streams_have_ended() {
         dialled: Dialled::Here,
         worker: 0,
         handshake: Duration::ZERO,
+        through: None,
     };
     let shared = a.tunnels.shared.clone();
     let admitted = a.tunnels.workers().spawn(0, async move {

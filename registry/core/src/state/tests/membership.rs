@@ -201,3 +201,20 @@ fn a_witness_offers_nothing_and_comes_with_its_level() {
     log.accept(log.admin(), voter);
     log.accept(log.gateway(2), put(EU, "shop/a", http()));
 }
+
+/// A member that does not know of it would take the cluster for one that does not consent.
+#[test]
+fn consent_to_relay_has_a_level_of_its_own() {
+    let mut log = Log::founded();
+    let cluster: ClusterName = name(CLUSTERS[0].0);
+    let mut spec = log.state.cluster(&cluster).unwrap().spec.clone();
+    spec.relay = RelayConsent::Allow;
+    let put = Command::PutCluster(cluster.clone(), Box::new(spec));
+    let before = log.write(log.admin(), put.clone());
+    let why = before.outcome.unwrap_err().to_string();
+    assert!(why.contains("needs format level 6"), "{why}");
+    log.raise(FormatLevel::RELAYS);
+    log.accept(log.admin(), put);
+    let relay = log.state.cluster(&cluster).unwrap().spec.relay;
+    assert_eq!(relay, RelayConsent::Allow);
+}

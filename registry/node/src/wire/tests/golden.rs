@@ -222,6 +222,12 @@ fn log(level: u32) -> String {
         let witness = Command::PutCluster(name(fixture::CLUSTERS[2].0), Box::new(spec));
         scribe.by_ana(witness);
     }
+    if FormatLevel(level) >= FormatLevel::RELAYS {
+        let mut spec = fixture::cluster_spec(fixture::CLUSTERS[1].1);
+        spec.relay = RelayConsent::Allow;
+        let relay = Command::PutCluster(name(fixture::CLUSTERS[1].0), Box::new(spec));
+        scribe.by_ana(relay);
+    }
     scribe.by_ana(Command::RemoveCluster(name(fixture::CLUSTERS[2].0)));
     scribe.text
 }
