@@ -157,7 +157,7 @@ fn resolves(address: &str) -> Result<()> {
         &server,
         "-p",
         "8653",
-        "+time=2",
+        "+time=5",
         "+tries=1",
         "+short",
         "web.shop.svc.clusterset.local",
