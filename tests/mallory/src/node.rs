@@ -81,6 +81,7 @@ impl Node {
             svid: loot.svid(),
             bundles: bundles.clone(),
             tuning: Tuning::default(),
+            relaying: None,
         })?;
         let first = member.peers.iter().map(|peer| PeerTarget {
             node: peer.node,
@@ -88,6 +89,8 @@ impl Node {
             gateway: peer.gateway.clone(),
             id: SpiffeId::gateway(peer.bundle.trust_domain().clone(), peer.gateway.clone()),
             address: peer.tunnel.clone(),
+            key: None,
+            relays: false,
         });
         tunnels.set_peers(first.collect());
         let start = Start::Join {
@@ -172,6 +175,8 @@ impl Node {
                 gateway: node.gateway.name.clone(),
                 id: SpiffeId::gateway(member.trust_domain.clone(), node.gateway.name.clone()),
                 address: node.gateway.tunnel.clone(),
+                key: Some(node.gateway.key),
+                relays: false,
             })
         });
         self.tunnels
