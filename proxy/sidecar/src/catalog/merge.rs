@@ -2,7 +2,8 @@
 //!
 //! While some gateway of the cluster is settled, those that can be heard
 //! decide. While none is, what others said last stands as well, so that a
-//! sidecar whose gateways all restart goes on with what it knew.
+//! sidecar whose gateways all restart goes on with what it knew; but for
+//! endpoints that one that is heard says have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -232,6 +233,9 @@ impl Merge {
         spec.release = self.release(key);
         let mut endpoints: BTreeMap<(&ClusterName, EndpointId), &Arc<Endpoint>> = BTreeMap::new();
         for endpoint in self.heard().flat_map(|mirror| mirror.endpoints_of(key)) {
+            if self.has_ended(endpoint) {
+                continue;
+            }
             let at = (&endpoint.cluster, endpoint.id);
             let best = endpoints.entry(at).or_insert(endpoint);
             if supersedes(endpoint, best) {
@@ -246,6 +250,13 @@ impl Merge {
         };
         let views: Vec<_> = endpoints.into_values().map(view).collect();
         Some(ServiceRoutes::new(spec, &self.place, views))
+    }
+
+    /// Whether a gateway that is heard says that the endpoint's owner ended it.
+    fn has_ended(&self, endpoint: &Endpoint) -> bool {
+        let at = RecordKey::of_endpoint(endpoint);
+        let mut open = self.mirrors.values();
+        open.any(|(contact, mirror)| *contact == Contact::Open && mirror.has_ended(&at))
     }
 
     /// The release in effect, by all that is known.

@@ -22,6 +22,9 @@ pub(super) struct Mirror {
     position: Option<u64>,
     applied: Index,
     recovering: bool,
+    /// Endpoints that it said and took back while it recovered. It takes none back for want of
+    /// news then: their owners have ended them, or nobody here may use them any longer.
+    ended: BTreeSet<RecordKey>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -115,6 +118,7 @@ impl Mirror {
         match &mut self.incoming {
             Some(state) => state.set(key, record, item),
             None => {
+                self.note_ended(&key, record.is_some());
                 self.state.set(key, record, item);
                 self.position = self.position.map(|_| position);
             }
@@ -135,6 +139,9 @@ impl Mirror {
         };
         self.applied = Index(mark.applied_index);
         self.recovering = mark.recovering;
+        if !self.recovering {
+            self.ended.clear();
+        }
         if self.state.hash != mark.hash {
             self.position = None;
             return Err(MirrorError::Mismatch {
@@ -144,6 +151,20 @@ impl Mirror {
         }
         self.position = Some(position);
         Ok(change)
+    }
+
+    fn note_ended(&mut self, key: &RecordKey, present: bool) {
+        let is_endpoint = matches!(key, RecordKey::Endpoint(..));
+        if present {
+            self.ended.remove(key);
+        } else if is_endpoint && self.recovering && self.state.records.contains_key(key) {
+            self.ended.insert(key.clone());
+        }
+    }
+
+    /// Whether it knows that an endpoint's owner ended it, though it may not be settled.
+    pub(super) fn has_ended(&self, key: &RecordKey) -> bool {
+        self.ended.contains(key)
     }
 
     /// Takes in what was on disk.

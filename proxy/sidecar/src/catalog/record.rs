@@ -19,6 +19,14 @@ pub(super) enum RecordKey {
     Cluster(ClusterName),
 }
 
+impl RecordKey {
+    /// Under which an endpoint stands.
+    pub(super) fn of_endpoint(endpoint: &Endpoint) -> Self {
+        let (service, cluster) = (endpoint.service.clone(), endpoint.cluster.clone());
+        Self::Endpoint(service, cluster, endpoint.id)
+    }
+}
+
 /// What it says.
 #[derive(Debug, Clone)]
 pub(super) enum Record {
@@ -44,8 +52,7 @@ pub(super) fn decode(item: &[u8]) -> Result<(RecordKey, Option<Record>), WireErr
         Item::ServiceGone(key) => (RecordKey::Service(convert::service_key(Some(&key))?), None),
         Item::Endpoint(endpoint) => {
             let endpoint = convert::endpoint(&endpoint)?;
-            let (service, cluster) = (endpoint.service.clone(), endpoint.cluster.clone());
-            let key = RecordKey::Endpoint(service, cluster, endpoint.id);
+            let key = RecordKey::of_endpoint(&endpoint);
             (key, Some(Record::Endpoint(Arc::new(endpoint))))
         }
         Item::EndpointGone(gone) => {

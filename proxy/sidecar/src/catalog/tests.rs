@@ -121,6 +121,38 @@ fn a_gateway_that_goes_away_takes_nothing_with_it() {
     );
 }
 
+/// A workload that ended was called for as long as the gateway that was left recovered: what the
+/// dead one had said of it stood.
+#[test]
+fn an_endpoint_that_ended_is_not_kept_by_a_dead_gateways_word() {
+    let mut merge = Merge::new(place());
+    let (dead, left) = (source("a:1", 1), source("b:1", 1));
+    let both = [
+        service(),
+        item(&endpoint(EU, 1, 1)),
+        item(&endpoint(US, 2, 1)),
+    ];
+    snapshot(&mut merge, &dead, &both, true);
+    snapshot(&mut merge, &left, &both, true);
+    merge.lose(&dead);
+    let known = [(1, Health::Ready), (2, Health::Ready)];
+    assert_eq!(ids(&merge.table().unwrap()), known);
+    let tell = |merge: &mut Merge, item: bytes::Bytes| {
+        let change = merge.mirror(&left).unwrap().apply(10, item).unwrap();
+        merge.note(change);
+    };
+    let gone = convert::encode_item(wire::item::Item::EndpointGone(wire::EndpointGone {
+        service: Some(convert::to_service_key(&checkout())),
+        cluster: EU.into(),
+        id: bytes::Bytes::copy_from_slice(&endpoint(EU, 1, 1).id.0),
+    }));
+    tell(&mut merge, gone);
+    assert_eq!(ids(&merge.table().unwrap()), [(2, Health::Ready)]);
+    // A later word of its owner counts again.
+    tell(&mut merge, item(&endpoint(EU, 1, 2)));
+    assert_eq!(ids(&merge.table().unwrap()), known);
+}
+
 /// Sidecars grew by a whole mirror with each restart of such a gateway.
 #[test]
 fn a_gateway_that_restarts_again_and_again_leaves_two_runs_behind() {
