@@ -2,6 +2,7 @@
 //!
 //! Not a benchmark: the rate is low and fixed, and the only question is who was failed.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +85,8 @@ struct Seen {
     begun: Instant,
     stop: AtomicBool,
     figures: Mutex<Figures>,
+    /// When each client began the last request that has ended.
+    answered: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// What became of the requests.
@@ -106,6 +109,7 @@ impl Load {
             begun: Instant::now(),
             stop: AtomicBool::new(false),
             figures: Mutex::default(),
+            answered: Mutex::default(),
         });
         let client = |target: Target| {
             let seen = Arc::clone(&seen);
@@ -131,6 +135,21 @@ impl Load {
                 made if made >= until => Ok(()),
                 made => bail!("{made} of {until}"),
             }
+        })
+    }
+
+    /// Resolves once a request of each client has ended that it began after now: what was under
+    /// way is counted then.
+    ///
+    /// # Errors
+    /// Some client had none within a minute.
+    pub fn all_go_on(&self) -> Result<()> {
+        let now = Instant::now();
+        crate::eventually("every client goes on", crate::SOON, || {
+            let answered = self.seen.answered();
+            let on = answered.values().filter(|begun| **begun > now).count();
+            ensure!(on == self.clients.len(), "{on} of {}", self.clients.len());
+            Ok(())
         })
     }
 
@@ -160,6 +179,10 @@ impl Seen {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn answered(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask_until_stopped(&self, target: &Target) {
         while !self.stop.load(Ordering::Relaxed) {
             let begun = Instant::now();
@@ -169,6 +192,7 @@ impl Seen {
                 (first, target.get())
             });
             self.note(target, begun, outcome);
+            self.answered().insert(target.name.clone(), begun);
             std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn goes_on(dev: &Dev) -> Result<()> {
     load.goes_on(CALM)?;
     kill_the_majority(dev)?;
     // What was under way on what was killed may be asked for once more; nothing after that.
-    load.goes_on(CALM / 4)?;
+    load.all_go_on()?;
     let lost = load.figures();
     let mut payments = None;
     let begun = Instant::now();
