@@ -254,9 +254,8 @@ impl Merge {
 
     /// Whether a gateway that is heard says that the endpoint's owner ended it.
     fn has_ended(&self, endpoint: &Endpoint) -> bool {
-        let at = RecordKey::of_endpoint(endpoint);
-        let mut open = self.mirrors.values();
-        open.any(|(contact, mirror)| *contact == Contact::Open && mirror.has_ended(&at))
+        let mut mirrors = self.mirrors.values();
+        mirrors.any(|(contact, mirror)| *contact == Contact::Open && mirror.has_ended(endpoint))
     }
 
     /// The release in effect, by all that is known.

@@ -163,8 +163,9 @@ impl Mirror {
     }
 
     /// Whether it knows that an endpoint's owner ended it, though it may not be settled.
-    pub(super) fn has_ended(&self, key: &RecordKey) -> bool {
-        self.ended.contains(key)
+    pub(super) fn has_ended(&self, endpoint: &Endpoint) -> bool {
+        // Nearly always there is none, and this is asked of every endpoint.
+        !self.ended.is_empty() && self.ended.contains(&RecordKey::of_endpoint(endpoint))
     }
 
     /// Takes in what was on disk.

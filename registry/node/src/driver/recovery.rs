@@ -46,6 +46,10 @@ impl Driver {
 
     /// Whether the library may see a message whose sender goes by the founding at `recovered`.
     pub(super) fn admits(&mut self, from: NodeId, recovered: Index, message: &Message) -> bool {
+        // A newcomer cannot tell who may found the group anew; the snapshot that it is sent says.
+        if self.image().index.0 == 0 {
+            return true;
+        }
         if recovered > self.founding() {
             if !self.believes(from) {
                 self.suspect(from, Suspicion::Recovery(recovered));
@@ -77,8 +81,7 @@ impl Driver {
         let cluster = state
             .node(from)
             .and_then(|node| state.cluster(&node.cluster));
-        // One that knows nothing yet has nothing to lose.
-        self.image().index.0 == 0 || cluster.is_some_and(|it| it.spec.role.votes())
+        cluster.is_some_and(|it| it.spec.role.votes())
     }
 
     /// This node's group was given up: it neither leads nor campaigns any more.

@@ -296,3 +296,23 @@ fn a_full_disk_holds_back_promises_and_no_answer_to_a_heartbeat() {
         .collect();
     assert_eq!(said, [MessageType::MsgHeartbeatResponse as u32]);
 }
+
+/// A member's word of a founding that never was locked a newcomer out until it restarted.
+#[test]
+fn a_newcomer_takes_nobodys_word_for_a_new_founding() {
+    let mut newcomer = Driver::open(Settings::new(ME, 1), Stored::default()).unwrap();
+    let heartbeat = RaftMessage {
+        r#type: 8,
+        to: ME.0,
+        from: 2,
+        term: 5,
+        recovered: 1 << 50,
+        ..RaftMessage::default()
+    };
+    newcomer.handle(Input::Message {
+        from: NodeId(2),
+        message: heartbeat,
+    });
+    settle(&mut newcomer);
+    assert_eq!(newcomer.status().outranked, None);
+}
