@@ -72,7 +72,9 @@ impl ClusterSet {
             .entry(epoch)
             .or_insert_with(|| Witness::new(gateway.clone(), silence));
         // A snapshot under way is of this stream, and goes on: that of a lost one went with it.
-        witness.contact = Contact::Open;
+        if let Contact::Lost(_) = witness.contact {
+            witness.contact = Contact::Greeted;
+        }
         witness.silence = silence;
     }
 
@@ -81,7 +83,7 @@ impl ClusterSet {
     pub fn lost(&mut self, epoch: Epoch, now: Moment) {
         if let Some(witness) = self.witnesses.get_mut(&epoch) {
             witness.incoming = None;
-            if witness.contact == Contact::Open {
+            if !matches!(witness.contact, Contact::Lost(_)) {
                 witness.contact = Contact::Lost(now);
             }
             if witness.words().is_empty() {
@@ -184,6 +186,11 @@ impl ClusterSet {
                 said: said.0,
             });
         }
+        if let Some(witness) = self.witnesses.get_mut(&epoch)
+            && witness.contact == Contact::Greeted
+        {
+            witness.contact = Contact::Open;
+        }
         Ok(())
     }
 
@@ -261,7 +268,7 @@ impl ClusterSet {
     pub fn deadline(&self) -> Option<Moment> {
         let lost = self.witnesses.values().filter_map(|w| match w.contact {
             Contact::Lost(since) => Some(since.after(self.timing.witness_patience)),
-            Contact::Open => None,
+            Contact::Greeted | Contact::Open => None,
         });
         let lost = lost.min().filter(|_| self.is_settled());
         lost.into_iter().chain(self.members.deadline()).min()
@@ -310,7 +317,7 @@ impl ClusterSet {
         let patience = self.timing.witness_patience;
         let departed = |w: &Witness| match w.contact {
             Contact::Lost(since) => since.after(patience) <= now,
-            Contact::Open => false,
+            Contact::Greeted | Contact::Open => false,
         };
         let witnesses = self.witnesses.iter();
         witnesses

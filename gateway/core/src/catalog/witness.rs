@@ -38,7 +38,10 @@ impl fmt::Debug for Epoch {
 /// Whether the witness can be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contact {
-    /// Its stream is open.
+    /// Its stream has begun, and may hold back what it attests: no silence of it tells anything,
+    /// whatever an earlier stream said.
+    Greeted,
+    /// Its stream has said all there was once.
     Open,
     /// Its stream ended then.
     Lost(Moment),
@@ -72,7 +75,7 @@ impl Witness {
     pub(crate) fn new(gateway: GatewayName, silence: Silence) -> Self {
         Self {
             gateway,
-            contact: Contact::Open,
+            contact: Contact::Greeted,
             silence,
             synced: None,
             incoming: None,

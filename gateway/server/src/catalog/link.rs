@@ -94,7 +94,9 @@ impl CatalogHandle {
         mut writer: impl AsyncWrite + Unpin + Send,
     ) -> Result<(), LinkError> {
         let inner = &*self.inner;
-        write_frame(&mut writer, Frame::Hello(inner.hello())).await?;
+        let own = inner.hello();
+        let recovering = own.recovering;
+        write_frame(&mut writer, Frame::Hello(own)).await?;
         let first = timeout(HELLO_MAX, read_frame(&mut reader)).await;
         let first = first.map_err(|_| LinkError::Silent(HELLO_MAX))??;
         let Some(Frame::Hello(hello)) = first.frame else {
@@ -106,7 +108,7 @@ impl CatalogHandle {
         let (wish, wishes) = watch::channel(Wish::default());
         tokio::select! {
             ended = hear::read(inner, &peer, &mut reader, &wish) => ended,
-            ended = tell::write(inner, &peer, &mut writer, wishes) => ended,
+            ended = tell::write(inner, &peer, &mut writer, wishes, recovering) => ended,
         }
     }
 }

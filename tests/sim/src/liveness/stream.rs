@@ -18,6 +18,8 @@ pub(super) struct Stream {
     /// When it began.
     pub(super) since: u64,
     recovering_told: bool,
+    /// What is on its way stands still until then.
+    pub(super) stalled_until: u64,
 }
 
 impl Stream {
@@ -35,6 +37,7 @@ impl Stream {
             order: Order::default(),
             since: step,
             recovering_told: recovering,
+            stalled_until: 0,
         })
     }
 
@@ -50,10 +53,6 @@ impl Stream {
             return Ok(false);
         };
         let (cluster, epoch) = (name(from.cluster), said.epoch());
-        if said.is_recovering() != self.recovering_told {
-            self.recovering_told = said.is_recovering();
-            heard.open_peer(&cluster, &from.name, epoch, self.recovering_told, now);
-        }
         let Some(batch) = said.journal().read(&mut self.cursor, most, |_| true) else {
             return Ok(false);
         };
@@ -73,6 +72,10 @@ impl Stream {
             let hash = said.journal().hash(|_| true);
             self.order
                 .caught_up(heard.peer_mark(&cluster, epoch, hash, now))?;
+            if said.is_recovering() != self.recovering_told {
+                self.recovering_told = said.is_recovering();
+                heard.open_peer(&cluster, &from.name, epoch, self.recovering_told, now);
+            }
         }
         Self::tell_clamps(from, to);
         Ok(true)

@@ -56,6 +56,8 @@ const STORMY: u64 = 240 * SECOND;
 /// Steps without, within which all must agree: a held shrink (30 s), a gateway's recovery (15 s),
 /// a session's grace and a witness's patience may come one after the other.
 const FAIR: u64 = 90 * SECOND;
+/// The longest stall of a stream that is not taken for broken, in steps.
+const STALL_MAX: u64 = 3 * SECOND;
 /// Words that a stream carries in a step, at most.
 const WORDS_MAX: usize = 6;
 
@@ -202,7 +204,8 @@ impl World {
         }
     }
 
-    /// Streams between all gateways that run and hear each other; one that broke is noticed after 3 s.
+    /// Streams between all gateways that run and hear each other; one that broke is noticed
+    /// after 3 s.
     fn run_streams(&mut self, now: Moment) -> Result<(), String> {
         for from in 0..self.gateways.len() {
             for to in (0..self.gateways.len()).filter(|to| *to != from) {
@@ -242,8 +245,11 @@ impl World {
         let Some(stream) = self.streams.get_mut(&pair) else {
             return Ok(());
         };
-        // Now and then nothing moves.
-        if self.rng.random_bool(0.8) {
+        // Now and then nothing moves, or nothing for a while that nobody notices.
+        if self.rng.random_bool(0.01) {
+            stream.stalled_until = self.step + self.rng.random_range(1..STALL_MAX);
+        }
+        if stream.stalled_until <= self.step && self.rng.random_bool(0.8) {
             let most = self.rng.random_range(1..=WORDS_MAX);
             if !stream.deliver(from, to, most, now)? {
                 self.streams.remove(&pair);

@@ -104,7 +104,7 @@ impl Catalog {
 fn liveness(set: &ClusterSet) -> ClusterLiveness {
     let rank = |witness: &Witness| match witness.contact {
         Contact::Open if witness.is_settled() => (2, Moment::default()),
-        Contact::Open => (1, Moment::default()),
+        Contact::Greeted | Contact::Open => (1, Moment::default()),
         Contact::Lost(since) => (0, since),
     };
     let best = set.witnesses().max_by_key(|witness| rank(witness));
@@ -117,7 +117,7 @@ fn liveness(set: &ClusterSet) -> ClusterLiveness {
     ClusterLiveness {
         digest: digest.and_then(|w| w.digest.clone()).unwrap_or_default(),
         freshness: match best.map(|witness| witness.contact) {
-            Some(Contact::Open) => Freshness::Live,
+            Some(Contact::Greeted | Contact::Open) => Freshness::Live,
             Some(Contact::Lost(since)) => Freshness::Stale(since),
             None => Freshness::Stale(Moment::default()),
         },

@@ -36,3 +36,29 @@ fn a_snapshot_that_broke_off_is_no_snapshot() {
     let (view, _) = us.refresh();
     assert_ne!(view.knowledge(&name(EU), &checkout()), Knowledge::Current);
 }
+
+/// A run was heard for a moment while it recovered, then out of earshot until it had: what its last
+/// snapshot lacked is no absence before its next one is whole. Two endpoints: more would be held back by
+/// the shrink guard.
+#[test]
+fn what_an_earlier_stream_said_tells_nothing_of_the_next() {
+    let before = running(1..=2, at(100));
+    let mut us = catalog(US, GATEWAY, 9, at(0));
+    Link::open(&before, EU, GATEWAY, &mut us, at(100)).deliver(&before, &mut us, 10, at(100));
+    us.lose_peer(&name(EU), before.epoch(), at(101));
+    let mut after = catalog(EU, GATEWAY, 2, at(101));
+    Link::open(&after, EU, GATEWAY, &mut us, at(102)).deliver(&after, &mut us, 10, at(102));
+    us.lose_peer(&name(EU), after.epoch(), at(103));
+    (1..=2).for_each(|n| register(&mut after, n, at(110)));
+    (111..=120).for_each(|second| {
+        (1..=2).for_each(|n| beat(&mut after, n, at(second)));
+        after.poll(at(second));
+    });
+    assert!(!after.is_recovering());
+    let mut link = Link::open(&after, EU, GATEWAY, &mut us, at(120));
+    us.poll(at(120));
+    assert_eq!(ready(&mut us, EU), [1, 2], "its words are on their way");
+    link.deliver(&after, &mut us, 10, at(121));
+    us.poll(at(121));
+    assert_eq!(ready(&mut us, EU), [1, 2]);
+}

@@ -37,6 +37,8 @@ struct Writer<'a, W> {
     snapshots: u64,
     resyncs: u64,
     interest_told: u64,
+    /// Whether this side was recovering at the last mark, and at the last hello.
+    recovering_at_mark: bool,
     recovering_told: bool,
     digest_told: Option<Digest>,
     digest_due: Instant,
@@ -45,12 +47,13 @@ struct Writer<'a, W> {
     clamps_due: Instant,
 }
 
-/// Tells the peer what it wants to hear until the stream ends.
+/// Tells the peer what it wants to hear until the stream ends. Its hello said `recovering_told`.
 pub(super) async fn write(
     inner: &Inner,
     peer: &Peer,
     to: &mut (impl AsyncWrite + Unpin),
     mut wishes: watch::Receiver<Wish>,
+    recovering_told: bool,
 ) -> Result<(), LinkError> {
     let mut changed = inner.changed.subscribe();
     let mut clamped = inner.config.clamps.source().changed();
@@ -66,7 +69,8 @@ pub(super) async fn write(
         snapshots: 0,
         resyncs: 0,
         interest_told: 0,
-        recovering_told: inner.state().catalog.is_recovering(),
+        recovering_at_mark: recovering_told,
+        recovering_told,
         digest_told: None,
         digest_due: now,
         mark_due: now,
@@ -78,9 +82,9 @@ pub(super) async fn write(
         clamped.mark_unchanged();
         let wish = wishes.borrow_and_update().clone();
         writer.tell_interest(&wish).await?;
-        writer.tell_recovery().await?;
         writer.tell_clamps().await?;
         writer.tell_endpoints(wish).await?;
+        writer.tell_recovery().await?;
         writer.tell_digest().await?;
         let due = match writer.digest_told {
             Some(_) => writer.mark_due,
@@ -121,12 +125,18 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         write_frame(self.to, Frame::Interest(asked)).await
     }
 
+    /// That this side recovers no more: only once the peer was told all that was attested when it
+    /// ended. Before that, what is still on its way would look absent.
     async fn tell_recovery(&mut self) -> Result<(), LinkError> {
-        let hello = self.inner.hello();
-        if hello.recovering == self.recovering_told {
+        if self.recovering_at_mark == self.recovering_told {
             return Ok(());
         }
-        self.recovering_told = hello.recovering;
+        self.recovering_told = self.recovering_at_mark;
+        let recovering = self.recovering_told;
+        let hello = wire::PeerHello {
+            recovering,
+            ..self.inner.hello()
+        };
         write_frame(self.to, Frame::Hello(hello)).await
     }
 
@@ -177,6 +187,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
                 write_frame(self.to, frame).await?;
             }
             if let Some(mark) = mark {
+                self.recovering_at_mark = mark.recovering;
                 if news || Instant::now() >= self.mark_due {
                     self.mark_due = Instant::now() + MARK_INTERVAL;
                     write_frame(self.to, Frame::Mark(mark)).await?;

@@ -4,7 +4,7 @@
 use super::super::world::World;
 
 /// Steps that a word may take on its way: a few of delay, and turns that a stream skips.
-const ON_ITS_WAY: u64 = 24;
+pub(super) const ON_ITS_WAY: u64 = 24;
 
 #[derive(Debug, Default)]
 pub(crate) struct Kept {

@@ -1,5 +1,5 @@
-//! Gateways that restart, and streams between gateways that break, take nothing away: who saw an
-//! endpoint ready goes on to, as long as it lives and reaches whatever gateways of its cluster run.
+//! Gateways that restart, and streams between gateways that break, take nothing away: who heard of an
+//! endpoint and shows it ready goes on to, as long as it lives and reaches whatever gateways of its cluster run.
 //! A gateway that has just started would otherwise attest to the absence of those that had no
 //! time yet to come back.
 
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use weft_model::{EndpointId, Health};
 
 use super::super::world::World;
+use super::kept::ON_ITS_WAY;
 
 /// Steps for which the way to its gateways must have been free: the longest session grace,
 /// pause and patience that an earlier cut can still have consequences after.
@@ -15,8 +16,9 @@ const FREE: u64 = 4 * 60;
 
 #[derive(Debug, Default)]
 pub(crate) struct Steady {
-    /// Observer, its run, endpoint.
-    seen: BTreeSet<(usize, u8, EndpointId)>,
+    /// Observer, its run, endpoint, and since when the endpoint is free: what was seen before it was
+    /// last cut off is no claim.
+    seen: BTreeSet<(usize, u8, EndpointId, u64)>,
     /// How often there was something to check.
     pub(crate) checked: usize,
 }
@@ -37,9 +39,18 @@ impl Steady {
                 let ready = |e: &&std::sync::Arc<weft_model::Endpoint>| {
                     e.id == process.id && e.health == Health::Ready
                 };
-                let key = (observer.number, observer.run, process.id);
+                let key = (
+                    observer.number,
+                    observer.run,
+                    process.id,
+                    process.free_since,
+                );
                 if shown.iter().any(|e| ready(&e)) {
-                    self.seen.insert(key);
+                    // What is shown to who has heard nothing since is doubt that is held back.
+                    let since = world.unbroken_since(at, process, observer.number);
+                    if since.is_some_and(|since| since + ON_ITS_WAY < world.step) {
+                        self.seen.insert(key);
+                    }
                 } else if process.health == Health::Ready && self.seen.contains(&key) {
                     return Err(format!(
                         "{} of {} lives and was never cut off, {} shows it no longer",

@@ -1,7 +1,7 @@
 //! Sidecars and the gateways of their own cluster.
 
 use rand::Rng;
-use weft_model::Health;
+use weft_model::{EndpointId, Health};
 use weft_plan::Moment;
 use weft_plan::catalog::SessionId;
 
@@ -105,25 +105,36 @@ impl World {
         }
     }
 
-    /// The workload ends in good order: its sidecar says so to every gateway that it reaches.
-    /// True if any of them heard.
-    pub(super) fn end(&mut self, at: usize) -> Option<weft_model::EndpointId> {
-        let (now, starts_at) = (
-            self.now(),
-            self.step + self.rng.random_range(1..20 * SECOND),
-        );
+    /// The workload ends in good order. It may say first that it is not ready any more; then its
+    /// sidecar says to the gateways that it reaches that it ended, to all, or only to the first if
+    /// there is no time for more. Its id if any of them heard.
+    pub(super) fn end(&mut self, at: usize) -> Option<EndpointId> {
+        let now = self.now();
+        let (drains, in_time) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
+        let starts_at = self.step + self.rng.random_range(1..20 * SECOND);
         let sidecar = &mut self.sidecars[at];
-        let process = sidecar.process.take()?;
+        let mut process = sidecar.process.take()?;
         self.met.workloads_ended += 1;
         sidecar.starts_at = starts_at;
+        if drains {
+            process.sequence += 1;
+            process.health = Health::NotReady;
+        }
+        let last = sidecar.endpoint(&process);
         let mut heard = None;
         for (number, session) in &process.sessions {
             let gateway = &mut self.gateways[*number];
             let reaches = !self.cut_off.contains(&(at, *number)) && gateway.run == session.run;
             if let (true, Some(id), Some(catalog)) = (reaches, session.id, &mut gateway.catalog) {
-                let sequence = process.sequence + 1;
-                let done = catalog.withdraw(id, process.id, sequence, now);
-                heard = heard.or(done.is_ok().then_some(process.id));
+                if drains {
+                    // A catalog that refuses the word shows the one before it.
+                    drop(catalog.put(id, last.clone(), &self.federation, now));
+                }
+                if heard.is_none() || in_time {
+                    let sequence = process.sequence + 1;
+                    let done = catalog.withdraw(id, process.id, sequence, now);
+                    heard = heard.or(done.is_ok().then_some(process.id));
+                }
                 catalog.close_session(id);
             }
         }
