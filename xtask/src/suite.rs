@@ -4,6 +4,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     process::Command,
+    thread::available_parallelism,
     time::SystemTime,
 };
 
@@ -17,6 +18,10 @@ use crate::{
 
 /// The crates whose tests start real processes. `.config/nextest.toml` names them too.
 const END_TO_END: [&str; 3] = ["weft-e2e", "weft-nemesis", "weft-mallory"];
+
+/// Tests at once, however few processors there are: two that wait for real processes, as
+/// `.config/nextest.toml` has it, and one that computes meanwhile.
+const AT_ONCE: usize = 3;
 
 /// The simulation of the registry.
 const SIMULATION: &str = "weft-sim";
@@ -91,8 +96,8 @@ pub(crate) fn lint(root: &Path) -> Result<(), Failure> {
 
 /// Runs the test of watches with so many entries, and shows its figures.
 pub(crate) fn watches(root: &Path, events: u64) -> Result<(), Failure> {
-    let mut command = cargo();
-    command.args(["test", "--release", "--package", "weft-registry"]);
+    let mut command = long_test();
+    command.args(["--package", "weft-registry"]);
     command.args(["--test", "watches", "--", "--nocapture", "--test-threads=1"]);
     command.env(EVENTS, events.to_string());
     Stages::new(root).finish("watches", &mut command)
@@ -100,8 +105,8 @@ pub(crate) fn watches(root: &Path, events: u64) -> Result<(), Failure> {
 
 /// Runs these seeds of the simulation, and shows what they met.
 pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
-    let mut command = cargo();
-    command.args(["test", "--package", SIMULATION, "--test", "seeds"]);
+    let mut command = long_test();
+    command.args(["--package", SIMULATION, "--test", "seeds"]);
     command.args(["--", "--nocapture", "campaign"]);
     command.env(SIM_SEEDS, format!("{}..{}", seeds.start, seeds.end));
     Stages::new(root).finish("simulation", &mut command)
@@ -109,8 +114,8 @@ pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
 
 /// Reads and applies so many records and snapshots with bytes changed.
 pub(crate) fn mutants(root: &Path, count: u64) -> Result<(), Failure> {
-    let mut command = cargo();
-    command.args(["test", "--package", "weft-registry", "--lib", "mutants"]);
+    let mut command = long_test();
+    command.args(["--package", "weft-registry", "--lib", "mutants"]);
     command.args(["--", "--nocapture"]);
     command.env("WEFT_MUTANTS", count.to_string());
     Stages::new(root).finish("mutants", &mut command)
@@ -118,11 +123,18 @@ pub(crate) fn mutants(root: &Path, count: u64) -> Result<(), Failure> {
 
 /// Damages the registry's file at every byte of its end.
 pub(crate) fn sweep(root: &Path) -> Result<(), Failure> {
-    let mut command = cargo();
-    command.args(["test", "--package", "weft-registry", "--lib", "disk::sweep"]);
+    let mut command = long_test();
+    command.args(["--package", "weft-registry", "--lib", "disk::sweep"]);
     command.args(["--", "--nocapture"]);
     command.env("WEFT_SWEEP", "all");
     Stages::new(root).finish("sweep", &mut command)
+}
+
+/// Tests that compute for long, with every assertion and optimised.
+fn long_test() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--profile", "long"]);
+    command
 }
 
 /// Kills gateways so many times while clients write, and has a sync fail.
@@ -274,6 +286,8 @@ pub(crate) fn binary(stages: &mut Stages<'_>) -> Result<PathBuf, Failure> {
 fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let mut command = cargo();
     command.args(["nextest", "run", "--workspace"]);
+    let threads = available_parallelism().map_or(AT_ONCE, usize::from);
+    command.args(["--test-threads", &threads.max(AT_ONCE).to_string()]);
     if std::env::var_os("CI").is_some() {
         command.args(["--profile", "ci"]);
     }
