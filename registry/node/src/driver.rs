@@ -276,7 +276,8 @@ impl Driver {
             return;
         }
         let campaigns = message.get_msg_type() == MessageType::MsgTimeoutNow;
-        if self.is_swamped_by(&message) || (campaigns && self.is_installing()) {
+        let may_not = || self.is_installing() || screen::follows_nobody(&self.raw);
+        if self.is_swamped_by(&message) || (campaigns && may_not()) {
             return;
         }
         if message.get_msg_type() == MessageType::MsgSnapshot {

@@ -158,13 +158,21 @@ fn is_voteless(raw: &RawNode<Replica>, node: NodeId) -> bool {
     member.is_some_and(|member| !member.spec.role.votes()) && !image.votes(node)
 }
 
-/// Who is told to campaign at once forces an election: only its leader may say so.
+/// Who is told to campaign at once forces an election: only its leader may say so. Whether the sender
+/// leads this term, a node that knows no leader of it cannot tell: it may have given its own up too
+/// soon. That is no reason for suspicion, nor for an election (`follows_nobody`).
 fn timeout_now(raw: &RawNode<Replica>, message: &Message) -> Result<(), Suspicion> {
     let raft = &raw.raft;
-    match message.term < raft.term || message.from == raft.leader_id {
+    let unsure = message.term == raft.term && follows_nobody(raw);
+    match message.term < raft.term || message.from == raft.leader_id || unsure {
         true => Ok(()),
         false => Err(Suspicion::NotLeader),
     }
+}
+
+/// Whether this node knows of no leader in its term.
+pub(super) fn follows_nobody(raw: &RawNode<Replica>) -> bool {
+    raw.raft.leader_id == raft::INVALID_ID
 }
 
 fn numbers(message: &Message) -> Result<(), Suspicion> {
