@@ -45,13 +45,14 @@ fn what_was_acknowledged_survives_the_death_of_gateways() -> Result<()> {
             let mut trio = Trio::start(&runtime)?;
             let writers = Writer::all();
             let before = audit(&trio, &runtime)?;
-            let (begun, mut all_died) = (Instant::now(), 0);
+            let (begun, mut all_died, mut leaderless) = (Instant::now(), 0, Vec::new());
             for cycle in 1..=cycles {
                 let victims = victims(&trio, &runtime, cycle)?;
                 all_died += u64::from(victims.len() == GATEWAYS.count());
-                die_while_writing(&mut trio, &runtime, &writers, cycle, &victims)
+                let gap = die_while_writing(&mut trio, &runtime, &writers, cycle, &victims)
                     .with_context(|| format!("cycle {cycle} of {cycles}, {victims:?} died"))
                     .inspect_err(|_| say(&trio.last_words()))?;
+                leaderless.extend(gap.filter(|_| cycle % 3 == LEADERS_TURN));
             }
             let acknowledged: u64 = writers.iter().map(|w| w.acknowledged()).sum();
             let audited = audit(&trio, &runtime)? - before;
@@ -64,6 +65,16 @@ fn what_was_acknowledged_survives_the_death_of_gateways() -> Result<()> {
              0 lost; {audited} in the audit trail, each once; {:?}",
                 begun.elapsed()
             ));
+            leaderless.sort_unstable();
+            if let (Some(median), Some(longest)) =
+                (leaderless.get(leaderless.len() / 2), leaderless.last())
+            {
+                say(&format!(
+                    "{} leaders died alone: after {median:?} (median) and {longest:?} (longest) all \
+                     clients of the others had written again",
+                    leaderless.len()
+                ));
+            }
             Ok(())
         },
     )
@@ -82,11 +93,14 @@ fn audit(trio: &Trio, runtime: &Runtime) -> Result<u64> {
     Ok(effected)
 }
 
+/// In which of three cycles the leader dies.
+const LEADERS_TURN: u64 = 2;
+
 /// Who dies: all, the leader, one in turn.
 fn victims(trio: &Trio, runtime: &Runtime, cycle: u64) -> Result<Vec<usize>> {
     Ok(match cycle % 3 {
         1 => GATEWAYS.collect(),
-        2 => vec![eventually("a leader", SOON, || {
+        LEADERS_TURN => vec![eventually("a leader", SOON, || {
             runtime.block_on(trio.access().leader(1))
         })?],
         _ => vec![(cycle / 3 % 3 + 1) as usize],
@@ -170,14 +184,15 @@ impl Writer {
     }
 }
 
-/// Kills these in the middle of writes, starts them, and looks for what was acknowledged.
+/// Kills these in the middle of writes, starts them, and looks for what was acknowledged. If only one
+/// died: how long it took until each client of the others had a write acknowledged.
 fn die_while_writing(
     trio: &mut Trio,
     runtime: &Runtime,
     writers: &[Arc<Writer>],
     cycle: u64,
     victims: &[usize],
-) -> Result<()> {
+) -> Result<Option<Duration>> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for writer in writers {
@@ -186,9 +201,12 @@ fn die_while_writing(
     }
     // Another moment in each cycle.
     await_writes(writers, 1 + cycle * 7 % 13, &[])?;
+    let killed = Instant::now();
     trio.kill(victims)?;
+    let mut gap = None;
     if victims.len() == 1 {
         await_writes(writers, 1, victims)?;
+        gap = Some(killed.elapsed());
     }
     stop.store(true, Ordering::SeqCst);
     runtime.block_on(async {
@@ -209,7 +227,7 @@ fn die_while_writing(
             ensure!(lost.is_empty(), "lost: {lost:#?}");
         }
     }
-    Ok(())
+    Ok(gap)
 }
 
 /// Waits until each has so many more acknowledged writes, but those of `dead` gateways.

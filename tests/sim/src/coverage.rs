@@ -33,6 +33,8 @@ pub enum Seen {
     ClockStepped,
     /// A node's clocks run fast or slow.
     ClockDrifts,
+    /// They run ten times too fast or too slow.
+    ClockRaces,
     /// A node lost its power.
     Crash,
     /// All nodes did at once.
@@ -63,7 +65,7 @@ pub enum Seen {
 
 impl Seen {
     /// All kinds, in order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::CutOneWay,
         Self::CutOff,
         Self::CutHalves,
@@ -77,6 +79,7 @@ impl Seen {
         Self::PausedLeaderDeposed,
         Self::ClockStepped,
         Self::ClockDrifts,
+        Self::ClockRaces,
         Self::Crash,
         Self::Blackout,
         Self::CrashWriting,

@@ -10,6 +10,7 @@ use weft_registry::disk::Space;
 
 use crate::coverage::Seen;
 use crate::network::Weather;
+use crate::world::TICK;
 pub(crate) use shape::Cuts;
 
 /// One thing that goes wrong, or right again.
@@ -130,7 +131,7 @@ pub(crate) fn draw(
     })
 }
 
-/// Up to an hour off, in either direction; or a fifth too fast or too slow.
+/// Up to an hour off, in either direction; or a fifth too fast or too slow, and now and then ten times.
 fn clock(rng: &mut SmallRng, node: NodeId) -> Fault {
     match rng.random_bool(0.6) {
         true => Fault::Step {
@@ -139,7 +140,10 @@ fn clock(rng: &mut SmallRng, node: NodeId) -> Fault {
         },
         false => Fault::Drift {
             node,
-            tick: rng.random_range(8..=12),
+            tick: match rng.random_range(0..4) {
+                0 => *[TICK / 10, TICK * 10].choose(rng).unwrap_or(&TICK),
+                _ => rng.random_range(8..=12),
+            },
         },
     }
 }

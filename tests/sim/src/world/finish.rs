@@ -15,6 +15,7 @@ impl World {
             self.resume(node);
             if let Some(member) = self.members.get_mut(&node) {
                 member.doomed = None;
+                member.clock.settle();
                 member.set_space(Space::Enough, None);
             }
             self.drain(node)?;

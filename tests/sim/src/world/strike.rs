@@ -8,6 +8,7 @@ use weft_registry::driver::{Driver, Role};
 use super::World;
 use crate::coverage::Seen;
 use crate::faults::{self, Fault};
+use crate::member::Clock;
 
 impl World {
     /// Lets something go wrong, or right.
@@ -59,7 +60,10 @@ impl World {
                 }
             }
             Fault::Drift { node, tick } => {
-                self.seen.note(Seen::ClockDrifts);
+                self.seen.note(match Clock::races(tick) {
+                    true => Seen::ClockRaces,
+                    false => Seen::ClockDrifts,
+                });
                 if let Some(member) = self.members.get_mut(&node) {
                     member.clock.tick = tick;
                 }
