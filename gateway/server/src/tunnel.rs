@@ -265,9 +265,16 @@ impl Tunnels {
     }
 
     /// A connection for a relay stream to a gateway of `cluster`: a data connection of
-    /// `worker` where it has one, otherwise one that the peer dialled.
-    pub(crate) fn relay_link(&self, worker: usize, cluster: &ClusterName) -> Option<RelayLink> {
-        let link = self.data_link(worker, cluster)?;
+    /// `worker` where it has one, otherwise one that the peer dialled. To one of those that
+    /// were `asked` already only if there is no other.
+    pub(crate) fn relay_link(
+        &self,
+        worker: usize,
+        cluster: &ClusterName,
+        asked: &[NodeId],
+    ) -> Option<RelayLink> {
+        let fresh = self.data_link(worker, cluster, |node| !asked.contains(&node));
+        let link = fresh.or_else(|| self.data_link(worker, cluster, |_| true))?;
         Some(RelayLink { link })
     }
 
@@ -281,16 +288,21 @@ impl Tunnels {
         cluster: &ClusterName,
         header: RelayStream,
     ) -> Result<PeerStream, OpenError> {
-        let link = self.relay_link(worker, cluster).ok_or(OpenError::NoPath)?;
-        link.open(header).await
+        let link = self.relay_link(worker, cluster, &[]);
+        link.ok_or(OpenError::NoPath)?.open(header).await
     }
 
-    fn data_link(&self, worker: usize, cluster: &ClusterName) -> Option<Arc<Link>> {
+    fn data_link(
+        &self,
+        worker: usize,
+        cluster: &ClusterName,
+        may_ask: impl Fn(NodeId) -> bool,
+    ) -> Option<Arc<Link>> {
         let links = self.shared.links.load();
         let peers = self.shared.peers.load();
         let usable: Vec<&Arc<Link>> = peers
             .iter()
-            .filter(|target| target.cluster == *cluster)
+            .filter(|target| target.cluster == *cluster && may_ask(target.node))
             .flat_map(|target| usable_from(&links, worker, target.node))
             .collect();
         let candidates: Vec<Candidate> = usable

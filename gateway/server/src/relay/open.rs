@@ -3,7 +3,8 @@
 //!
 //! A gateway that says nothing, on a link by which nothing else comes either, may be
 //! gone without a word. Beside it the next one is asked; the first that has connected
-//! is taken.
+//! is taken. A gateway has many links, which go silent together: no second one of them is
+//! asked while there is another gateway.
 
 use std::time::Duration;
 
@@ -22,14 +23,16 @@ pub(crate) async fn open(
     cluster: &ClusterName,
     header: &RelayStream,
 ) -> Result<PeerStream, Reason> {
-    let mut asked = FuturesUnordered::new();
+    let mut asked = Vec::with_capacity(TRIES);
+    let mut answers = FuturesUnordered::new();
     let mut last = Reason::NoPath;
     for turn in 1.. {
-        let link = (turn <= TRIES).then(|| tunnels.relay_link(worker, cluster));
+        let link = (turn <= TRIES).then(|| tunnels.relay_link(worker, cluster, &asked));
         let link = link.flatten();
-        asked.extend(link.clone().map(|link| ask(link, header.clone())));
+        asked.extend(link.as_ref().map(RelayLink::node));
+        answers.extend(link.clone().map(|link| ask(link, header.clone())));
         let answer = tokio::select! {
-            answer = asked.next() => answer,
+            answer = answers.next() => answer,
             () = silent(link.as_ref()), if turn < TRIES => continue,
         };
         match answer {

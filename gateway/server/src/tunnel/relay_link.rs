@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weft_model::NodeId;
 use weft_proto::peer::stream_header::Kind;
 use weft_proto::peer::{RelayStream, StreamHeader};
 
@@ -18,6 +19,11 @@ impl RelayLink {
     pub(crate) async fn open(&self, header: RelayStream) -> Result<PeerStream, OpenError> {
         let kind = Some(Kind::Relay(header));
         self.link.open(&StreamHeader { kind }).await
+    }
+
+    /// Where it leads.
+    pub(crate) fn node(&self) -> NodeId {
+        self.link.origin.node
     }
 
     /// The smoothed round-trip time.
