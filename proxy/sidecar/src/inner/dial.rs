@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, select_ok};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use weft_decide::{EndpointView, Locality, Reason};
 use weft_model::EndpointId;
 
@@ -62,6 +64,11 @@ pub(crate) struct Dialer {
 /// and inner handshake. Longer: fewer false failures over bad links; shorter:
 /// quicker failover.
 const SETUP_MAX: Duration = Duration::from_secs(5);
+/// How long a handshake through gateways may take before another way is tried beside it: in
+/// round trips, and at least. Longer spares busy endpoints a second handshake; shorter: who
+/// waits for one notices less of a gateway that is gone.
+const ROUND_TRIPS: u32 = 3;
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
 
 impl Dialer {
     pub(crate) fn new(identities: Rc<Identities>, remote: Rc<dyn Connector>) -> Self {
@@ -75,24 +82,44 @@ impl Dialer {
         port: NonZeroU16,
         protocol: Protocol,
     ) -> Result<(InnerStream, Box<dyn Way>), Reason> {
-        let setup = async {
-            match self.try_dial(view, port, protocol).await {
-                // It broke in the handshake: by then a gateway on the way may have gone.
-                Err(Broken::Way(_)) => self.try_dial(view, port, protocol).await,
-                outcome => outcome,
-            }
-            .map_err(Reason::from)
-        };
-        timeout(SETUP_MAX, setup)
-            .await
-            .unwrap_or(Err(Reason::Timeout))
+        match timeout(SETUP_MAX, self.dial_twice(view, port, protocol)).await {
+            Ok(dialed) => dialed.map_err(Reason::from),
+            Err(_) => Err(Reason::Timeout),
+        }
     }
 
+    /// Once, and another time where a gateway on the way may have gone meanwhile: after the
+    /// first one broke in the handshake, or beside it if it goes silent there.
+    async fn dial_twice(
+        &self,
+        view: &EndpointView,
+        port: NonZeroU16,
+        protocol: Protocol,
+    ) -> Result<(InnerStream, Box<dyn Way>), Broken> {
+        let late = Notify::new();
+        // On the heap: whoever waits for a connection would hold both.
+        let dial = || Box::pin(self.try_dial(view, port, protocol, &late));
+        let mut first = dial();
+        tokio::select! {
+            biased;
+            outcome = first.as_mut() => match outcome {
+                Err(Broken::Way(_)) => dial().await,
+                outcome => outcome,
+            },
+            () = late.notified() => {
+                let both = select_ok([first, dial()]).await;
+                both.map(|(dialed, _)| dialed)
+            }
+        }
+    }
+
+    /// Tells `late` if the handshake takes longer than its way should.
     async fn try_dial(
         &self,
         view: &EndpointView,
         port: NonZeroU16,
         protocol: Protocol,
+        late: &Notify,
     ) -> Result<(InnerStream, Box<dyn Way>), Broken> {
         let is_remote = matches!(view.locality, Locality::Remote { .. });
         let Line { stream, way } = match view.endpoint.address {
@@ -104,7 +131,17 @@ impl Dialer {
             None => return Err(Reason::NoSuchEndpoint.into()),
         };
         let peer = &view.endpoint.identity;
-        match self.identities.connect(stream, peer, protocol).await {
+        let mut handshake = pin!(self.identities.connect(stream, peer, protocol));
+        let shaken = tokio::select! {
+            biased;
+            shaken = handshake.as_mut() => shaken,
+            () = silence(view) => {
+                way.doubt();
+                late.notify_one();
+                handshake.await
+            }
+        };
+        match shaken {
             Ok(inner) => Ok((inner, way)),
             Err(reason @ Reason::ConnectFailed) if is_remote => {
                 way.doubt();
@@ -112,6 +149,15 @@ impl Dialer {
             }
             Err(reason) => Err(reason.into()),
         }
+    }
+}
+
+/// Resolves once a handshake by gateways has taken longer than it should. Straight to the
+/// endpoint there is no other way.
+async fn silence(view: &EndpointView) {
+    match view.locality {
+        Locality::Remote { rtt, .. } => sleep((rtt * ROUND_TRIPS).max(PATIENCE_MIN)).await,
+        Locality::Local => std::future::pending().await,
     }
 }
 

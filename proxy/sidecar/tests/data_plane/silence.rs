@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use weft_model::EndpointId;
 use weft_proto::peer::{RelayStream, relay_stream};
 use weft_proxy::{RelaySession, SessionId};
@@ -21,6 +23,8 @@ use crate::world::{Side, World, remote, unique, until, within};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
     Carries,
+    /// It says that it has connected, and keeps everything that follows.
+    Deaf,
     /// It keeps everything, and says nothing.
     Silent,
     /// Every connection breaks.
@@ -86,11 +90,10 @@ async fn relay(
     mut path: watch::Receiver<Path>,
     said: &AtomicUsize,
 ) -> std::io::Result<()> {
-    let carries = |path: &Path| *path != Path::Silent;
     let length = stream.read_u16().await?;
     let mut frame = vec![0; usize::from(length)];
     stream.read_exact(&mut frame).await?;
-    let _ = path.wait_for(carries).await;
+    let _ = path.wait_for(|path| *path != Path::Silent).await;
     let header = RelayStream::decode(&frame[24..frame.len() - 32]).unwrap();
     let Some(relay_stream::Target::Endpoint(id)) = header.target else {
         panic!("{header:?}");
@@ -115,6 +118,10 @@ async fn relay(
     Ok(())
 }
 
+fn carries(path: &Path) -> bool {
+    !matches!(path, Path::Deaf | Path::Silent)
+}
+
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -125,7 +132,7 @@ async fn pass(
     loop {
         let read = from.read(&mut piece).await?;
         pieces.fetch_add(1, Ordering::SeqCst);
-        let _ = path.wait_for(|path| *path != Path::Silent).await;
+        let _ = path.wait_for(carries).await;
         match read {
             0 => return to.shutdown().await,
             read => to.write_all(&piece[..read]).await?,
@@ -284,6 +291,28 @@ async fn silenced(method: &str) -> (String, usize) {
 async fn a_request_is_asked_elsewhere_when_its_path_goes_silent() {
     assert_eq!(silenced("GET").await, ("later".to_owned(), 2));
 }
+
+/// Its far gateway was killed after it had connected, before the handshake was over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_goes_silent_is_done_by_another_gateway() {
+    let world = World::new();
+    let server = world.remote_server(app::constant(200, "from afar").await, "http");
+    let client = world.client();
+    client.sees([remote(server.endpoint())]);
+    let (deaf, other) = (Gateway::to(&[&server]).await, Gateway::to(&[&server]).await);
+    deaf.path.send_replace(Path::Deaf);
+    client
+        .relays
+        .store(vec![Arc::clone(&deaf.session), Arc::clone(&other.session)]);
+    // Nothing was sent yet, so it may be asked elsewhere, whatever it is.
+    let asked = call(client.addresses.outbound, request("POST", "/", "body"));
+    let answer = timeout(SOON, asked).await.expect("an answer in time");
+    assert_eq!(answer.status(), 200);
+    assert_eq!((deaf.accepted(), other.accepted()), (1, 1));
+}
+
+/// Before all the time for a connection is over.
+const SOON: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_repeated_waits_and_what_follows_goes_elsewhere() {
