@@ -1,9 +1,10 @@
 //! The command line, as the user types it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use weft_model::{ClusterName, Namespace, duration};
 
@@ -59,6 +60,23 @@ pub(crate) struct Args {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// Reads the command line. `--cluster` is whom to ask, wherever it stands; but after `cluster
+    /// token create` it is who joins, and clap takes both for one.
+    ///
+    /// # Errors
+    /// It does not parse, or asks for help or the version.
+    pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let mut args = Self::try_parse_from(words)?;
+        if let Some(Command::Cluster(cluster)) = &args.command
+            && cluster.names_who_joins()
+        {
+            args.global.cluster = Global::before_command(words)?.cluster;
+        }
+        Ok(args)
+    }
 }
 
 /// Flags that every command takes.
@@ -132,6 +150,15 @@ pub(crate) struct Global {
     /// No colour; NO_COLOR does the same.
     #[arg(long, global = true, help_heading = "Global")]
     pub(crate) no_color: bool,
+}
+
+impl Global {
+    /// Those that stand before the command, and in the environment.
+    fn before_command(words: &[OsString]) -> Result<Self, clap::Error> {
+        let flags = Self::augment_args(clap::Command::new("weft"));
+        let flags = flags.allow_external_subcommands(true);
+        Self::from_arg_matches(&flags.try_get_matches_from(words)?)
+    }
 }
 
 /// How logs are written.
@@ -303,6 +330,31 @@ mod tests {
             let parsed = super::Args::try_parse_from(words);
             assert!(parsed.is_ok(), "{typed}: {parsed:?}");
         }
+    }
+
+    #[test]
+    fn whom_to_ask_for_a_token_is_not_who_joins() {
+        let check = |line: &str, asked: Option<&str>| {
+            let words: Vec<_> = line.split(' ').map(std::ffi::OsString::from).collect();
+            let args = super::Args::read(&words).unwrap();
+            let cluster = args.global.cluster.as_ref().map(ToString::to_string);
+            assert_eq!(cluster.as_deref(), asked, "{line}");
+            let Some(super::Command::Cluster(cluster)) = args.command else {
+                panic!("{line}");
+            };
+            cluster
+        };
+        use crate::command::cluster::{Cluster, Token};
+        let create = "cluster token create --cluster new --region r -q";
+        for (flags, asked) in [("", None), ("--cluster eu -o json ", Some("eu"))] {
+            let cluster = check(&format!("weft {flags}{create}"), asked);
+            let Cluster::Token(Token::Create { cluster, .. }) = cluster else {
+                panic!("{cluster:?}");
+            };
+            assert_eq!(cluster.as_str(), "new");
+        }
+        // Of all others it is whom to ask, wherever it stands.
+        check("weft cluster token list --cluster eu", Some("eu"));
     }
 
     #[test]

@@ -86,16 +86,13 @@ impl Client {
     }
 
     /// Connects to the cluster that a join token for `joining` must come from: its own if it is a
-    /// member already, since only its own CA makes it a further gateway; otherwise the home.
+    /// member already, since only its own CA makes it a further gateway; otherwise the one that
+    /// `global` says, or the home.
     pub(crate) async fn connect_for(
         global: &Global,
         joining: &ClusterName,
     ) -> Result<Self, Problem> {
-        let mut client = Self::connect(&Global {
-            cluster: None,
-            ..global.clone()
-        })
-        .await?;
+        let mut client = Self::connect(global).await?;
         let members = client.status(false).await?.clusters;
         match members.iter().any(|member| member.name == joining.as_str()) {
             true => {

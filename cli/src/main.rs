@@ -22,13 +22,13 @@ mod sample;
 mod startup;
 mod telemetry;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
-
-use clap::Parser;
 
 fn main() -> ExitCode {
     complete::answer_shell();
-    let args = match args::Args::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let args = match args::Args::read(&words) {
         Ok(args) => args,
         Err(error) => return usage(&error),
     };

@@ -82,7 +82,8 @@ pub(crate) struct Join {
 pub(crate) enum Token {
     /// Make one; it works once.
     Create {
-        /// The cluster that joins, or the one that gets a further gateway.
+        /// The cluster that joins, or the one that gets a further gateway; whom to ask stands
+        /// before the command: `weft --cluster NAME cluster token create`.
         #[arg(long, add = ArgValueCandidates::new(complete::clusters))]
         cluster: ClusterName,
         /// Its region.
@@ -126,6 +127,11 @@ impl From<RoleArg> for ClusterRole {
 }
 
 impl Cluster {
+    /// Whether its `--cluster` is not whom to ask.
+    pub(crate) fn names_who_joins(&self) -> bool {
+        matches!(self, Self::Token(Token::Create { .. }))
+    }
+
     /// Whether the log alone answers it.
     pub(crate) fn reads_the_past(&self) -> bool {
         matches!(self, Self::List)
