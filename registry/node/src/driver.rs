@@ -239,6 +239,7 @@ impl Driver {
         }
         self.timeouts.count(&self.raw);
         self.raw.tick();
+        self.raw.store().tick();
         self.snapshots.tick(&mut self.raw);
         let leads = self.is_leader();
         if leads {

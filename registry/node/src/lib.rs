@@ -23,6 +23,7 @@ mod node;
 mod proposal;
 mod recovery;
 mod replica;
+mod spacing;
 pub mod wire;
 
 pub use agreement::{Agreement, Digests};

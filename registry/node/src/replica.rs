@@ -5,6 +5,7 @@
 //! tells the library which of them are safe.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
@@ -13,6 +14,7 @@ use weft_model::{
 };
 
 use crate::image::{Image, Quarantined};
+use crate::spacing::Spacing;
 use crate::wire::{self, WireError};
 
 /// The log, the hard state and the applied state.
@@ -23,6 +25,8 @@ pub(crate) struct Replica {
     entries: VecDeque<Entry>,
     hard: HardState,
     image: Image,
+    /// Snapshots sent. Behind a lock since the library asks for one by a shared reference.
+    spacing: Mutex<Spacing>,
 }
 
 /// What came of one committed record.
@@ -96,7 +100,17 @@ impl Replica {
             entries: entries.into(),
             hard,
             image,
+            spacing: Mutex::default(),
         }
+    }
+
+    /// Counts a tick: snapshots are spaced by them.
+    pub(crate) fn tick(&self) {
+        self.spacing().tick();
+    }
+
+    fn spacing(&self) -> MutexGuard<'_, Spacing> {
+        self.spacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn image(&self) -> &Image {
@@ -336,7 +350,12 @@ impl Storage for Replica {
     }
 
     /// Always the newest: a newcomer takes only a snapshot whose configuration names it.
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    /// Not yet, to one that was sent one lately: the library asks again.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let mut spacing = self.spacing();
+        if !spacing.may_send(to) {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
         let image = &self.image;
         let data = wire::encode_image(image);
         if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
@@ -350,6 +369,7 @@ impl Storage for Replica {
         metadata.index = image.index.0;
         metadata.term = image.term;
         metadata.set_conf_state(image.conf.clone());
+        spacing.sent(to);
         Ok(snapshot)
     }
 }

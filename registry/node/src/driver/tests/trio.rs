@@ -153,6 +153,59 @@ fn a_planned_transfer_takes_a_round_trip_and_a_half() {
     }
 }
 
+/// Its log is as it should be; with every tick it says that it needs all of the state, and takes
+/// what it is sent.
+#[test]
+fn who_always_asks_for_the_state_is_sent_it_seldom() {
+    let mut trio = Trio::new();
+    let leader = trio.leader().unwrap();
+    let greedy = if leader == NodeId(3) {
+        NodeId(2)
+    } else {
+        NodeId(3)
+    };
+    let driver = trio.drivers.get_mut(&leader).unwrap();
+    let (term, last) = (driver.leadership().term, driver.status().last.0);
+    let says = |kind: MessageType, index, request_snapshot| RaftMessage {
+        r#type: kind as u32,
+        to: leader.0,
+        from: greedy.0,
+        term,
+        index,
+        reject: request_snapshot > 0,
+        request_snapshot,
+        ..RaftMessage::default()
+    };
+    let mut sent = 0;
+    for _ in 0..400 {
+        let mut said = vec![
+            says(MessageType::MsgHeartbeatResponse, 0, 0),
+            says(MessageType::MsgAppendResponse, last, 1),
+        ];
+        while let Some(message) = said.pop() {
+            driver.handle(Input::Message {
+                from: greedy,
+                message,
+            });
+            for output in driver.take_outputs() {
+                let Output::Send(to, messages) = output else {
+                    continue;
+                };
+                let states = messages.iter().filter(|message| {
+                    to == greedy && message.r#type == MessageType::MsgSnapshot as u32
+                });
+                for _ in states {
+                    sent += 1;
+                    said.push(says(MessageType::MsgAppendResponse, last, 0));
+                }
+            }
+        }
+        driver.handle(Input::Tick);
+    }
+    assert_eq!(driver.leadership().role, Role::Leader);
+    assert!((4..=8).contains(&sent), "{sent} times");
+}
+
 #[test]
 fn the_leader_goes_where_most_writes_come_from_and_stays_there() {
     let mut trio = Trio::new();
