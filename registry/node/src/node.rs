@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 use weft_model::{Federation, Index, NodeId};
-use weft_proto::peer::RaftBatch;
+use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
 pub use config::{RegistryConfig, Start};
 pub use error::{CallError, Failure, ProposeError, ReadError, StartError, TransferError};
@@ -38,6 +38,7 @@ pub use watch::{Judged, Watch, WatchError};
 use crate::backup::Backup;
 use crate::disk::{Archive, Folder, Room, StoreId};
 use crate::proposal::Proposal;
+use shares::{Share, Shares};
 use task::Event;
 use watch::Ring;
 
@@ -62,6 +63,8 @@ struct Shared {
     index: latest::Sender<Index>,
     failure: latest::Sender<Option<Arc<Failure>>>,
     room: latest::Receiver<Room>,
+    /// What other clusters have under way here while this node leads.
+    shares: Shares,
     /// Set when the task ends; watchers are woken after that.
     stopped: AtomicBool,
     clock: Clock,
@@ -196,11 +199,15 @@ impl Registry {
     ) -> Result<Bytes, CallError> {
         let (reply, answer) = oneshot::channel();
         let event = match method {
-            METHOD_PROPOSE => Event::Forwarded {
-                from,
-                proposal: Proposal::decode(body)?,
-                reply,
-            },
+            METHOD_PROPOSE => {
+                let proposal = Proposal::decode(body)?;
+                match self.admit(from, &proposal).await {
+                    Share::Free => {}
+                    Share::There => return Ok(self.unread(true)),
+                    Share::Spent => return Ok(self.unread(false)),
+                }
+                Event::Forwarded { proposal, reply }
+            }
             METHOD_TRANSFER => Event::TransferCall {
                 from,
                 to: call::read_transfer(body)?,
@@ -217,6 +224,31 @@ impl Registry {
             .await
             .map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)
+    }
+
+    /// Takes a forwarded proposal into the share of the cluster that it comes from.
+    async fn admit(&self, from: NodeId, proposal: &Proposal) -> Share {
+        let cluster = {
+            let state = self.shared.state.load();
+            state.node(from).map(|node| node.cluster.clone())
+        };
+        match cluster {
+            Some(cluster) => {
+                let (request, bytes) = (proposal.request(), proposal.bytes());
+                self.shared.shares.enter(&cluster, request, bytes).await
+            }
+            None => Share::Spent,
+        }
+    }
+
+    /// The answer to a forwarded proposal that the task never sees.
+    fn unread(&self, taken: bool) -> Bytes {
+        let leader = self.shared.status.load().raft.leadership.leader;
+        call::propose_answer(&ProposeAnswer {
+            taken,
+            leader: leader.map_or(0, |leader| leader.0),
+            ..ProposeAnswer::default()
+        })
     }
 
     /// The longest round trip to another voter, as measured: ticks follow it.

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{
     DEADLINE, Switch, applied, founding, grant, leader, redemption, start, three, until, write,
@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use tokio::time::timeout;
 use weft_model::fixture::name;
 use weft_model::{Author, Event, Generation, Index, Key, NodeId, Refusal, SignerEpoch, WallTime};
-use weft_registry::{ProposeError, Registry, Start, WatchError};
+use weft_registry::{METHOD_PROPOSE, ProposeError, Registry, Start, WatchError};
 
 async fn propose(registry: &Registry, number: u8, generation: u64) -> Index {
     let proposed = timeout(DEADLINE, registry.propose(write(number, generation)));
@@ -188,6 +188,43 @@ async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
     );
     let error = alone.propose(write(1, 1)).await.unwrap_err();
     assert!(matches!(error, ProposeError::NoLeader { .. }), "{error}");
+}
+
+/// It sends as much as a gateway answers at once, over and over. Its writes are well signed.
+#[tokio::test]
+async fn a_cluster_that_sends_too_much_is_held_to_a_rate_beside_others() {
+    let (dir, switch) = (tempdir().unwrap(), Switch::default());
+    let nodes = three(dir.path(), &switch).await;
+    let leader = leader(&nodes).await;
+    let [greedy, honest] = [1, 2].map(|other| (leader + other) % 3);
+    let number = |place: usize| u8::try_from(place + 1).unwrap();
+    propose(&nodes[honest], number(honest), 1).await;
+    let (before, begun) = (nodes[leader].applied().index, Instant::now());
+    let flood: Vec<_> = (0..128_u64)
+        .map(|sender| {
+            let (leader, from) = (nodes[leader].clone(), number(greedy));
+            tokio::spawn(async move {
+                for count in 0.. {
+                    let body = write(from, sender * 100_000 + count).encode();
+                    let asked = leader.answer(NodeId(from.into()), METHOD_PROPOSE, body);
+                    asked.await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut writes = 1;
+    while begun.elapsed() < Duration::from_secs(3) {
+        writes += 1;
+        propose(&nodes[honest], number(honest), writes).await;
+    }
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    let (entries, took) = (nodes[leader].applied().index.0 - before.0, begun.elapsed());
+    let others = entries - writes;
+    // A hundred a second, sixteen more at once; some are the consensus's own.
+    let most = took.as_secs_f64() * 100.0 + 16.0 + 10.0;
+    assert!(others as f64 <= most, "{others} in {took:?}");
+    assert!(others > 50, "{others} in {took:?}");
+    assert!(writes > 30, "{writes} in {took:?}");
 }
 
 #[tokio::test]

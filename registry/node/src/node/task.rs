@@ -44,9 +44,8 @@ pub(super) enum Event {
     Read {
         reply: reads::Reply,
     },
-    /// A peer forwards a proposal.
+    /// A peer forwards a proposal, which is in its cluster's share.
     Forwarded {
-        from: NodeId,
         proposal: Proposal,
         reply: oneshot::Sender<Bytes>,
     },
@@ -97,8 +96,6 @@ struct Task<T> {
     /// For tasks that report back.
     events: mpsc::Sender<Event>,
     proposals: Proposals,
-    /// What other clusters have under way here while this node leads.
-    shares: Shares,
     reads: Reads,
     transfers: Vec<Transfer>,
     stopping: Option<Stopping>,
@@ -183,6 +180,7 @@ pub(super) fn start(
         index: tokio::sync::watch::Sender::new(index),
         failure: tokio::sync::watch::Sender::new(None),
         room: disk.room(),
+        shares: Shares::default(),
         stopped: std::sync::atomic::AtomicBool::new(false),
         clock: Clock::new(super::config::TICK_MIN, silent_before),
     });
@@ -194,7 +192,6 @@ pub(super) fn start(
         shared: shared.clone(),
         events: events.clone(),
         proposals: Proposals::new(propose_timeout),
-        shares: Shares::default(),
         reads: Reads::new(read_timeout),
         transfers: Vec::new(),
         stopping: None,
@@ -297,11 +294,7 @@ impl<T: Transport> Task<T> {
                 self.counters.reads += 1;
                 self.reads.add(now, reply);
             }
-            Event::Forwarded {
-                from,
-                proposal,
-                reply,
-            } => self.take_forwarded(from, proposal, reply),
+            Event::Forwarded { proposal, reply } => self.take_forwarded(proposal, reply),
             Event::ForwardEnded {
                 request,
                 leader,
@@ -370,6 +363,7 @@ impl<T: Transport> Task<T> {
                 self.unproven.push(proposal.request());
             } else if self.leads() {
                 self.proposals.reached(&proposal.request());
+                self.note_own_write();
                 let now = wall_time();
                 self.driver.handle(Input::Propose { proposal, now });
             } else {

@@ -2,51 +2,33 @@
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use weft_model::NodeId;
 use weft_proto::peer::ProposeAnswer;
 
 use super::{Task, wall_time};
 use crate::disk::Space;
 use crate::driver::Input;
 use crate::node::call;
-use crate::node::shares::Share;
 use crate::node::transport::Transport;
 use crate::proposal::Proposal;
 
 impl<T: Transport> Task<T> {
     /// Taken like an own one; whether it was shows once the step is done.
-    pub(super) fn take_forwarded(
-        &mut self,
-        from: NodeId,
-        proposal: Proposal,
-        reply: oneshot::Sender<Bytes>,
-    ) {
+    pub(super) fn take_forwarded(&mut self, proposal: Proposal, reply: oneshot::Sender<Bytes>) {
         self.counters.forwarded += 1;
         self.forwarded.push((proposal.request(), reply));
         if self.leads() && !self.driver.proves(&proposal) {
             return self.unproven.push(proposal.request());
         }
-        let share = match self.leads() {
-            true => self.share_of(from, &proposal),
-            false => Share::Free,
-        };
-        match share {
-            Share::Free => {}
-            Share::There => return,
-            Share::Spent => return self.declined.push(proposal.request()),
-        }
         let now = wall_time();
         self.driver.handle(Input::Propose { proposal, now });
     }
 
-    /// Takes a forwarded proposal into the share of the cluster that it comes from.
-    fn share_of(&mut self, from: NodeId, proposal: &Proposal) -> Share {
+    /// This node, which leads, writes: others' writes are beside its own.
+    pub(super) fn note_own_write(&self) {
         let state = &self.driver.image().state;
-        let Some(node) = state.node(from) else {
-            return Share::Spent;
-        };
-        let (cluster, request) = (node.cluster.clone(), proposal.request());
-        self.shares.take(&cluster, request, proposal.bytes())
+        if let Some(own) = state.node(self.shared.folder.node) {
+            self.shared.shares.note(&own.cluster);
+        }
     }
 
     /// Tells those who forwarded proposals in this step whether they were taken.
@@ -57,7 +39,7 @@ impl<T: Transport> Task<T> {
             let unproven = self.unproven.contains(&request);
             let taken = !unproven && !self.declined.contains(&request);
             if !taken {
-                self.shares.give_back(&request);
+                self.shared.shares.give_back(&request);
             }
             let answer = ProposeAnswer {
                 taken,

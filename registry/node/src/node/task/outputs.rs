@@ -88,7 +88,7 @@ impl<T: Transport> Task<T> {
             self.shared.ring.push(judged);
         }
         if let (Some(request), Some(answer)) = (request, answer) {
-            self.shares.give_back(&request);
+            self.shared.shares.give_back(&request);
             self.publish(Some(index));
             self.proposals.answer(index, &request, &answer);
         }
@@ -96,7 +96,7 @@ impl<T: Transport> Task<T> {
 
     fn note_leadership(&mut self, leadership: Leadership) {
         self.counters.leader_changes += 1;
-        self.shares.clear();
+        self.shared.shares.clear();
         tracing::info!(
             leader = leadership.leader.map(tracing::field::display),
             term = leadership.term,
