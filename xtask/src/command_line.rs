@@ -37,7 +37,7 @@ usage: cargo xtask TASK
                     told is linearizable, and a table
   quorumless [--minutes N]
                     ten minutes, or N, of load on a federation that has lost its
-                    majority: no request fails beyond one retry
+                    majority: no request fails
   skew [--previous COMMIT] [--minutes N]
                     an earlier build and this one in one federation for ten minutes,
                     or N, each gateway replaced under load: nobody is failed
