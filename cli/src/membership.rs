@@ -123,6 +123,8 @@ pub(crate) fn membership_problem(error: &MembershipError) -> Problem {
         MembershipError::Keys(KeyStoreError::Io { source, .. }) => io_code(source),
         MembershipError::Keys(_) | MembershipError::Issue(_) => code::KEY_UNREADABLE,
         MembershipError::Token(_) => code::TOKEN_MALFORMED,
+        MembershipError::Role { .. } => code::ROLE_SETTLED,
+        MembershipError::FollowsNobody(_) => code::FOLLOWS_NOBODY,
         MembershipError::NotDiallable(_) => code::WRONG_VALUE,
     };
     let problem = Problem::new(code, error.to_string());

@@ -67,7 +67,7 @@ async fn remove(global: &Global, name: &str, yes: bool) -> Outcome {
     let target = super::raft::find(&status, name)?;
     let full = super::raft::full_name(target);
     let votes = match target.role.as_str() {
-        "learner" => "it has no vote",
+        "learner" | "follower" => "it has no vote",
         _ => "its vote goes to another gateway, if one can take it",
     };
     output::tell(&format!("{full} is node {}: {votes}", target.node));
@@ -118,7 +118,7 @@ fn problem(error: &GatewayError) -> Problem {
         GatewayError::Clamps(ClampFileError::Damaged { .. }) => code::CLAMPS_DAMAGED,
         GatewayError::Disk(_) => code::DISK,
         GatewayError::Io { source, .. } => io_code(source),
-        GatewayError::Zone { .. } => code::WRONG_VALUE,
+        GatewayError::Zone { .. } | GatewayError::LeaveOnStop => code::WRONG_VALUE,
         GatewayError::Metrics(_) => code::FILE_UNREADABLE,
         GatewayError::Tunnels(_)
         | GatewayError::Api(_)

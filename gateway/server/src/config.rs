@@ -9,7 +9,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
-    ApiVersion, ClusterName, GatewayName, HostPort, RegionName, VirtualIpRanges, ZoneName, duration,
+    ApiVersion, ClusterName, GatewayName, GatewayRole, HostPort, RegionName, VirtualIpRanges,
+    ZoneName, duration,
 };
 use weft_proxy::capture::{Rules, Table};
 
@@ -54,7 +55,16 @@ pub struct GatewayConfig {
     /// Its zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
-    /// Where it keeps its log, identity and last known catalog.
+    /// `member`: it keeps the log on its disk, and votes if its cluster's role lets it. `follower`:
+    /// it has no vote and keeps no log, and is no cluster's first gateway. Settled when it joins.
+    /// Default `member`.
+    #[serde(default)]
+    pub role: GatewayRole,
+    /// Has a follower that is told to stop leave the federation: it drains, then its record goes,
+    /// and its folder is of no more use. Default false.
+    #[serde(default)]
+    pub leave_on_stop: bool,
+    /// Where it keeps its log, identity and last known catalog; a follower only its identity.
     pub state_dir: PathBuf,
     /// The file with the key that encrypts private keys in `stateDir`; made on first use.
     /// Default: `key` beside the state folder's own files. Keep it on another disk if you can.

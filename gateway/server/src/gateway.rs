@@ -11,6 +11,7 @@ mod links;
 mod names;
 mod pages;
 mod parts;
+mod peers;
 mod renew;
 mod serial;
 
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use weft_identity::{BundleSource, ClientAuth, PeerRule, SigningKey, SvidSource, server_config};
+use weft_model::{Command, GatewayRole};
 use weft_plan::dns::Zones;
 use weft_proto::api::admin_server::AdminServer;
 use weft_proto::identity::enrolment_server::EnrolmentServer;
@@ -54,6 +56,7 @@ use pages::Pages;
 
 pub use error::GatewayError;
 pub(crate) use links::METHOD_RENEW;
+pub(crate) use peers::{METHOD_PEERS, answer as answer_peers};
 
 /// A running gateway.
 pub struct Gateway {
@@ -71,6 +74,9 @@ impl Gateway {
     pub async fn start(config: GatewayConfigFile) -> Result<Self, GatewayError> {
         let mut membership = Membership::open(&config)?;
         let spec = config.spec;
+        if spec.leave_on_stop && spec.role == GatewayRole::Member {
+            return Err(GatewayError::LeaveOnStop);
+        }
         let svid = SvidSource::new(membership.svid.clone());
         let bundles = BundleSource::new(parts::first_bundles(&membership));
         let workers = parts::start_workers(&spec)?;
@@ -88,7 +94,7 @@ impl Gateway {
             }),
         })?;
         let tunnels = started.tunnels;
-        tunnels.set_peers(follow::first_peers(&membership));
+        tunnels.set_peers(follow::targets(&membership.peers));
         let registry =
             parts::start_registry(&spec, &mut membership, TunnelTransport(tunnels.clone()))?;
         let sessions = Arc::new(Sessions::default());
@@ -113,6 +119,8 @@ impl Gateway {
         let console = parts::bind_console(&spec).await?;
         let listener = ApiListener::bind(spec.api.bind).await?;
         let used = parts::open_used(&spec.state_dir)?;
+        let follows = membership.role == GatewayRole::Follower;
+        let told = follows.then(|| membership.peers.clone());
         let hub = Arc::new(Hub::new(
             spec,
             membership,
@@ -143,6 +151,10 @@ impl Gateway {
             stop: CancellationToken::new(),
         };
         gateway.run_control(started.incoming, follower);
+        if let Some(told) = told {
+            let hub = Arc::clone(&gateway.hub);
+            gateway.tasks.spawn(peers::keep(hub, told));
+        }
         gateway.run_console(console)?;
         gateway.run_api(listener, used);
         Ok(gateway)
@@ -229,6 +241,9 @@ impl Gateway {
     pub async fn shutdown(mut self) {
         let deadline = Instant::now() + self.hub.config().drain;
         self.stop.cancel();
+        if self.hub.config().leave_on_stop {
+            self.leave(deadline).await;
+        }
         self.hub.registry().shutdown().await;
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
@@ -245,6 +260,34 @@ impl Gateway {
         self.dns.shutdown().await;
     }
 }
+
+impl Gateway {
+    /// Removes its own record, once nobody uses it: from then on no peer lets it in.
+    async fn leave(&self, deadline: Instant) {
+        self.hub.catalog_handle().end_sessions();
+        let tunnels = self.hub.tunnels();
+        tunnels.announce_drain().await;
+        tunnels.idle(deadline).await;
+        let removal = Command::RemoveGateway(self.hub.node());
+        match tokio::time::timeout(LEAVE, self.hub.write(removal, None)).await {
+            Ok(Ok(index)) => tracing::info!(%index, "this gateway has left the federation"),
+            Ok(Err(why)) => {
+                let why = why.message();
+                tracing::warn!(
+                    why,
+                    "this gateway leaves its record behind: `weft gateway remove`"
+                );
+            }
+            // Its peers may have closed before it has heard that it is gone.
+            Err(_) => {
+                tracing::info!("this gateway leaves; it has not heard whether its record is gone");
+            }
+        }
+    }
+}
+
+/// How long a gateway that leaves waits to hear that its record is gone.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// The follower held the other handle, and has ended.
 async fn end(stand_in: Arc<StandIn>, deadline: Duration) {

@@ -488,6 +488,9 @@ impl crate::control::Questions for Hub {
             self.leases.renewed(cluster.clone());
             return Ok(Bytes::new());
         }
+        if question.method == crate::gateway::METHOD_PEERS {
+            return crate::gateway::answer_peers(self, question);
+        }
         let observed = observe::answer(self, question);
         observed.unwrap_or_else(|| Err(format!("there is no method {:?}", question.method)))
     }

@@ -31,14 +31,19 @@ pub(crate) fn endpoints_age(hub: &Hub, cluster: &ClusterName) -> Option<Duration
 pub(crate) fn told(hub: &Hub) -> Option<String> {
     let alone = lasting(hub)?;
     let applied = hub.registry().applied();
+    let serves = match hub.registry().state().domain() {
+        None => "it knows nothing of the federation yet, and answers nothing".to_owned(),
+        Some(_) => format!(
+            "it serves what it last knew, index {}, {} old",
+            applied.index,
+            seconds(applied.age)
+        ),
+    };
     Some(format!(
-        "isolated: {}/{} has reached no other gateway for {}; it serves what it last knew, \
-         index {}, {} old",
+        "isolated: {}/{} has reached no other gateway for {}; {serves}",
         hub.cluster(),
         hub.gateway(),
         seconds(alone),
-        applied.index,
-        seconds(applied.age),
     ))
 }
 

@@ -9,12 +9,14 @@
 
 mod found;
 mod join;
+mod peers;
 mod probe;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
@@ -24,7 +26,7 @@ use weft_identity::{
     SvidError, TokenError,
 };
 use weft_model::{
-    ClusterName, FederationDomain, GatewayName, HostPort, NameError, NodeId, SignerEpoch,
+    ClusterName, FederationDomain, GatewayName, GatewayRole, NameError, NodeId, SignerEpoch,
     TrustDomain,
 };
 use weft_proto::identity as wire;
@@ -33,6 +35,8 @@ use crate::config::{GatewayConfig, GatewayConfigFile};
 
 pub use found::{Administrator, found};
 pub use join::{JoinError, Stage, join};
+pub use peers::KnownPeer;
+pub(crate) use peers::{known_peers, peers};
 pub use probe::{UdpProbe, probe_udp};
 
 /// The form that is written; 1, which has no checksum, is read too.
@@ -65,6 +69,17 @@ pub enum MembershipError {
         /// Who was expected.
         configured: String,
     },
+    /// The configuration asks for another role than the gateway joined in.
+    #[error("this gateway joined as {joined}, and gateway.yaml makes it a {configured}")]
+    Role {
+        /// As it joined.
+        joined: &'static str,
+        /// As it is configured.
+        configured: &'static str,
+    },
+    /// A follower would be the first gateway of its cluster.
+    #[error("the first gateway of {0} cannot be a follower")]
+    FollowsNobody(ClusterName),
     /// A file does not read back as it was written.
     #[error("{path} is damaged: {what}")]
     Damaged {
@@ -102,21 +117,6 @@ pub enum MembershipError {
     NotDiallable(&'static str),
 }
 
-/// Another gateway, as known before the log is read.
-#[derive(Debug, Clone)]
-pub struct KnownPeer {
-    /// Its id.
-    pub node: NodeId,
-    /// Its cluster.
-    pub cluster: ClusterName,
-    /// Its name there.
-    pub gateway: GatewayName,
-    /// Where it is dialled (UDP); none if it cannot be.
-    pub tunnel: Option<HostPort>,
-    /// Its cluster's CA certificates.
-    pub bundle: Bundle,
-}
-
 /// What a gateway is, and its keys.
 #[derive(Debug)]
 pub struct Membership {
@@ -147,6 +147,8 @@ pub struct Membership {
     /// Whether its log has been begun. One that is gone since then must not be begun again:
     /// this node may have voted, and acknowledged, what it would no longer know.
     pub started: bool,
+    /// Its part in the registry, as it joined.
+    pub role: GatewayRole,
 }
 
 impl Membership {
@@ -165,7 +167,14 @@ impl Membership {
                 configured,
             });
         }
-        Self::assemble(record, &key_store(spec)?, &spec.state_dir)
+        let membership = Self::assemble(record, &key_store(spec)?, &spec.state_dir)?;
+        match membership.role == spec.role {
+            true => Ok(membership),
+            false => Err(MembershipError::Role {
+                joined: membership.role.as_str(),
+                configured: spec.role.as_str(),
+            }),
+        }
     }
 
     /// The trust domain of its cluster.
@@ -216,6 +225,7 @@ impl Membership {
             founding: self.founding.clone().unwrap_or_default(),
             started: self.started,
             checksum: Bytes::new(),
+            follower: self.role == GatewayRole::Follower,
             peers: self
                 .peers
                 .iter()
@@ -230,6 +240,7 @@ impl Membership {
                         .unwrap_or_default(),
                     api: String::new(),
                     bundle: bundle(&peer.bundle),
+                    votes: peer.votes,
                 })
                 .collect(),
         }
@@ -281,11 +292,11 @@ impl Membership {
             epoch: SignerEpoch(record.signer_epoch),
             started: record.started,
             founding: (!record.founding.is_empty()).then_some(record.founding),
-            peers: record
-                .peers
-                .iter()
-                .map(|peer| known_peer(peer, &domain).map_err(|what| damaged(&what)))
-                .collect::<Result<_, _>>()?,
+            peers: known_peers(&record.peers, &domain).map_err(|what| damaged(&what))?,
+            role: match record.follower {
+                true => GatewayRole::Follower,
+                false => GatewayRole::Member,
+            },
             domain,
             cluster,
             authority,
@@ -307,8 +318,17 @@ fn load_svid(keys: &KeyStore, record: &wire::Membership) -> Result<Option<Svid>,
     Ok(None)
 }
 
+/// The record is read, changed and written by several tasks: one at a time.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+fn changing() -> MutexGuard<'static, ()> {
+    // Nothing is half done in memory when a holder panics.
+    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Remembers that the log has been begun, and forgets the entry that founded it.
 pub(crate) fn keep_started(config: &GatewayConfig) -> Result<(), MembershipError> {
+    let _alone = changing();
     let mut record =
         read(&config.state_dir)?.ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
     if !record.started {
@@ -319,8 +339,24 @@ pub(crate) fn keep_started(config: &GatewayConfig) -> Result<(), MembershipError
     Ok(())
 }
 
+/// Remembers where the others are. Nothing is written if it is known.
+pub(crate) fn keep_peers(
+    config: &GatewayConfig,
+    peers: &[wire::Peer],
+) -> Result<(), MembershipError> {
+    let _alone = changing();
+    let mut record =
+        read(&config.state_dir)?.ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
+    if record.peers != peers {
+        record.peers = peers.to_vec();
+        write(&config.state_dir, &record)?;
+    }
+    Ok(())
+}
+
 /// Replaces the identity in a state folder: old or new, never a mixture.
 pub(crate) fn keep_svid(config: &GatewayConfig, svid: &Svid) -> Result<(), MembershipError> {
+    let _alone = changing();
     let keys = key_store(config)?;
     let mut record =
         read(&config.state_dir)?.ok_or_else(|| MembershipError::None(config.state_dir.clone()))?;
@@ -336,25 +372,6 @@ pub(crate) fn keep_svid(config: &GatewayConfig, svid: &Svid) -> Result<(), Membe
 
 fn certificate(der: &Bytes) -> CertificateDer<'static> {
     CertificateDer::from(der.to_vec())
-}
-
-/// A peer as a gateway or a file names it; its bundle is of its own cluster's trust domain.
-fn known_peer(peer: &wire::Peer, domain: &FederationDomain) -> Result<KnownPeer, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let cluster: ClusterName = peer.cluster.parse().map_err(|error| text(&error))?;
-    let trust_domain = TrustDomain::of_cluster(&cluster, domain);
-    let tunnel = match peer.tunnel.as_str() {
-        "" => None,
-        address => Some(address.parse().map_err(|error| text(&error))?),
-    };
-    Ok(KnownPeer {
-        node: NodeId(peer.node),
-        gateway: peer.gateway.parse().map_err(|error| text(&error))?,
-        tunnel,
-        bundle: Bundle::new(trust_domain, peer.bundle.iter().map(certificate))
-            .map_err(|error| text(&error))?,
-        cluster,
-    })
 }
 
 fn key_store(config: &GatewayConfig) -> Result<KeyStore, MembershipError> {

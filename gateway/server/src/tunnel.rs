@@ -365,6 +365,11 @@ impl Tunnels {
         drain::announce(&self.shared).await;
     }
 
+    /// The part of [`Tunnels::drain`] before anything is closed.
+    pub async fn idle(&self, deadline: Instant) {
+        drain::idle(&self.shared, deadline).await;
+    }
+
     /// Ends the tunnels: refuses new connections, tells the peers, lets relayed
     /// connections end until `deadline`, then closes everything.
     pub async fn drain(&self, deadline: Instant) {

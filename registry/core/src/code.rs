@@ -382,6 +382,12 @@ codes! {
     NOTHING_TO_RECOVER = 6040, "there is nothing to found the registry anew from",
         "This gateway's folder holds no state of the federation yet, or the federation does not know it as a gateway any more.",
         "Do it on another gateway; `weft raft inspect` on each says what it holds.";
+    ROLE_SETTLED = 6041, "the gateway's role is settled",
+        "A gateway is a member or a follower from when it joins on: what may have voted must not begin to forget, and what has forgotten must not begin to vote.",
+        "Set role in gateway.yaml to what it was. To change it, `weft gateway remove`, empty its stateDir, and join it again with a token.";
+    FOLLOWS_NOBODY = 6042, "a cluster's first gateway cannot be a follower",
+        "It holds the cluster's CA, and is who a follower asks where the others are.",
+        "Leave out `role: follower` here, or join through a gateway of this gateway's own cluster.";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::sha256;
 use crate::{
     Advance, ClampId, ClusterName, ClusterRole, ClusterSpec, ExportSpec, FederationDomain,
-    FormatLevel, GatewayName, Generation, HostPort, Index, Namespace, NodeId, Refusal, RegionName,
-    RelayConsent, ReleaseEnd, ReleaseSpec, RequestId, RoleBindingSpec, RouteSpec, ServiceKey,
-    ServiceName, SignerEpoch, TokenId, TrafficPolicySpec, UserName, WallTime, WorkloadEntrySpec,
+    FormatLevel, GatewayName, GatewayRole, Generation, HostPort, Index, Namespace, NodeId, Refusal,
+    RegionName, RelayConsent, ReleaseEnd, ReleaseSpec, RequestId, RoleBindingSpec, RouteSpec,
+    ServiceKey, ServiceName, SignerEpoch, TokenId, TrafficPolicySpec, UserName, WallTime,
+    WorkloadEntrySpec,
 };
 
 /// An Ed25519 public key (RFC 8032), 32 bytes.
@@ -104,6 +105,8 @@ pub struct GatewayRecord {
     pub key: PublicKey,
     /// The highest format level it understands.
     pub format: FormatLevel,
+    /// Its part in the registry, settled when it joins.
+    pub role: GatewayRole,
 }
 
 /// What a token lets its holder do.
@@ -256,6 +259,9 @@ impl Command {
     pub fn level(&self) -> FormatLevel {
         match self {
             // The highest first: one command may need several.
+            Self::RedeemToken(joiner) if joiner.gateway.role == GatewayRole::Follower => {
+                FormatLevel::FOLLOWERS
+            }
             Self::PutCluster(_, spec) if spec.relay == RelayConsent::Allow => FormatLevel::RELAYS,
             Self::RedeemToken(joiner) if joiner.spec.relay == RelayConsent::Allow => {
                 FormatLevel::RELAYS

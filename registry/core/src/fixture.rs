@@ -8,10 +8,10 @@ use std::num::NonZeroU16;
 
 use crate::{
     AppProtocol, Author, ClusterName, ClusterRole, ClusterSpec, Command, DnsSpec, Entry,
-    ExportSpec, ExportTo, Federation, FormatLevel, Founding, GatewayRecord, Generation, Index,
-    NodeId, OnStale, PublicKey, Redemption, RelayConsent, ReleaseSpec, RequestId, RouteSpec,
-    ServiceKey, ServicePort, ServiceType, SignerEpoch, TokenGrant, TokenId, TrafficPolicySpec,
-    TransportProtocol, VirtualIpRanges, WallTime, spec_from_json,
+    ExportSpec, ExportTo, Federation, FormatLevel, Founding, GatewayRecord, GatewayRole,
+    Generation, Index, NodeId, OnStale, PublicKey, Redemption, RelayConsent, ReleaseSpec,
+    RequestId, RouteSpec, ServiceKey, ServicePort, ServiceType, SignerEpoch, TokenGrant, TokenId,
+    TrafficPolicySpec, TransportProtocol, VirtualIpRanges, WallTime, spec_from_json,
 };
 
 /// The federation's domain.
@@ -99,6 +99,7 @@ pub fn gateway(node: u8) -> GatewayRecord {
         api: Some(name(&format!("192.0.2.{node}:7444"))),
         key: PublicKey([node; 32]),
         format: FormatLevel::FIRST,
+        role: GatewayRole::Member,
     }
 }
 

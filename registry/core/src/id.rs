@@ -57,6 +57,8 @@ impl FormatLevel {
     pub const WITNESSES: Self = Self(5);
     /// The level at which a cluster may consent to relay between two others.
     pub const RELAYS: Self = Self(6);
+    /// The level that brought followers.
+    pub const FOLLOWERS: Self = Self(7);
 }
 
 impl Stage {

@@ -64,12 +64,12 @@ pub use release::{
 };
 pub use resource::{
     ApiVersion, Audience, BackendRef, Cluster, ClusterRole, ClusterSpec, ConnectionPool, DnsSpec,
-    ExactMatch, ExportSpec, ExportTo, GatewayAddress, GrpcProbe, HeaderMatch, HeaderModifier,
-    HeaderValue, HealthCheck, HttpPool, HttpProbe, Kind, KindName, LoadBalancer, Metadata,
-    OnPartition, OnStale, OutlierDetection, ParentRef, PathMatch, PathMatchType, PathModifier,
-    PauseStep, Places, Probe, QueryParamMatch, RefKind, RelayConsent, Release, ReleaseSpec,
-    ReleaseStep, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role, RoleBinding,
-    RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
+    ExactMatch, ExportSpec, ExportTo, GatewayAddress, GatewayRole, GrpcProbe, HeaderMatch,
+    HeaderModifier, HeaderValue, HealthCheck, HttpPool, HttpProbe, Kind, KindName, LoadBalancer,
+    Metadata, OnPartition, OnStale, OutlierDetection, ParentRef, PathMatch, PathMatchType,
+    PathModifier, PauseStep, Places, Probe, QueryParamMatch, RefKind, RelayConsent, Release,
+    ReleaseSpec, ReleaseStep, RequestMirror, RequestRedirect, Resource, RetryBudgetSpec, Role,
+    RoleBinding, RoleBindingSpec, Route, RouteFilter, RouteMatch, RouteRetry, RouteRule, RouteSpec,
     RouteTimeouts, ServiceExport, ServingIdentity, Spec, Stickiness, StickyBy, StickyMissing,
     TargetRef, TcpPool, TcpProbe, TrafficPolicy, TrafficPolicySpec, UrlRewrite, VirtualIpRanges,
     Wave, WorkloadEntry, WorkloadEntrySpec, spec_from_json, spec_to_json,

@@ -20,7 +20,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{ClusterRole, ClusterSpec, GatewayAddress, RelayConsent, VirtualIpRanges};
+pub use cluster::{
+    ClusterRole, ClusterSpec, GatewayAddress, GatewayRole, RelayConsent, VirtualIpRanges,
+};
 pub use export::{DnsSpec, ExportSpec, ExportTo, OnStale, ServingIdentity};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, Probe, TcpProbe};
 pub use json::{Spec, spec_from_json, spec_to_json};

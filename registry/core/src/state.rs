@@ -28,8 +28,8 @@ use serde::Serialize;
 
 use crate::{
     Author, ClusterName, ClusterSpec, ExportSpec, FederationDomain, FormatLevel, GatewayName,
-    GatewayRecord, Generation, Index, Namespace, NodeId, PublicKey, ReleaseRecord, Role,
-    RoleBindingSpec, RouteSpec, Service, ServiceKey, ServiceName, SignerEpoch, SignerRecord,
+    GatewayRecord, GatewayRole, Generation, Index, Namespace, NodeId, PublicKey, ReleaseRecord,
+    Role, RoleBindingSpec, RouteSpec, Service, ServiceKey, ServiceName, SignerEpoch, SignerRecord,
     TokenGrant, TokenId, TrafficPolicySpec, TrustDomain, UserName, VirtualIpRanges, WallTime,
     WorkloadEntrySpec,
 };
@@ -158,6 +158,17 @@ pub struct Federation {
 }
 
 impl Federation {
+    /// Whether a gateway may vote, and so is trusted with the log: its cluster is, and it keeps
+    /// what it votes for on a disk.
+    pub fn may_vote(&self, node: NodeId) -> bool {
+        let Some(node) = self.nodes.get(&node) else {
+            return false;
+        };
+        let cluster = self.clusters.get(&node.cluster);
+        let trusted = cluster.is_some_and(|it| it.spec.role.votes());
+        trusted && node.gateway.role == GatewayRole::Member
+    }
+
     /// The federation's domain; none before its first entry.
     pub fn domain(&self) -> Option<&FederationDomain> {
         self.domain.as_ref()

@@ -15,6 +15,7 @@
 //! Equal inputs give equal outputs: election timeouts come from a seed.
 
 mod fence;
+mod follower;
 mod group;
 mod history;
 mod input;
@@ -43,6 +44,7 @@ use crate::replica::{Repeats, Replica};
 use crate::wire;
 
 use fence::Fence;
+pub use follower::Following;
 use history::History;
 #[cfg(feature = "bugs")]
 pub use input::Bug;
@@ -170,6 +172,7 @@ impl Driver {
             Input::Space(space) => self.handle_space(space),
             Input::Fence => self.fence.raise(),
             Input::Repair => self.repair(),
+            Input::Heed(nodes) => self.heed(nodes),
             Input::Transfer { to } => self.raw.transfer_leader(to.0),
         }
         self.timeouts.settle(&mut self.raw);
@@ -261,7 +264,7 @@ impl Driver {
             return;
         }
         let recovered = Index(message.recovered);
-        let message = match wire::raft::read_message(message) {
+        let mut message = match wire::raft::read_message(message) {
             Ok(message) => message,
             Err(error) => return self.suspect(from, Suspicion::Unreadable(error)),
         };
@@ -270,10 +273,21 @@ impl Driver {
             false => Bearings::Lost,
         };
         let judged = screen::screen(&self.raw, self.settings.node, from, &message, bearings);
-        if let Err(suspicion) = judged {
-            return self.suspect(from, suspicion);
+        let lost = match judged {
+            Ok(()) => None,
+            Err(Suspicion::LostLog { last, .. }) if self.settings.following.is_some() => Some(last),
+            Err(suspicion) => return self.suspect(from, suspicion),
+        };
+        if self.must_not_heed(from, &message) {
+            return self.suspect(from, Suspicion::NoVote);
         }
         if !self.admits(from, recovered, &message) {
+            return;
+        }
+        if let Some(last) = lost {
+            self.say_where_it_ends(&mut message, last);
+        }
+        if self.begins_anew(from, &message) {
             return;
         }
         let campaigns = message.get_msg_type() == MessageType::MsgTimeoutNow;

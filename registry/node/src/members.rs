@@ -3,7 +3,8 @@
 //!
 //! Every gateway holds a replica. At most five of those whose clusters are
 //! trusted with the log vote: an odd number, spread over regions first and
-//! clusters second, and no more changes than that needs.
+//! clusters second, and no more changes than that needs. Followers, which keep
+//! nothing on a disk, never do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -207,8 +208,7 @@ fn candidates(
         let member = state.cluster(&record.cluster)?;
         let votes_now = voters.contains(&node);
         let lapsed = member.lapsed.is_some();
-        let eligible = member.spec.role.votes();
-        if !eligible || (!votes_now && (lapsed || !ready(&node))) {
+        if !state.may_vote(node) || (!votes_now && (lapsed || !ready(&node))) {
             return None;
         }
         Some(Candidate {

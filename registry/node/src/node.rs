@@ -15,6 +15,7 @@ mod task;
 mod transport;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -267,6 +268,12 @@ impl Registry {
             Ok(()) => answer.await.unwrap_or(Err(TransferError::Stopped)),
             Err(_) => Err(TransferError::Stopped),
         }
+    }
+
+    /// While this follower knows nothing, it takes a state from these alone.
+    pub async fn heed(&self, nodes: BTreeSet<NodeId>) {
+        // One that has stopped heeds nobody.
+        let _ = self.events.send(Event::Heed(nodes)).await;
     }
 
     /// Has the leader's state take the place of this replica's. Only a fenced one does.

@@ -79,6 +79,13 @@ spec:
         self.folder.join("gateway.yaml").display().to_string()
     }
 
+    /// Changes `from` to `to` in its gateway's configuration.
+    pub fn configure(&self, from: &str, to: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        ensure!(text.contains(from), "{text}");
+        Ok(fs::write(self.config(), text.replace(from, to))?)
+    }
+
     /// Where its gateway keeps what it is and knows.
     pub fn state(&self) -> PathBuf {
         self.folder.join("state")

@@ -6,8 +6,8 @@ use weft_identity::SigningKey;
 use weft_model::fixture::{cluster_spec, export, name};
 use weft_model::{
     AppProtocol, Author, ClusterName, ClusterRole, Command, FormatLevel, Founding, GatewayRecord,
-    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceType, SignerEpoch,
-    TokenGrant, TokenId, WallTime,
+    GatewayRole, Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceType,
+    SignerEpoch, TokenGrant, TokenId, WallTime,
 };
 use weft_registry::{Draft, Proposal};
 
@@ -36,6 +36,7 @@ fn gateway(number: u8) -> GatewayRecord {
         api: None,
         key: gateway_key(number).public(),
         format: FormatLevel::FIRST,
+        role: GatewayRole::Member,
     }
 }
 

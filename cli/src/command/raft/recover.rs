@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weft_gateway::config::GatewayConfigFile;
-use weft_model::{Federation, Index, NodeId, code};
+use weft_model::{Federation, GatewayRole, Index, NodeId, code};
 use weft_registry::{Inspection, Reach, RecoverError};
 
 use crate::command::gateway::disk_code;
@@ -74,6 +74,13 @@ fn name(state: &Federation, node: NodeId) -> String {
 /// Where a gateway keeps its registry.
 pub(crate) fn folder(config: &Path) -> Result<PathBuf, Problem> {
     let config: GatewayConfigFile = read_config(config, "GatewayConfig")?;
+    if config.spec.role == GatewayRole::Follower {
+        let what = format!(
+            "{}/{} is a follower, which keeps no registry on its disk",
+            config.spec.cluster, config.metadata.name
+        );
+        return Err(Problem::new(code::NOTHING_TO_RECOVER, what));
+    }
     Ok(config.spec.state_dir.join("registry"))
 }
 

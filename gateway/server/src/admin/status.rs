@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use weft_model::{
-    ClusterName, ClusterRole, Federation, Health, Member, NodeId, Service, ServiceType, Unready,
-    code,
+    ClusterName, ClusterRole, Federation, GatewayRole, Health, Member, NodeId, Service,
+    ServiceType, Unready, code,
 };
 use weft_plan::catalog::CatalogView;
 use weft_plan::{Lease, Outlook, Path, Traffic};
@@ -86,7 +86,10 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
         } else if status.voters.contains(&id) {
             "voter"
         } else {
-            "learner"
+            match node.gateway.role {
+                GatewayRole::Member => "learner",
+                GatewayRole::Follower => "follower",
+            }
         };
         RaftMemberView {
             node: id.0,

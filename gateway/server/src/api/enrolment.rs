@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tonic::{Request, Response, Status};
 use weft_identity::EnrolmentToken;
 use weft_model::{
-    Author, Command, Federation, GatewayRecord, HostPort, Node, NodeId, PublicKey, SpiffeId,
-    TokenId, TokenState, code,
+    Author, Command, Federation, GatewayRecord, Node, NodeId, PublicKey, SpiffeId, TokenId,
+    TokenState, code,
 };
 use weft_proto::identity::enrolment_server::Enrolment;
 use weft_proto::identity::{
-    DescribeRequest, DescribeResponse, EnrolRequest, EnrolResponse, JoinRequest, JoinResponse, Peer,
+    DescribeRequest, DescribeResponse, EnrolRequest, EnrolResponse, JoinRequest, JoinResponse,
 };
 use weft_registry::Proposal;
 
 use super::{UsedTokens, refusal};
 use crate::hub::Hub;
+use crate::membership::peers;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -171,30 +171,4 @@ fn redeemed<'a>(
     };
     let member = state.node(node)?;
     (member.gateway.key == gateway.key).then_some((node, member))
-}
-
-/// Every other gateway, with its cluster's bundle.
-fn peers(state: &Federation, own: NodeId) -> Vec<Peer> {
-    let others = state.nodes().filter(|(id, _)| *id != own);
-    let address = |address: &Option<HostPort>| {
-        let address = address.as_ref();
-        address.map(ToString::to_string).unwrap_or_default()
-    };
-    others
-        .filter_map(|(id, node)| {
-            let member = state.cluster(&node.cluster)?;
-            Some(Peer {
-                node: id.0,
-                cluster: node.cluster.to_string(),
-                gateway: node.gateway.name.to_string(),
-                tunnel: address(&node.gateway.tunnel),
-                api: address(&node.gateway.api),
-                bundle: member
-                    .bundle
-                    .iter()
-                    .map(|der| Bytes::copy_from_slice(der))
-                    .collect(),
-            })
-        })
-        .collect()
 }

@@ -45,6 +45,9 @@ pub enum GatewayError {
         /// What is wrong with it.
         source: weft_plan::dns::NameError,
     },
+    /// Only a follower leaves when it stops.
+    #[error("leaveOnStop is for a follower: a member comes back with its log")]
+    LeaveOnStop,
     /// The metrics contradict each other.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] prometheus::Error),

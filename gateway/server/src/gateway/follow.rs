@@ -13,7 +13,7 @@ use super::names::Names;
 use crate::catalog::Surroundings;
 use crate::hub::Hub;
 use crate::isolation::Announcer;
-use crate::membership::Membership;
+use crate::membership::KnownPeer;
 use crate::scene::Reach;
 use crate::standin::{Address, Situation, StandIn};
 use crate::tunnel::{PathState, Paths, PeerTarget};
@@ -124,9 +124,9 @@ pub(super) fn directory(hub: &Hub) -> Directory {
     )
 }
 
-/// The peers we were told of when we joined: enough to reach the log.
-pub(super) fn first_peers(membership: &Membership) -> Vec<PeerTarget> {
-    let target = |peer: &crate::membership::KnownPeer| PeerTarget {
+/// Peers that were told to us: enough to reach the log.
+pub(super) fn targets(peers: &[KnownPeer]) -> Vec<PeerTarget> {
+    let target = |peer: &KnownPeer| PeerTarget {
         node: peer.node,
         cluster: peer.cluster.clone(),
         gateway: peer.gateway.clone(),
@@ -135,7 +135,7 @@ pub(super) fn first_peers(membership: &Membership) -> Vec<PeerTarget> {
         key: None,
         relays: false,
     };
-    membership.peers.iter().map(target).collect()
+    peers.iter().map(target).collect()
 }
 
 fn peers(state: &Federation, own: NodeId) -> Vec<PeerTarget> {

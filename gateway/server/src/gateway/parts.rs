@@ -9,12 +9,13 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use weft_identity::{Bundles, Svid, new_csr};
-use weft_model::SpiffeId;
+use weft_model::{GatewayRole, SpiffeId};
 use weft_plan::catalog::{Interest, Timing};
 use weft_plan::dns::Name;
+use weft_registry::disk::Bounds;
 use weft_registry::{Proposal, Registry, RegistryConfig, Start};
 
-use super::{GatewayError, directory, heard};
+use super::{GatewayError, directory, heard, peers};
 use crate::api::UsedTokens;
 use crate::catalog::{CatalogConfig, CatalogHandle, RelayGrant, RelayGrants, Surroundings};
 use crate::clamps::ClampKeeper;
@@ -29,6 +30,11 @@ use crate::workers::Workers;
 
 /// How long a write may take: less than the CLI waits by default, so that the answer says why.
 const PROPOSE: Duration = Duration::from_secs(8);
+/// What a follower keeps of history, beside the newest snapshot's worth.
+const HISTORY_IN_MEMORY: Bounds = Bounds {
+    entries: 10_000,
+    bytes: 8 * 1024 * 1024,
+};
 /// A relayed connection that carries nothing for this long is closed.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -76,7 +82,13 @@ pub(super) fn start_registry(
         node: membership.node,
     };
     let begun = weft_registry::disk::exists(&folder);
+    let follows = membership.role == GatewayRole::Follower;
     let start = match membership.founding.take() {
+        _ if follows => Start::Follow {
+            node: expected.node,
+            domain: expected.domain,
+            heeds: peers::believed(&membership.peers),
+        },
         _ if begun => Start::Resume(Some(expected)),
         _ if membership.started => {
             let what = "the log that this gateway began is gone".into();
@@ -88,11 +100,14 @@ pub(super) fn start_registry(
             domain: expected.domain,
         },
     };
-    let registry_config = RegistryConfig {
+    let mut registry_config = RegistryConfig {
         propose_timeout: PROPOSE,
         silent_before: heard::ago(&config.state_dir).unwrap_or_default(),
         ..RegistryConfig::new(folder, start)
     };
+    if follows {
+        registry_config.history = HISTORY_IN_MEMORY;
+    }
     let registry = Registry::start(registry_config, transport)?;
     keep_started(config)?;
     Ok(registry)
@@ -123,7 +138,9 @@ pub(super) fn start_catalog(
         region: config.region.clone(),
         gateway: membership.gateway.clone(),
         relay: config.relay.advertised(),
-        state_file: Some(config.state_dir.join("catalog.pb")),
+        // Without names the last view is of no use: a follower begins without either.
+        state_file: (membership.role == GatewayRole::Member)
+            .then(|| config.state_dir.join("catalog.pb")),
         interest: Interest::Everything,
         timing: Timing::default(),
         clamps,

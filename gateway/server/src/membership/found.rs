@@ -3,8 +3,8 @@
 use weft_identity::{Authority, SigningKey, Svid, new_csr};
 use weft_model::{
     Author, ClusterRole, ClusterSpec, Command, FederationDomain, Founding, GatewayRecord,
-    Generation, NodeId, RelayConsent, RequestId, SignerEpoch, SpiffeId, TrustDomain, UserName,
-    WallTime,
+    GatewayRole, Generation, NodeId, RelayConsent, RequestId, SignerEpoch, SpiffeId, TrustDomain,
+    UserName, WallTime,
 };
 use weft_registry::wire::FORMAT_SUPPORTED;
 use weft_registry::{Draft, Proposal};
@@ -33,6 +33,9 @@ pub fn found(
 ) -> Result<(Membership, Administrator), MembershipError> {
     let spec = &config.spec;
     refuse_existing(&spec.state_dir)?;
+    if spec.role == GatewayRole::Follower {
+        return Err(MembershipError::FollowsNobody(spec.cluster.clone()));
+    }
     let gateway = gateway_record(config)?;
     if gateway.0.tunnel.is_none() {
         return Err(MembershipError::NotDiallable("tunnel"));
@@ -95,6 +98,7 @@ pub fn found(
         operators: Some(operators),
         peers: Vec::new(),
         started: false,
+        role: GatewayRole::Member,
     };
     membership.keep(spec)?;
     Ok((membership, administrator))
@@ -116,6 +120,7 @@ pub(super) fn gateway_record(
         api: Some(api),
         key: signing.public(),
         format: FORMAT_SUPPORTED,
+        role: config.spec.role,
     };
     Ok((record, signing))
 }

@@ -9,8 +9,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use weft_identity::{Authority, Bundle, JoinToken, Svid, client_config_pinned, new_csr};
 use weft_model::{
-    Author, ClusterRole, Command, Generation, HostPort, NodeId, Redemption, RequestId, SignerEpoch,
-    SpiffeId, TrustDomain, WallTime,
+    Author, ClusterRole, Command, GatewayRole, Generation, HostPort, NodeId, Redemption, RequestId,
+    SignerEpoch, SpiffeId, TrustDomain, WallTime,
 };
 use weft_proto::identity::enrolment_client::EnrolmentClient;
 use weft_proto::identity::{DescribeRequest, DescribeResponse, JoinRequest, JoinResponse};
@@ -18,7 +18,7 @@ use weft_proxy::rpc::{self, ALPN_GRPC, DialError};
 use weft_registry::{Draft, Proposal};
 
 use super::found::{cluster_spec, gateway_record};
-use super::{Membership, MembershipError, UdpProbe, known_peer, probe_udp, refuse_existing};
+use super::{Membership, MembershipError, UdpProbe, known_peers, probe_udp, refuse_existing};
 use crate::config::GatewayConfigFile;
 
 /// How long one address may take over one step.
@@ -100,6 +100,10 @@ pub async fn join(
     check_described(token, &described, clock(), &mut seen)?;
     check_udp(config.spec.tunnel.bind.ip(), at, &described, &mut seen).await?;
     let own = cluster_bundle(token, &described)?;
+    if own.is_none() && config.spec.role == GatewayRole::Follower {
+        let cluster = token.cluster.clone();
+        return Err(MembershipError::FollowsNobody(cluster).into());
+    }
     let prepared = Prepared::new(config, token, own, clock())?;
     let request = JoinRequest {
         entry: prepared.entry(token),
@@ -349,11 +353,7 @@ impl Prepared {
         answer: &JoinResponse,
     ) -> Result<Membership, JoinError> {
         let trust_domain = TrustDomain::of_cluster(&token.cluster, &token.domain);
-        let peers = answer
-            .peers
-            .iter()
-            .map(|peer| known_peer(peer, &token.domain).map_err(JoinError::Answer))
-            .collect::<Result<Vec<_>, _>>()?;
+        let peers = known_peers(&answer.peers, &token.domain).map_err(JoinError::Answer)?;
         let id = SpiffeId::gateway(trust_domain, config.metadata.name.clone());
         let chain = match &self.authority {
             Some(authority) => authority
@@ -386,6 +386,7 @@ impl Prepared {
             founding: None,
             peers,
             started: false,
+            role: config.spec.role,
         })
     }
 }

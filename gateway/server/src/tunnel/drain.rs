@@ -35,6 +35,12 @@ pub(super) async fn announce(shared: &Arc<Shared>) {
 /// Drains the tunnels: what is open may go on until `deadline`. Then every
 /// connection is closed.
 pub(super) async fn drain(shared: &Arc<Shared>, deadline: Instant) {
+    idle(shared, deadline).await;
+    close(shared).await;
+}
+
+/// Resolves once no relayed connection is open any more, or at `deadline`.
+pub(super) async fn idle(shared: &Arc<Shared>, deadline: Instant) {
     let _ = timeout_at(tokio::time::Instant::from_std(deadline), async {
         announce(shared).await;
         let links = shared.links.load_full();
@@ -42,7 +48,6 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Instant) {
         join_all(data.map(until_ended)).await;
     })
     .await;
-    close(shared).await;
 }
 
 fn of_purpose(links: &Snapshot, purpose: Purpose) -> impl Iterator<Item = &Arc<Link>> {

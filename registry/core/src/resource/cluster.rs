@@ -31,6 +31,27 @@ impl ClusterRole {
     }
 }
 
+/// What part a gateway has in the registry. It never changes: a vote must outlive who gave it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayRole {
+    /// Keeps the log on its disk, and votes if its cluster's role lets it.
+    #[default]
+    Member,
+    /// Follows the log without a vote, and keeps nothing of it on a disk.
+    Follower,
+}
+
+impl GatewayRole {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Follower => "follower",
+        }
+    }
+}
+
 /// Whether a cluster carries traffic between two others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -147,17 +147,14 @@ impl Federation {
         newer(given, record.unwrap_or_else(floor))
     }
 
-    /// Passes gateways of clusters that may vote: the leader is one of them.
+    /// Passes gateways that may vote: the leader is one of them.
     pub(super) fn needs_voter(
         &self,
         cause: &Cause<'_>,
         what: impl ToString,
     ) -> Result<ClusterName, Refusal> {
-        let Standing::Gateway { cluster, .. } = &cause.standing else {
-            return Err(cause.not_owner(what));
-        };
-        match self.clusters.get(cluster) {
-            Some(member) if member.spec.role.votes() => Ok(cluster.clone()),
+        match &cause.standing {
+            Standing::Gateway { node, cluster } if self.may_vote(*node) => Ok(cluster.clone()),
             _ => Err(cause.not_owner(what)),
         }
     }

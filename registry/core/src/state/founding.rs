@@ -7,8 +7,8 @@ use super::author::Cause;
 use super::gateways::check_bundle;
 use super::{Federation, Member, Node};
 use crate::{
-    ClusterRole, Event, FormatLevel, Founding, Generation, Key, Kind, NodeId, Refusal, Role,
-    RoleBindingSpec, ServiceName, SignerEpoch, SignerRecord, TrustDomain,
+    ClusterRole, Event, FormatLevel, Founding, GatewayRecord, GatewayRole, Generation, Key, Kind,
+    NodeId, Refusal, Role, RoleBindingSpec, ServiceName, SignerEpoch, SignerRecord, TrustDomain,
 };
 
 const FIRST_NODE: NodeId = NodeId(1);
@@ -49,7 +49,10 @@ impl Federation {
         };
         let node = Node {
             cluster: name.clone(),
-            gateway: founding.gateway.clone(),
+            gateway: GatewayRecord {
+                role: GatewayRole::Member,
+                ..founding.gateway.clone()
+            },
             epoch: SignerEpoch::FIRST,
             generation: Generation(0),
         };

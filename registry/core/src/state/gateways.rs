@@ -80,10 +80,15 @@ impl Federation {
         } else {
             next_epoch(node.epoch).map_err(|p| Refusal::invalid(Kind::Cluster, cluster, p))?
         };
-        let changed = node.gateway != *gateway;
+        // What was a voter once may not forget: its role is what it joined in.
+        let gateway = GatewayRecord {
+            role: node.gateway.role,
+            ..gateway.clone()
+        };
+        let changed = node.gateway != gateway;
         let node = Node {
             cluster: cluster.clone(),
-            gateway: gateway.clone(),
+            gateway,
             epoch,
             generation: cause.generation,
         };

@@ -7,8 +7,8 @@ use super::gateways::check_bundle;
 use super::{Federation, Member, TokenState};
 use crate::refusal::token;
 use crate::{
-    ClusterName, Event, Generation, Key, Kind, Redemption, Refusal, TokenGrant, TokenId,
-    TrustDomain, quota,
+    ClusterName, Event, GatewayRole, Generation, Key, Kind, Redemption, Refusal, TokenGrant,
+    TokenId, TrustDomain, quota,
 };
 
 impl Federation {
@@ -126,6 +126,12 @@ impl Federation {
         check_bundle(&redemption.bundle).map_err(invalid)?;
         self.check_room(cause, name, &redemption.spec)?;
         self.check_new_gateway(name, &redemption.gateway)?;
+        if redemption.gateway.role == GatewayRole::Follower {
+            return Err(invalid(
+                "its first gateway holds its CA, and so is a member: a follower joins after that"
+                    .into(),
+            ));
+        }
         if self.clusters.len() >= quota::CLUSTERS_MAX {
             let max = quota::CLUSTERS_MAX;
             return Err(invalid(format!(

@@ -59,7 +59,8 @@ impl Room {
 /// Watches the disk under one folder.
 #[derive(Debug)]
 pub(crate) struct Gauge {
-    folder: PathBuf,
+    /// None: nothing is on a disk.
+    folder: Option<PathBuf>,
     room: watch::Sender<Room>,
     /// Whether a refused write waits. Not while a folder is opened: whoever starts a node is told.
     patient: AtomicBool,
@@ -69,9 +70,18 @@ pub(crate) struct Gauge {
 
 impl Gauge {
     pub(super) fn new(folder: &Path) -> Self {
+        Self::over(Some(folder.to_owned()))
+    }
+
+    /// For what is in memory.
+    pub(super) fn boundless() -> Self {
+        Self::over(None)
+    }
+
+    fn over(folder: Option<PathBuf>) -> Self {
         Self {
-            folder: folder.to_owned(),
-            room: watch::Sender::new(Room::default().after(free(folder))),
+            room: watch::Sender::new(Room::default().after(folder.as_deref().and_then(free))),
+            folder,
             patient: AtomicBool::new(false),
             closing: Mutex::new(false),
             wake: Condvar::new(),
@@ -85,7 +95,7 @@ impl Gauge {
 
     /// Looks again.
     pub(crate) fn look(&self) {
-        let free = free(&self.folder);
+        let free = self.free();
         self.set(|room| room.after(free));
     }
 
@@ -106,7 +116,7 @@ impl Gauge {
         loop {
             match write() {
                 Err(error) if is_full(&error) && self.waits() => {
-                    let free = free(&self.folder);
+                    let free = self.free();
                     self.set(|_| Room {
                         space: Space::Full,
                         free,
@@ -116,6 +126,10 @@ impl Gauge {
                 result => return result,
             }
         }
+    }
+
+    fn free(&self) -> Option<u64> {
+        self.folder.as_deref().and_then(free)
     }
 
     fn waits(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The state folder: one redb file.
+//! The state folder: one redb file, or the same in memory.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::backends::FileBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
     TableDefinition, TableError,
@@ -76,12 +76,29 @@ pub struct Store {
 }
 
 impl Store {
+    /// A store in memory, for a node that keeps nothing on a disk.
+    pub fn in_memory(folder: Folder, id: StoreId) -> Result<Self, DiskError> {
+        let gauge = Arc::new(Gauge::boundless());
+        let mut store = Self::over(InMemoryBackend::new(), folder, gauge)?;
+        store.id = id;
+        store.begin(None)?;
+        Ok(store)
+    }
+
     /// A store on any bytes, new or old, for the simulation and for tests of what
     /// happens when a write fails. It takes the caller's word for whose it is.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn on(backend: impl StorageBackend, folder: Folder) -> Result<Self, DiskError> {
         let gauge = Arc::new(Gauge::new(&std::env::temp_dir()));
-        let path = PathBuf::new();
+        Self::over(backend, folder, gauge)
+    }
+
+    fn over(
+        backend: impl StorageBackend,
+        folder: Folder,
+        gauge: Arc<Gauge>,
+    ) -> Result<Self, DiskError> {
+        let path = PathBuf::from("memory");
         let backend = Patient::new(backend, gauge.clone());
         let database = contained(&path, || {
             let opened = builder().create_with_backend(backend);

@@ -1,8 +1,11 @@
 //! What a driver is told.
 
+use std::collections::BTreeSet;
+
 use weft_model::{NodeId, WallTime};
 use weft_proto::peer::RaftMessage;
 
+use super::follower::Following;
 use crate::disk::{Bounds, Space};
 use crate::proposal::Proposal;
 
@@ -23,6 +26,8 @@ pub struct Settings {
     pub tail_entries: u64,
     /// What history may take.
     pub history: Bounds,
+    /// Set for a node without a vote or a disk.
+    pub following: Option<Following>,
     /// The fault to have, for the simulation to catch.
     #[cfg(feature = "bugs")]
     pub bug: Option<Bug>,
@@ -39,6 +44,7 @@ impl Settings {
             snapshot_entries: 10_000,
             tail_entries: 1_000,
             history: Bounds::default(),
+            following: None,
             #[cfg(feature = "bugs")]
             bug: None,
         }
@@ -109,6 +115,8 @@ pub enum Input {
     Fence,
     /// Take part again, with the leader's state in place of this one.
     Repair,
+    /// While this follower knows nothing, it takes a state from these alone.
+    Heed(BTreeSet<NodeId>),
     /// Leadership should go to this voter.
     Transfer {
         /// The voter.

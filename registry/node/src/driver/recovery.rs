@@ -77,11 +77,7 @@ impl Driver {
 
     /// Only clusters that are trusted with the log can found its group anew.
     fn believes(&self, from: NodeId) -> bool {
-        let state = &self.image().state;
-        let cluster = state
-            .node(from)
-            .and_then(|node| state.cluster(&node.cluster));
-        cluster.is_some_and(|it| it.spec.role.votes())
+        self.image().state.may_vote(from)
     }
 
     /// This node's group was given up: it neither leads nor campaigns any more.

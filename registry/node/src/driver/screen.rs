@@ -59,8 +59,9 @@ pub enum Suspicion {
     /// A read without exactly one short context, or with a term, which reads have none of.
     #[error("a read without a context, or with a term")]
     Read,
-    /// It leads or asks for votes, or knows of a later term, and its cluster has no vote to give.
-    #[error("it speaks as a leader or a candidate, and has no vote")]
+    /// It leads or asks for votes, or knows of a later term, and its cluster has no vote to give;
+    /// or this node has none.
+    #[error("it speaks as a leader or a candidate, and has no vote, or asks one that has none")]
     NoVote,
     /// It hands leadership over, and does not lead.
     #[error("it hands over what it does not have")]
@@ -135,7 +136,7 @@ fn was_removed(image: &Image, node: NodeId) -> bool {
 }
 
 /// Only leaders and candidates say this; or it is of a later term, to which this node would yield.
-fn claims_vote(raw: &RawNode<Replica>, message: &Message) -> bool {
+pub(super) fn claims_vote(raw: &RawNode<Replica>, message: &Message) -> bool {
     let of_voters = matches!(
         message.get_msg_type(),
         MessageType::MsgAppend
@@ -148,14 +149,11 @@ fn claims_vote(raw: &RawNode<Replica>, message: &Message) -> bool {
     of_voters || message.term > raw.raft.term
 }
 
-/// A gateway of a cluster whose role is `member`, unless the group still counts it as a voter. Of
-/// a node that this state does not know, nothing is known.
+/// A follower, or a gateway of a cluster whose role is `member`, unless the group still counts it
+/// as a voter. Of a node that this state does not know, nothing is known.
 fn is_voteless(raw: &RawNode<Replica>, node: NodeId) -> bool {
     let image = raw.store().image();
-    let state = &image.state;
-    let cluster = state.node(node).map(|node| &node.cluster);
-    let member = cluster.and_then(|cluster| state.cluster(cluster));
-    member.is_some_and(|member| !member.spec.role.votes()) && !image.votes(node)
+    image.state.node(node).is_some() && !image.state.may_vote(node) && !image.votes(node)
 }
 
 /// Who is told to campaign at once forces an election: only its leader may say so. Whether the sender

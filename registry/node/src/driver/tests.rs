@@ -1,3 +1,4 @@
+mod follower;
 mod trio;
 mod voteless;
 

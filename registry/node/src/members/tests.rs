@@ -67,6 +67,21 @@ fn newcomers_replicate_before_they_vote() {
 }
 
 #[test]
+fn a_follower_replicates_and_never_votes() {
+    let mut log = three_clusters();
+    let mut node = (**log.state.node(NodeId(3)).unwrap()).clone();
+    node.gateway.role = weft_model::GatewayRole::Follower;
+    let mut parts = log.state.to_parts();
+    parts.nodes.retain(|(id, _)| *id != NodeId(3));
+    parts.nodes.push((NodeId(3), node));
+    log.state = Federation::from_parts(parts).unwrap();
+    let all = near(&[1, 2, 3]);
+    let add = MemberChange::AddLearner(NodeId(3));
+    check(&log, conf(&[1], &[2]), &all, Some(add));
+    check(&log, conf(&[1], &[2, 3]), &all, None);
+}
+
+#[test]
 fn voters_are_odd_in_number_and_have_caught_up() {
     let log = three_clusters();
     // Two candidates would only add a way to fail.

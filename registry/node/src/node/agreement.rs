@@ -83,14 +83,15 @@ pub(super) async fn digests(states: Vec<State>, known: Digests) -> Digests {
         .unwrap_or_default()
 }
 
-/// Asks `peers` about the positions of `own`, and judges; also says who is fenced.
+/// Asks `peers`, of `replicas` that count, about the positions of `own`, and judges; also says who
+/// is fenced.
 pub(super) async fn compare(
     transport: Arc<impl Transport>,
     peers: Vec<NodeId>,
+    replicas: usize,
     own: &Digests,
 ) -> (Agreement, Vec<NodeId>) {
     let at: Vec<Index> = own.keys().copied().collect();
-    let replicas = peers.len() + 1;
     let mut calls = JoinSet::new();
     for peer in peers {
         let (transport, body) = (transport.clone(), call::digests_request(&at));

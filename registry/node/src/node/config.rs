@@ -1,5 +1,6 @@
 //! How a registry node is to run.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,15 @@ pub enum Start {
         /// The federation it joins.
         domain: FederationDomain,
     },
+    /// It follows the log as a node without a vote, and keeps it in memory: each start is its first.
+    Follow {
+        /// Its id.
+        node: NodeId,
+        /// The federation it belongs to.
+        domain: FederationDomain,
+        /// Who may tell it of the federation: gateways of clusters that vote.
+        heeds: BTreeSet<NodeId>,
+    },
     /// It goes on from its folder; whose it must be, if that is known from elsewhere.
     Resume(Option<Folder>),
 }
@@ -27,7 +37,7 @@ pub enum Start {
 /// How a registry node runs.
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
-    /// Where the state is kept.
+    /// Where the state is kept, unless it follows.
     pub dir: PathBuf,
     /// How the node comes by it.
     pub start: Start,

@@ -25,6 +25,7 @@ pub(super) fn open(dir: &Path, start: Start, now: WallTime) -> Result<(Store, St
             Store::create(dir, folder, id, Some(&first))?
         }
         Start::Join { node, domain } => Store::create(dir, Folder { domain, node }, id, None)?,
+        Start::Follow { node, domain, .. } => Store::in_memory(Folder { domain, node }, id)?,
         Start::Resume(expected) => Store::open(dir, expected.as_ref())?,
     };
     let stored = store.load()?;

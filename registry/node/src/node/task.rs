@@ -6,6 +6,7 @@ mod handover;
 mod outputs;
 mod room;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,7 @@ use weft_model::{Index, NodeId, RequestId, WallTime};
 use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
 use super::agreement::Comparison;
-use super::config::RegistryConfig;
+use super::config::{RegistryConfig, Start};
 use super::disk_thread::{DiskEvent, DiskThread};
 use super::error::{CallError, Failure, Gone, StartError, TransferError};
 use super::proposals::{self, Proposals, Reach};
@@ -27,7 +28,7 @@ use super::transport::{METHOD_PROPOSE, Transport};
 use super::watch::Ring;
 use super::{Clock, Registry, Shared, call, open};
 use crate::agreement::{Agreement, Digests};
-use crate::driver::{Driver, Input, Role, Settings};
+use crate::driver::{Driver, Following, Input, Role, Settings};
 use crate::image::Image;
 use crate::proposal::Proposal;
 
@@ -76,6 +77,8 @@ pub(super) enum Event {
         agreement: Agreement,
         fenced: Vec<NodeId>,
     },
+    /// Whom a follower believes while it knows nothing.
+    Heed(BTreeSet<NodeId>),
     Repair {
         reply: oneshot::Sender<bool>,
     },
@@ -155,12 +158,19 @@ pub(super) fn start(
         history,
         silent_before,
     } = config;
+    let following = match &start {
+        Start::Follow { heeds, .. } => Some(Following {
+            heeds: heeds.clone(),
+        }),
+        Start::Found(_) | Start::Join { .. } | Start::Resume(_) => None,
+    };
     let (store, stored) = open::open(&dir, start, wall_time())?;
     let (folder, store_id) = (store.folder().clone(), store.id());
     let settings = Settings {
         snapshot_entries,
         tail_entries,
         history,
+        following,
         ..Settings::new(folder.node, rand::random())
     };
     let written = Index(stored.last_row.max(stored.history.unwrap_or(0)));
@@ -317,6 +327,7 @@ impl<T: Transport> Task<T> {
                 self.standing.fenced_peers = fenced;
                 self.note_compared(own, agreement);
             }
+            Event::Heed(nodes) => self.driver.handle(Input::Heed(nodes)),
             Event::Repair { reply } => {
                 let _ = reply.send(self.begin_repair());
             }

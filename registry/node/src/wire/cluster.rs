@@ -1,8 +1,9 @@
 //! Members, gateways, tokens, signers and roles.
 
 use weft_model::{
-    ClusterRole, ClusterSpec, FormatLevel, Founding, GatewayRecord, Redemption, RelayConsent, Role,
-    RoleBindingSpec, SignerEpoch, SignerRecord, TokenGrant, VirtualIpRanges, WallTime,
+    ClusterRole, ClusterSpec, FormatLevel, Founding, GatewayRecord, GatewayRole, Redemption,
+    RelayConsent, Role, RoleBindingSpec, SignerEpoch, SignerRecord, TokenGrant, VirtualIpRanges,
+    WallTime,
 };
 use weft_proto::log;
 
@@ -73,6 +74,7 @@ pub(super) fn write_gateway(gateway: &GatewayRecord) -> log::Gateway {
         api,
         key,
         format,
+        role,
     } = gateway;
     log::Gateway {
         name: name.to_string(),
@@ -80,6 +82,7 @@ pub(super) fn write_gateway(gateway: &GatewayRecord) -> log::Gateway {
         api: text(api.as_ref()),
         key: key_bytes(key),
         format: format.0,
+        follower: *role == GatewayRole::Follower,
     }
 }
 
@@ -90,6 +93,10 @@ pub(super) fn read_gateway(gateway: &log::Gateway) -> Result<GatewayRecord, Wire
         api: optional("gateway.api", &gateway.api)?,
         key: public_key("gateway.key", &gateway.key)?,
         format: FormatLevel(gateway.format),
+        role: match gateway.follower {
+            true => GatewayRole::Follower,
+            false => GatewayRole::Member,
+        },
     })
 }
 

@@ -14,8 +14,8 @@ use weft_identity::SigningKey;
 use weft_model::fixture::{cluster_spec, export, name};
 use weft_model::{
     AppProtocol, Author, ClusterName, ClusterRole, Command, FormatLevel, Founding, GatewayRecord,
-    Generation, Index, NodeId, Redemption, RequestId, ServiceType, SignerEpoch, TokenGrant,
-    TokenId, WallTime,
+    GatewayRole, Generation, Index, NodeId, Redemption, RequestId, ServiceType, SignerEpoch,
+    TokenGrant, TokenId, WallTime,
 };
 use weft_proto::peer::RaftBatch;
 use weft_registry::{CallError, Draft, Proposal, Registry, RegistryConfig, Start, Transport};
@@ -95,6 +95,7 @@ fn gateway(number: u8) -> GatewayRecord {
         api: None,
         key: gateway_key(number).public(),
         format: FormatLevel::FIRST,
+        role: GatewayRole::Member,
     }
 }
 
@@ -244,4 +245,89 @@ pub(crate) async fn leader(nodes: &[Registry]) -> usize {
     };
     until("a leader", || nodes.iter().any(lead)).await;
     nodes.iter().position(lead).unwrap()
+}
+
+/// Three that vote, and understand all that this build does.
+pub(crate) async fn three_at_newest_level(dir: &Path, switch: &Switch) -> Vec<Registry> {
+    let nodes = three(dir, switch).await;
+    let newest = weft_registry::wire::FORMAT_SUPPORTED;
+    let sign = |number: u8, request_number: u64, command: Command| {
+        let draft = Draft {
+            request: request((4 << 60) + request_number),
+            author: Author::Gateway(NodeId(number.into()), SignerEpoch::FIRST),
+            by_order_of: None,
+            generation: Generation(1),
+            command,
+        };
+        Proposal::sign(&gateway_key(number), &draft)
+    };
+    for number in 1..=3 {
+        let record = GatewayRecord {
+            format: newest,
+            ..gateway(number)
+        };
+        let put = sign(number, number.into(), Command::PutGateway(record));
+        nodes[0].propose(put).await.unwrap();
+    }
+    let raise = sign(1, 4, Command::RaiseFormat(newest));
+    nodes[0].propose(raise).await.unwrap();
+    nodes
+}
+
+/// Makes gateway 4, of the first cluster, a follower, and starts it.
+pub(crate) async fn follow(
+    dir: &Path,
+    switch: &Switch,
+    through: &Registry,
+    heeds: &[u64],
+) -> Registry {
+    let key = SigningKey::from_seed([104; 32]);
+    let token = TokenGrant {
+        key: key.public(),
+        cluster: cluster(1),
+        region: name("r1"),
+        role: ClusterRole::Voter,
+        expires: WallTime(now().0 + 3_600_000),
+    };
+    let draft = Draft {
+        request: request(5 << 60),
+        author: Author::Operator(name("ana"), SignerEpoch::FIRST),
+        by_order_of: None,
+        generation: Generation(4),
+        command: Command::GrantToken(token),
+    };
+    let admin = SigningKey::from_seed([250; 32]);
+    through
+        .propose(Proposal::sign(&admin, &draft))
+        .await
+        .unwrap();
+    let redemption = Redemption {
+        token: TokenId::of(&key.public()),
+        bundle: vec![b"ca 1".to_vec()],
+        spec: cluster_spec("r1"),
+        gateway: GatewayRecord {
+            name: name("gw-2"),
+            format: weft_registry::wire::FORMAT_SUPPORTED,
+            role: GatewayRole::Follower,
+            ..gateway(4)
+        },
+    };
+    let draft = Draft {
+        request: request(6 << 60),
+        author: Author::Token(redemption.token),
+        by_order_of: None,
+        generation: Generation(0),
+        command: Command::RedeemToken(Box::new(redemption)),
+    };
+    through.propose(Proposal::sign(&key, &draft)).await.unwrap();
+    start_following(dir, switch, heeds)
+}
+
+pub(crate) fn start_following(dir: &Path, switch: &Switch, heeds: &[u64]) -> Registry {
+    let follow = Start::Follow {
+        node: NodeId(4),
+        domain: name("fed.example.org"),
+        heeds: heeds.iter().copied().map(NodeId).collect(),
+    };
+    start(dir, switch, 4, follow)
 }

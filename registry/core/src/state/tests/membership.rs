@@ -218,3 +218,58 @@ fn consent_to_relay_has_a_level_of_its_own() {
     let relay = log.state.cluster(&cluster).unwrap().spec.relay;
     assert_eq!(relay, RelayConsent::Allow);
 }
+
+#[test]
+fn a_follower_is_a_further_gateway_and_stays_one() {
+    let mut log = three();
+    let admin = log.admin();
+    for seed in 50..53 {
+        log.accept(
+            admin.clone(),
+            Command::GrantToken(grant("eu-2", seed, soon(&log))),
+        );
+    }
+    let as_follower = |seed| {
+        let (author, mut command) = redeem("eu-2", seed, "gw-2");
+        if let Command::RedeemToken(redemption) = &mut command {
+            redemption.gateway.role = GatewayRole::Follower;
+            redemption.gateway.format = FormatLevel::FOLLOWERS;
+        }
+        (author, command)
+    };
+    let (author, command) = as_follower(50);
+    refused(&log, author.clone(), command.clone(), "format level 7");
+    log.raise(FormatLevel::FOLLOWERS);
+    refused(&log, author.clone(), command.clone(), "its first gateway");
+    let (first, mut founds) = redeem("eu-2", 51, "gw");
+    if let Command::RedeemToken(redemption) = &mut founds {
+        redemption.gateway.format = FormatLevel::FOLLOWERS;
+    }
+    log.accept(first, founds);
+    log.accept(author, command);
+    let (id, record) = log.state.nodes().last().expect("it joined");
+    let (id, mut record) = (id, record.gateway.clone());
+    assert_eq!(record.role, GatewayRole::Follower);
+    // Its cluster may vote, and it may not; nor does it say what only a leader sees.
+    let mut spec = log
+        .state
+        .cluster(&name("eu-2"))
+        .expect("a member")
+        .spec
+        .clone();
+    spec.role = ClusterRole::Voter;
+    log.accept(admin, Command::PutCluster(name("eu-2"), Box::new(spec)));
+    assert!(log.state.may_vote(NodeId(id.0 - 1)) && !log.state.may_vote(id));
+    let own = log.gateway(id.0);
+    refused(
+        &log,
+        own.clone(),
+        Command::LapseLease(name(US)),
+        "may not change",
+    );
+    // What it says of its role later is not looked at.
+    record.role = GatewayRole::Member;
+    log.accept(own, Command::PutGateway(record));
+    let record = log.state.node(id).expect("it is there");
+    assert_eq!(record.gateway.role, GatewayRole::Follower);
+}

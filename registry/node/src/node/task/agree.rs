@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use weft_model::{Index, NodeId};
+use weft_model::{GatewayRole, Index, NodeId};
 
 use super::{Event, Task};
 use crate::agreement::{Agreement, Digests};
@@ -26,12 +26,22 @@ impl<T: Transport> Task<T> {
         let status = self.driver.status();
         let replicas = status.voters.into_iter().chain(status.learners);
         let me = self.shared.folder.node;
-        let peers: Vec<NodeId> = replicas.filter(|node| *node != me).collect();
+        let state = &self.driver.image().state;
+        let follows = |node: &NodeId| {
+            let record = state.node(*node);
+            record.is_some_and(|it| it.gateway.role == GatewayRole::Follower)
+        };
+        // Followers come and go, and what they hold they have from the others: no majority counts them.
+        let (replicas, peers): (usize, Vec<NodeId>) = {
+            let members: Vec<NodeId> = replicas.filter(|node| !follows(node)).collect();
+            let others = members.iter().copied().filter(|node| *node != me);
+            (members.len().max(1), others.collect())
+        };
         let (states, known) = (self.comparable(), self.comparison.known().clone());
         let (transport, events) = (self.transport.clone(), self.events.clone());
         tokio::spawn(async move {
             let own = agreement::digests(states, known).await;
-            let (agreement, fenced) = agreement::compare(transport, peers, &own).await;
+            let (agreement, fenced) = agreement::compare(transport, peers, replicas, &own).await;
             let compared = Event::Compared {
                 own,
                 agreement,

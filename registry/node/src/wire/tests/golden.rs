@@ -109,6 +109,32 @@ impl Scribe {
         }
     }
 
+    /// A further gateway of the second cluster, as follower.
+    fn join_follower(&mut self, level: u32) {
+        let (cluster, region) = fixture::CLUSTERS[1];
+        let token = key(TOKEN + 4).public();
+        self.by_ana(Command::GrantToken(TokenGrant {
+            key: token,
+            cluster: name(cluster),
+            region: name(region),
+            role: ClusterRole::Voter,
+            expires: WallTime(fixture::TIME.0 + 600_000),
+        }));
+        let redemption = Redemption {
+            token: TokenId::of(&token),
+            bundle: vec![vec![2; 20]],
+            spec: fixture::cluster_spec(region),
+            gateway: GatewayRecord {
+                name: name("gw-2"),
+                role: GatewayRole::Follower,
+                ..Self::gateway(4, level)
+            },
+        };
+        let author = Author::Token(redemption.token);
+        let redeem = Command::RedeemToken(Box::new(redemption));
+        self.write(TOKEN + 4, author, redeem);
+    }
+
     /// Three clusters, with what every level has.
     fn found(level: u32) -> Self {
         let mut scribe = Self::new();
@@ -227,6 +253,9 @@ fn log(level: u32) -> String {
         spec.relay = RelayConsent::Allow;
         let relay = Command::PutCluster(name(fixture::CLUSTERS[1].0), Box::new(spec));
         scribe.by_ana(relay);
+    }
+    if FormatLevel(level) >= FormatLevel::FOLLOWERS {
+        scribe.join_follower(level);
     }
     scribe.by_ana(Command::RemoveCluster(name(fixture::CLUSTERS[2].0)));
     scribe.text
