@@ -279,7 +279,7 @@ enum Presence {
 
 /// Reads all of a store without changing a byte of it.
 fn examine(path: &Path) -> Result<(Folder, StoreId, Stored), DiskError> {
-    let database = open_database(path, Presence::Existing, Trial::new)?;
+    let mut database = open_database(path, Presence::Existing, Trial::new)?;
     let wire = read_folder(&database).map_err(|damage| damaged(path, damage))?;
     if wire.format > FORMAT {
         return Err(DiskError::Format {
@@ -289,8 +289,34 @@ fn examine(path: &Path) -> Result<(Folder, StoreId, Stored), DiskError> {
         });
     }
     let (folder, id) = check_folder(&wire).map_err(|damage| damaged(path, damage))?;
-    let stored = load(&database).map_err(|damage| damaged(path, damage))?;
+    let stored = read_whole(&mut database, path)?;
     Ok((folder, id, stored))
+}
+
+/// Reads what a store holds, and looks whether all of its pages are what they were, those of history
+/// and those that it takes for free among them: what is written over by mistake is lost later.
+fn read_whole(database: &mut Database, path: &Path) -> Result<Stored, DiskError> {
+    let stored = load(database).map_err(|damage| damaged(path, damage))?;
+    match database.check_integrity() {
+        Ok(true) => Ok(stored),
+        Ok(false) => {
+            let what =
+                "its pages, or what it knows of free ones, have changed since they were written";
+            Err(damaged(path, record::damage("file", what)))
+        }
+        Err(error) => Err(damaged(path, record::damage("file", error))),
+    }
+}
+
+/// Opens, reads and closes a store of any bytes as [`Store::open`] does a file's before it writes.
+#[cfg(test)]
+pub(super) fn examine_bytes(bytes: impl StorageBackend) -> Result<Stored, DiskError> {
+    let path = Path::new(FILE_NAME);
+    contained(path, || {
+        let opened = builder().create_with_backend(bytes);
+        let mut database = opened.map_err(|error| damaged(path, record::damage("file", error)))?;
+        read_whole(&mut database, path)
+    })
 }
 
 fn open_database<B: StorageBackend>(

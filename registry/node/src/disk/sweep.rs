@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, HardState};
 use weft_model::fixture::name;
 use weft_model::{Index, NodeId};
 
+use super::store::examine_bytes;
 use super::*;
 use crate::image::Image;
 
@@ -96,8 +97,7 @@ fn written(closed: bool) -> Written {
 
 /// What a damaged file gives back; none if it is refused.
 fn reads(bytes: Vec<u8>, what: &str) -> Option<Stored> {
-    let store = Store::on(PowerFile::holding(bytes), folder());
-    match store.and_then(|store| store.load()) {
+    match examine_bytes(PowerFile::holding(bytes)) {
         Ok(found) => Some(found),
         Err(DiskError::Damaged { .. }) => None,
         Err(error) => panic!("{what}: {error}"),
