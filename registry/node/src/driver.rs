@@ -287,7 +287,7 @@ impl Driver {
         if let Some(last) = lost {
             self.say_where_it_ends(&mut message, last);
         }
-        if self.begins_anew(from, &message) {
+        if self.begins_anew(from, &message) || self.asks_too_soon(from, &message) {
             return;
         }
         let campaigns = message.get_msg_type() == MessageType::MsgTimeoutNow;

@@ -109,6 +109,11 @@ impl Replica {
         self.spacing().tick();
     }
 
+    /// Whether `peer` may ask for a snapshot now: it was sent none lately.
+    pub(crate) fn may_send_snapshot(&self, peer: u64) -> bool {
+        self.spacing().may_send(peer)
+    }
+
     fn spacing(&self) -> MutexGuard<'_, Spacing> {
         self.spacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -350,12 +355,7 @@ impl Storage for Replica {
     }
 
     /// Always the newest: a newcomer takes only a snapshot whose configuration names it.
-    /// Not yet, to one that was sent one lately: the library asks again.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        let mut spacing = self.spacing();
-        if !spacing.may_send(to) {
-            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
-        }
         let image = &self.image;
         let data = wire::encode_image(image);
         if image.index.0 < request_index || data.len() > wire::SNAPSHOT_BYTES_MAX {
@@ -369,7 +369,7 @@ impl Storage for Replica {
         metadata.index = image.index.0;
         metadata.term = image.term;
         metadata.set_conf_state(image.conf.clone());
-        spacing.sent(to);
+        self.spacing().sent(to);
         Ok(snapshot)
     }
 }

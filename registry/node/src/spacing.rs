@@ -1,9 +1,9 @@
-//! How often a peer is sent a snapshot. Pure, but for its own count of ticks.
+//! How often a peer may ask for a snapshot. Pure, but for its own count of ticks.
 //!
-//! A snapshot is the whole state. A peer asks for one by a flag, or by saying that it lacks what
-//! the log does not hold any more, and whoever lies about it would have one after the other. One
-//! that was lost is sent again after twenty ticks, then forty, and so on (`driver/snapshots.rs`):
-//! sooner than half of that nobody needs another.
+//! A snapshot is the whole state, and a peer asks for one by a flag in its answers: whoever always
+//! does would have one after the other. One that was lost is sent again by its sender after twenty
+//! ticks, then forty, and so on (`driver/snapshots.rs`): sooner than half of that nobody needs to
+//! ask. What a peer needs because its log ends too early it is sent without asking, one at a time.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Spacing {
         self.now += 1;
     }
 
-    /// Whether `peer` may be sent one now.
+    /// Whether `peer` may be sent one now, for having asked.
     pub(crate) fn may_send(&self, peer: u64) -> bool {
         let last = self.last.get(&peer);
         last.is_none_or(|last| self.now >= last.at + last.pause)

@@ -5,6 +5,8 @@
 //! leader for a snapshot, which replaces the state; its log and its votes were never in doubt.
 
 use raft::StateRole;
+use raft::eraftpb::Message;
+use weft_model::NodeId;
 
 use super::Driver;
 
@@ -66,10 +68,19 @@ impl Driver {
     }
 
     pub(super) fn ask_for_repair(&mut self) {
-        if self.fence.state == State::Repairing && self.raw.raft.state == StateRole::Follower {
+        let follows = self.raw.raft.state == StateRole::Follower;
+        // Once more while it is put in place would be once too often: nothing else is heard meanwhile.
+        if self.fence.state == State::Repairing && follows && !self.is_installing() {
             // Refused while no leader is known, and while it is asked for already: the next tick asks again.
             let _ = self.raw.request_snapshot();
         }
+    }
+
+    /// Whether a peer asks for this node's state though it was sent it just now. The library would
+    /// send that peer nothing else until it may have it again; the peer asks again if it has to.
+    pub(super) fn asks_too_soon(&self, from: NodeId, message: &Message) -> bool {
+        message.request_snapshot != raft::INVALID_INDEX
+            && !self.raw.store().may_send_snapshot(from.0)
     }
 
     /// The leader's state is in place.
