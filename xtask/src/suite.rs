@@ -299,7 +299,7 @@ fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure
 }
 
 /// Without nextest the end-to-end tests need a run of their own, since only nextest
-/// can be told to run them one at a time.
+/// can be told how many of them may run at once.
 fn with_cargo(mut stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = binary else {
         return stages.finish("tests", &mut unit_tests());

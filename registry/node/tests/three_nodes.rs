@@ -190,6 +190,9 @@ async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
     assert!(matches!(error, ProposeError::NoLeader { .. }), "{error}");
 }
 
+/// Both write within this time, or the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// It sends as much as a gateway answers at once, over and over. Its writes are well signed.
 #[tokio::test]
 async fn a_cluster_that_sends_too_much_is_held_to_a_rate_beside_others() {
@@ -212,19 +215,20 @@ async fn a_cluster_that_sends_too_much_is_held_to_a_rate_beside_others() {
             })
         })
         .collect();
-    let mut writes = 1;
-    while begun.elapsed() < Duration::from_secs(3) {
+    // Long enough for both to have had a part, however busy the machine is.
+    let (mut writes, mut others) = (1, 0);
+    while begun.elapsed() < Duration::from_secs(3) || writes <= 30 || others <= 50 {
         writes += 1;
         propose(&nodes[honest], number(honest), writes).await;
+        others = (nodes[leader].applied().index.0 - before.0).saturating_sub(writes);
+        assert!(begun.elapsed() < PATIENCE, "{others} and {writes}");
     }
     flood.iter().for_each(tokio::task::JoinHandle::abort);
-    let (entries, took) = (nodes[leader].applied().index.0 - before.0, begun.elapsed());
-    let others = entries - writes;
+    others = nodes[leader].applied().index.0 - before.0 - writes;
+    let took = begun.elapsed();
     // A hundred a second, sixteen more at once; some are the consensus's own.
     let most = took.as_secs_f64() * 100.0 + 16.0 + 10.0;
     assert!(others as f64 <= most, "{others} in {took:?}");
-    assert!(others > 50, "{others} in {took:?}");
-    assert!(writes > 30, "{writes} in {took:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ const OBSERVE: &str = "docs/how-to/observe.md";
 const NETWORKS: &str = "docs/how-to/networks.md";
 /// Begins with hosts that are gone; the test in `recovery` makes them, and runs all of it.
 const RECOVER: &str = "docs/how-to/recover.md";
+/// Takes a third host, and one that goes away: the test in `follower` runs one.
+const FOLLOWERS: &str = "docs/how-to/followers.md";
 /// Needs users, tables of the kernel and routes of its own: `capture` and `virtual_ips` make them.
 const CAPTURE: &str = "docs/how-to/capture.md";
 
@@ -42,9 +44,12 @@ const NOT_RUN: &[(&str, &str)] = &[
     (RECOVER, RECOVERED),
     (RECOVER, RECOVERED),
     (RECOVER, RECOVERED),
+    (FOLLOWERS, FOLLOWED),
+    (FOLLOWERS, FOLLOWED),
 ];
 
 const RECOVERED: &str = "tests/e2e/tests/recovery.rs runs it, with gateways that are gone";
+const FOLLOWED: &str = "tests/e2e/tests/follower.rs runs one";
 
 fn page(path: &str) -> Result<Page> {
     Page::read(Path::new(ROOT), Path::new(path))
@@ -149,6 +154,7 @@ fn every_page_is_walked() -> Result<()> {
         NETWORKS,
         CAPTURE,
         RECOVER,
+        FOLLOWERS,
     ]);
     for folder in ["docs/tutorials", "docs/how-to"] {
         for path in pages(Path::new(ROOT), folder)? {
@@ -172,6 +178,7 @@ fn what_is_not_run_is_known() -> Result<()> {
         OBSERVE,
         NETWORKS,
         RECOVER,
+        FOLLOWERS,
     ] {
         for block in page(path)?.blocks {
             if let Task::Skip(why) = block.task {
