@@ -4,7 +4,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     process::Command,
-    thread::available_parallelism,
     time::SystemTime,
 };
 
@@ -18,10 +17,6 @@ use crate::{
 
 /// The crates whose tests start real processes. `.config/nextest.toml` names them too.
 const END_TO_END: [&str; 3] = ["weft-e2e", "weft-nemesis", "weft-mallory"];
-
-/// Tests at once, however few processors there are: two that wait for real processes, as
-/// `.config/nextest.toml` has it, and one that computes meanwhile.
-const AT_ONCE: usize = 3;
 
 /// The simulation of the registry.
 const SIMULATION: &str = "weft-sim";
@@ -74,11 +69,6 @@ pub(crate) fn test(root: &Path, scope: Scope) -> Result<(), Failure> {
         Scope::Quick => None,
     };
     stages.run("documentation", &mut documentation())?;
-    // Before the others, so that the figures at the very end are those of the tests.
-    stages.run(
-        "documentation tests",
-        cargo().args(["test", "--workspace", "--doc", "--quiet"]),
-    )?;
     if scope == Scope::Everything {
         planted::run(&mut stages)?;
     }
@@ -286,8 +276,6 @@ pub(crate) fn binary(stages: &mut Stages<'_>) -> Result<PathBuf, Failure> {
 fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let mut command = cargo();
     command.args(["nextest", "run", "--workspace"]);
-    let threads = available_parallelism().map_or(AT_ONCE, usize::from);
-    command.args(["--test-threads", &threads.max(AT_ONCE).to_string()]);
     if std::env::var_os("CI").is_some() {
         command.args(["--profile", "ci"]);
     }
@@ -299,7 +287,7 @@ fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure
 }
 
 /// Without nextest the end-to-end tests need a run of their own, since only nextest
-/// can be told how many of them may run at once.
+/// can be told to run them one at a time.
 fn with_cargo(mut stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = binary else {
         return stages.finish("tests", &mut unit_tests());

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod decisions;
+mod examples;
 mod fences;
 mod graph;
 mod links;
@@ -68,6 +69,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, Failure> {
     let checks = [
         architecture::check(&tree, &workspace),
         decisions::check(&tree),
+        examples::check(&tree),
         modules::check(&tree, &workspace),
         fences::check(&workspace, &shipped),
         purity::check(&tree, &workspace),
