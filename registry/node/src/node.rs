@@ -199,6 +199,7 @@ impl Registry {
         body: Bytes,
     ) -> Result<Bytes, CallError> {
         let (reply, answer) = oneshot::channel();
+        let mut held = None;
         let event = match method {
             METHOD_PROPOSE => {
                 let proposal = Proposal::decode(body)?;
@@ -207,6 +208,7 @@ impl Registry {
                     Share::There => return Ok(self.unread(true)),
                     Share::Spent => return Ok(self.unread(false)),
                 }
+                held = Some(self.shared.shares.hold(proposal.request()));
                 Event::Forwarded { proposal, reply }
             }
             METHOD_TRANSFER => Event::TransferCall {
@@ -224,6 +226,9 @@ impl Registry {
             .send(event)
             .await
             .map_err(|_| CallError::Stopped)?;
+        if let Some(held) = held {
+            held.hand_over();
+        }
         answer.await.map_err(|_| CallError::Stopped)
     }
 

@@ -70,6 +70,14 @@ impl Shares {
         timeout(PATIENCE, entered).await.unwrap_or(Share::Spent)
     }
 
+    /// Looks after a proposal that was taken in until the task has it.
+    pub(super) fn hold(&self, request: RequestId) -> Held<'_> {
+        Held {
+            shares: self,
+            request: Some(request),
+        }
+    }
+
     /// A gateway of the leader's own cluster, itself, has written.
     pub(super) fn note(&self, cluster: &ClusterName) {
         self.ledger().load(cluster).last = Some(Instant::now());
@@ -87,6 +95,29 @@ impl Shares {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A proposal in its cluster's share that the task has not got yet. If its call is given up before
+/// that, it goes back: nobody else would ever give it back.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    shares: &'a Shares,
+    request: Option<RequestId>,
+}
+
+impl Held<'_> {
+    /// The task has it, and gives it back.
+    pub(super) fn hand_over(mut self) {
+        self.request = None;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = &self.request {
+            self.shares.give_back(request);
+        }
     }
 }
 
@@ -218,6 +249,17 @@ mod tests {
 
     fn clusters() -> [ClusterName; 2] {
         ["a", "b"].map(|name| name.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_given_up_on_its_way_to_the_task_goes_back() {
+        let ([a, _], now, shares) = (clusters(), Instant::now(), Shares::default());
+        let take = || shares.ledger().take(now, &a, request(1), 100);
+        assert_eq!(take(), Taken::Now);
+        drop(shares.hold(request(1)));
+        assert_eq!(take(), Taken::Now);
+        shares.hold(request(1)).hand_over();
+        assert_eq!(take(), Taken::Before);
     }
 
     #[test]
