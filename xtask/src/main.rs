@@ -10,6 +10,7 @@
     reason = "a task runner talks to the person who started it"
 )]
 
+mod campaign;
 mod command_line;
 mod deny;
 mod failure;
@@ -49,17 +50,17 @@ fn run() -> Result<(), Failure> {
         Task::Doc => suite::doc(root),
         Task::Tidy => tidy::run(root),
         Task::Bugs => suite::bugs(root),
-        Task::Sim(seeds) => suite::simulate(root, &seeds),
-        Task::Mutants(count) => suite::mutants(root, count),
-        Task::Sweep => suite::sweep(root),
-        Task::Durability(cycles) => suite::durability(root, cycles),
-        Task::Soak(minutes) => suite::soak(root, minutes),
-        Task::Watches(events) => suite::watches(root, events),
-        Task::Quorumless(minutes) => suite::quorumless(root, minutes),
-        Task::Nemesis(nemesis) => suite::nemesis(root, nemesis),
+        Task::Sim(seeds) => campaign::simulate(root, &seeds),
+        Task::Mutants(count) => campaign::mutants(root, count),
+        Task::Sweep => campaign::sweep(root),
+        Task::Durability(cycles) => campaign::durability(root, cycles),
+        Task::Soak(minutes) => campaign::soak(root, minutes),
+        Task::Watches(events) => campaign::watches(root, events),
+        Task::Quorumless(minutes) => campaign::quorumless(root, minutes),
+        Task::Nemesis(nemesis) => campaign::nemesis(root, nemesis),
         Task::Skew(skew) => skew::run(root, &skew),
-        Task::BenchRegistry => suite::bench_registry(root),
-        Task::Mallory(seconds) => suite::mallory(root, seconds),
+        Task::BenchRegistry => campaign::bench_registry(root),
+        Task::Mallory(seconds) => campaign::mallory(root, seconds),
         Task::Deny(install) => deny::run(root, install),
         Task::Help => {
             eprintln!("{}", command_line::USAGE);

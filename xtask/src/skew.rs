@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::failure::Failure;
 use crate::stage::{Stages, cargo};
-use crate::{packages, suite};
+use crate::{campaign, packages};
 
 /// The commit whose build federations run with, until there is a release with a name.
 const PREVIOUS: &str = "951b786303c11a63166ada144819df8687eea4f9";
@@ -48,7 +48,7 @@ impl Skew {
 pub(crate) fn run(root: &Path, skew: &Skew) -> Result<(), Failure> {
     let mut stages = Stages::new(root);
     stages.work("packages", || packages::ensure(root))?;
-    let binary = suite::binary(&mut stages)?;
+    let binary = campaign::binary(&mut stages)?;
     let workspace = crate::tidy::workspace::Workspace::load(root)?;
     let folder = workspace.target_directory.join("previous");
     let checkout = folder.join("source");
@@ -69,10 +69,7 @@ pub(crate) fn run(root: &Path, skew: &Skew) -> Result<(), Failure> {
         .arg(checkout.join("Cargo.toml"));
     build.arg("--target-dir").arg(&built);
     stages.run("previous build", &mut build)?;
-    let mut test = cargo();
-    test.args(["test", "--package", "weft-e2e", "--test", "skew"]);
-    test.args(["--", "--nocapture"]);
-    test.env(suite::WEFT_BIN, binary);
+    let mut test = campaign::real_test(&["skew"], &binary);
     test.env("WEFT_PREVIOUS_BIN", built.join("debug/weft"));
     test.env("WEFT_SKEW_MINUTES", skew.minutes.to_string());
     stages.finish("skew", &mut test)
