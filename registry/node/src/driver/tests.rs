@@ -1,4 +1,5 @@
 mod follower;
+mod poison;
 mod trio;
 mod voteless;
 

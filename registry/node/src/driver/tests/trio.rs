@@ -15,8 +15,8 @@ use crate::wire::tests::golden;
 const ONE_WAY: u64 = 40_000;
 const TICK: u64 = 50_000;
 
-struct Trio {
-    drivers: BTreeMap<NodeId, Driver>,
+pub(super) struct Trio {
+    pub(super) drivers: BTreeMap<NodeId, Driver>,
     now: u64,
     /// What is on its way, by when it arrives; the number keeps the order.
     under_way: BTreeMap<(u64, u64), (NodeId, NodeId, RaftMessage)>,
@@ -25,7 +25,7 @@ struct Trio {
 }
 
 impl Trio {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let image = golden::founded();
         let open = |node: u64| {
             let (index, term) = (image.index.0, image.term);
@@ -53,7 +53,7 @@ impl Trio {
     }
 
     /// Who leads, in the eyes of all.
-    fn leader(&self) -> Option<NodeId> {
+    pub(super) fn leader(&self) -> Option<NodeId> {
         let mut seen = self.drivers.values().map(|it| it.leadership().leader);
         let first = seen.next().flatten();
         seen.all(|it| it == first).then_some(first).flatten()
@@ -86,7 +86,7 @@ impl Trio {
     }
 
     /// Goes on until it holds, for so many ticks at most.
-    fn until(&mut self, ticks: u64, holds: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, ticks: u64, holds: impl Fn(&Self) -> bool) {
         let end = self.now + ticks * TICK;
         while !holds(self) {
             assert!(self.now < end, "not within {ticks} ticks");
@@ -108,7 +108,7 @@ impl Trio {
     }
 
     /// A write of a gateway, taken by the leader.
-    fn write(&mut self, by: u8) {
+    pub(super) fn write(&mut self, by: u8) {
         self.writes += 1;
         let cluster = CLUSTERS[usize::from(by) - 1].0;
         let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80);
