@@ -24,6 +24,7 @@ mod proposal;
 mod recovery;
 mod replica;
 mod spacing;
+pub mod watch;
 pub mod wire;
 
 pub use agreement::{Agreement, Digests};
@@ -32,10 +33,11 @@ pub use history::{Trail, TrailFault};
 pub use image::{Image, QUARANTINED_MAX, Quarantined, Unreadable};
 pub use node::{
     AppliedHere, CallError, Counters, DiskStatus, Failure, HistoryError, HistoryPage, HistorySpan,
-    Judged, METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, ProposeError, ReadError, Registry,
+    METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, ProposeError, ReadError, Registry,
     RegistryConfig, Revision, Standing, Start, StartError, Status, TransferError, Transport, Watch,
-    WatchError, found,
+    found,
 };
 pub use proposal::{Draft, Proposal};
 pub use recovery::{Inspection, Reach, RecoverError, inspect, recover};
 pub use replica::{Answer, Origin, Record};
+pub use watch::{Judged, WatchError};

@@ -34,14 +34,14 @@ pub use open::found;
 pub(crate) use open::tests::founding as founding_for_tests;
 pub use status::{Counters, DiskStatus, Standing, Status};
 pub use transport::{METHOD_DIGESTS, METHOD_PROPOSE, METHOD_TRANSFER, Transport};
-pub use watch::{Judged, Watch, WatchError};
+pub use watch::Watch;
 
 use crate::backup::Backup;
 use crate::disk::{Archive, Folder, Room, StoreId};
 use crate::proposal::Proposal;
+use crate::watch::Ring;
 use shares::{Share, Shares};
 use task::Event;
-use watch::Ring;
 
 /// A running registry node. Clones are handles to the same one.
 #[derive(Clone)]

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rand::Rng;
+use weft_model::Index;
 
 use super::batch::{Batch, Stored, founding_batch};
 use super::error::DiskError;
 use super::model::Model;
 use super::power::{Loss, PowerFile};
 use super::store::{Folder, Store};
+use crate::watch::{Page, WatchError};
 
 /// A node's disk. What was synced survives a crash; of the writes that wait an arbitrary
 /// number from the oldest on, the next one whole or not at all.
@@ -124,6 +126,14 @@ impl SimulatedDisk {
             writing: next.is_some(),
             loss: self.file.lose_power(rng),
         })
+    }
+
+    /// Reads durable history, as a watcher does.
+    pub fn page(&self, after: Index) -> Result<Page, WatchError> {
+        match &self.store {
+            Some(store) => Page::read(&store.archive(), after),
+            None => Err(WatchError::Stopped),
+        }
     }
 
     /// Where durable history begins, and its rows.

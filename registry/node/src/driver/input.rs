@@ -69,6 +69,8 @@ pub enum Bug {
     SkipSync,
     /// The log and what is known of it are written one after the other.
     SplitTransaction,
+    /// A watcher that comes from history to the ring skips a position.
+    SkipsAtSeam,
 }
 
 /// Tells one read of this start from another.

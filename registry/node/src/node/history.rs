@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use weft_model::{Event, Federation, Index, Key, WallTime};
 
-use super::watch::Judged;
 use super::{Registry, Shared};
 use crate::disk::{Archive, ArchiveError, Segment};
 use crate::history::{Replay, Trail, trail_of};
+use crate::watch::Judged;
 use crate::wire::{self, Row};
 
 /// What history this node has.

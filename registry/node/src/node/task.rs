@@ -25,12 +25,12 @@ use super::reads::{self, Leader, Reads};
 use super::shares::Shares;
 use super::status::{Counters, DiskStatus, Standing, Status};
 use super::transport::{METHOD_PROPOSE, Transport};
-use super::watch::Ring;
 use super::{Clock, Registry, Shared, call, open};
 use crate::agreement::{Agreement, Digests};
 use crate::driver::{Driver, Following, Input, Role, Settings};
 use crate::image::Image;
 use crate::proposal::Proposal;
+use crate::watch::Ring;
 
 /// What reaches the task.
 pub(super) enum Event {

@@ -10,8 +10,8 @@ use super::Task;
 use crate::driver::{Leadership, Output};
 use crate::node::status::Status;
 use crate::node::transport::Transport;
-use crate::node::watch::Judged;
 use crate::replica::{Answer, Record};
+use crate::watch::Judged;
 
 impl<T: Transport> Task<T> {
     /// Does what the driver wants, until it wants nothing more.
