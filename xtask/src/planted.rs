@@ -24,7 +24,7 @@ const PACKAGES: &[&str] = &[
 /// Which of their tests are built.
 const TARGETS: &[&str] = &["--lib", "--test", "dns_wire", "--test", "liveness"];
 
-/// The simulation has faults of its own in the registry's driver and store, with a test for each.
+/// The simulation has faults of its own in the registry's driver, store and watches, with a test for each.
 const SIMULATED: &[&str] = &["--test", "bugs"];
 
 /// A fault, by its variant of `weft_model::planted::Bug`, and what the tests that must fail

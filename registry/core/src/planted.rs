@@ -2,7 +2,7 @@
 //!
 //! A test that never failed proves little. With the feature `bugs` a process has the fault that
 //! `WEFT_PLANTED` names, and `cargo xtask bugs` runs for each the suite that has to fail on it.
-//! The simulation plants its own, in the registry's driver and store.
+//! The simulation plants its own, in the registry's driver, store and watches.
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `bugs` plants faults: it has no place in a release build");

@@ -61,11 +61,21 @@ pub enum Seen {
     Answered,
     /// A linearizable read was answered.
     Read,
+    /// A watcher was shown an entry.
+    Watched,
+    /// A watcher went on at another node.
+    WatchMoved,
+    /// A watcher that was slower than the ring read on in history.
+    WatchedFromHistory,
+    /// A watcher was told that history begins later.
+    WatchCompacted,
+    /// All nodes told it, and it read a state.
+    WatchJumped,
 }
 
 impl Seen {
     /// All kinds, in order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::CutOneWay,
         Self::CutOff,
         Self::CutHalves,
@@ -93,6 +103,11 @@ impl Seen {
         Self::MembersChangedInCut,
         Self::Answered,
         Self::Read,
+        Self::Watched,
+        Self::WatchMoved,
+        Self::WatchedFromHistory,
+        Self::WatchCompacted,
+        Self::WatchJumped,
     ];
 }
 

@@ -9,6 +9,7 @@ mod order;
 mod reads;
 mod removed;
 mod state;
+mod watched;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use durable::Durable;
@@ -18,6 +19,7 @@ pub(crate) use order::Order;
 pub(crate) use reads::Reads;
 pub(crate) use removed::Removed;
 pub(crate) use state::States;
+pub(crate) use watched::Watched;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -30,4 +32,5 @@ pub(crate) struct Invariants {
     pub(crate) order: Order,
     pub(crate) reads: Reads,
     pub(crate) removed: Removed,
+    pub(crate) watched: Watched,
 }

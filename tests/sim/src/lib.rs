@@ -3,7 +3,7 @@
 //! The registry's: several drivers, their disks, the
 //! network between them and the clients, on one seed and one thread.
 //!
-//! What it runs is the real driver, wire form and store of `weft-registry`; what
+//! What it runs is the real driver, wire form, store and watches of `weft-registry`; what
 //! it makes up is time, clocks, the network, processes that stand still, and the
 //! bytes under the store, which lose what was not synced or keep it torn, and are
 //! full for a while. After every step every [`invariant`] is checked; in the end
@@ -11,7 +11,7 @@
 //! What it does not cover: threads and sockets, which the registry's own tests do.
 //!
 //! ```text
-//! seed ─> Faults ─> World { Network, Member { Driver, SimulatedDisk }, Clients } ─> Invariants
+//! seed ─> Faults ─> World { Network, Member { Driver, Ring, SimulatedDisk }, Clients, Watchers } ─> Invariants
 //! ```
 //!
 //! A failing seed is replayed with
@@ -25,6 +25,7 @@ pub mod liveness;
 mod member;
 mod network;
 mod trace;
+mod watcher;
 mod world;
 
 pub use coverage::{Coverage, Seen};

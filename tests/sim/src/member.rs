@@ -3,14 +3,20 @@
 use std::collections::VecDeque;
 
 use weft_model::{FederationDomain, Index, NodeId, WallTime};
+use weft_registry::Record;
 use weft_registry::disk::{Folder, SimulatedDisk, Space, Stored};
 use weft_registry::driver::{Driver, Input, Output, Settings};
+use weft_registry::watch::{Judged, Ring};
 
 use crate::world::{Plan, TICK};
 
 pub(crate) struct Member {
     pub(crate) node: NodeId,
     pub(crate) driver: Option<Driver>,
+    /// What it shows to watchers while it runs.
+    pub(crate) ring: Option<Ring>,
+    /// How often something happened that wakes them.
+    pub(crate) done: u64,
     pub(crate) disk: SimulatedDisk,
     /// When the oldest write under way is safe.
     pub(crate) synced_at: Option<u64>,
@@ -42,6 +48,8 @@ pub(crate) struct Clock {
 
 /// What the system keeps for a process that does not read.
 const INBOX_MAX: usize = 400;
+/// Entries kept for watchers: few, so that they often come too late.
+const RING: usize = 8;
 
 impl Clock {
     /// Whether such ticks are more than a drift: nothing can be expected of a node by its time.
@@ -79,6 +87,8 @@ impl Member {
         Ok(Self {
             node,
             driver: None,
+            ring: None,
+            done: 0,
             disk: disk.map_err(|error| error.to_string())?,
             synced_at: None,
             restart_at: None,
@@ -112,6 +122,7 @@ impl Member {
         let stored = self.disk.load().map_err(|error| error.to_string())?;
         let from = stored.applied();
         let driver = Driver::open(settings, stored).map_err(|error| error.to_string())?;
+        self.ring = Some(Ring::new(driver.image().index, RING));
         self.driver = Some(driver);
         self.handle(Input::Space(self.space));
         Ok(from)
@@ -127,6 +138,7 @@ impl Member {
     /// It is not running any more; what it was sent and had not read is gone.
     pub(crate) fn stop(&mut self, restart_at: u64) {
         self.driver = None;
+        self.ring = None;
         self.inbox.clear();
         self.synced_at = None;
         self.resumes_at = None;
@@ -157,6 +169,33 @@ impl Member {
             }
             Some(driver) => driver.handle(input),
             None => {}
+        }
+    }
+
+    /// A write is safe.
+    pub(crate) fn persisted(&mut self, batch: u64) {
+        self.done += 1;
+        self.handle(Input::Persisted { batch });
+    }
+
+    /// Shows what was applied to watchers, as a registry does.
+    pub(crate) fn show(&mut self, record: &Record) {
+        self.done += 1;
+        let answer = record.answer.as_ref();
+        let judged = answer.and_then(|answer| {
+            let (origin, events) = (record.origin.clone(), record.events.clone());
+            Judged::of(record.index, origin, answer, events)
+        });
+        if let (Some(ring), Some(judged)) = (&self.ring, judged) {
+            ring.push(judged);
+        }
+    }
+
+    /// The state jumped.
+    pub(crate) fn jump(&mut self, to: Index) {
+        self.done += 1;
+        if let Some(ring) = &self.ring {
+            ring.restart(to);
         }
     }
 

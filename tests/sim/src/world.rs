@@ -4,6 +4,7 @@ mod clients;
 mod finish;
 mod outputs;
 mod strike;
+mod watchers;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use crate::invariant::Invariants;
 use crate::member::Member;
 use crate::network::{Letter, Network};
 use crate::trace::Trace;
+use crate::watcher::Watcher;
 
 /// What to simulate.
 #[derive(Debug, Clone)]
@@ -82,6 +84,8 @@ pub struct Violation {
 pub(crate) const TICK: u64 = 10;
 /// A client repeats a request that was not answered for this long.
 const PATIENCE: u64 = 60;
+/// How many watch the log.
+const WATCHERS: usize = 3;
 /// Clusters that may exist besides the founder's.
 const NEWCOMERS: [u8; 4] = [2, 3, 4, 5];
 
@@ -99,6 +103,9 @@ struct World {
     granted: Vec<u8>,
     removed: Vec<u8>,
     next_read: u64,
+    watchers: Vec<Watcher>,
+    /// What watchers do is drawn apart, so that the rest of a run is as if there were none.
+    watching: SmallRng,
     invariants: Invariants,
     trace: Trace,
     mix: Mix,
@@ -133,6 +140,8 @@ impl World {
             granted: Vec::new(),
             removed: Vec::new(),
             next_read: 0,
+            watchers: Vec::new(),
+            watching: SmallRng::seed_from_u64(!plan.seed),
             invariants: Invariants::default(),
             trace: Trace::new(plan.echo),
             seen: Coverage::default(),
@@ -186,6 +195,12 @@ impl World {
         self.start(folder.node)?;
         self.joined.insert(1, folder.node);
         self.writers.push(Writer::new(1, folder.node));
+        for number in 1..=WATCHERS {
+            let begins_at = self.watching.random_range(0..1_500);
+            let watcher = Watcher::new(number, &self.plan, begins_at);
+            self.invariants.watched.begin(number, watcher.last);
+            self.watchers.push(watcher);
+        }
         Ok(())
     }
 
@@ -213,6 +228,7 @@ impl World {
             self.wake(node)?;
         }
         self.run_clients(phase)?;
+        self.run_watchers(phase)?;
         self.observe()
     }
 
@@ -250,6 +266,7 @@ impl World {
             None => {}
         }
         self.run_disk(node)?;
+        self.show(node)?;
         if let Some(member) = self.members.get_mut(&node)
             && member.driver.is_some()
             && member.clock.ticks(now)
@@ -279,7 +296,7 @@ impl World {
         let most = self.rng.random_range(1..=member.disk.unsynced().max(1));
         let synced = member.disk.sync(most);
         if let Some(batch) = synced.map_err(|error| format!("node {node}: {error}"))? {
-            member.handle(Input::Persisted { batch });
+            member.persisted(batch);
         }
         member.synced_at = match member.disk.unsynced() {
             0 => None,

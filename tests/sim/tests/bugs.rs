@@ -64,3 +64,8 @@ fn a_write_that_is_not_synced_is_caught() {
 fn a_write_in_two_transactions_is_caught() {
     check(Bug::SplitTransaction);
 }
+
+#[test]
+fn a_watcher_that_skips_where_history_meets_the_ring_is_caught() {
+    check(Bug::SkipsAtSeam);
+}

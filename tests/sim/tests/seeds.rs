@@ -73,6 +73,10 @@ fn check(seeds: std::ops::Range<u64>) {
         (Seen::MembersChangedInCut, count / 4),
         (Seen::LeaderInMinority, count / 4),
         (Seen::WriteTorn, count / 2),
+        (Seen::Watched, 50 * count),
+        (Seen::WatchMoved, 10 * count),
+        (Seen::WatchedFromHistory, 3 * count),
+        (Seen::WatchCompacted, count),
     ] {
         assert!(seen.count(what) >= least, "{what:?}: fewer than {least}");
     }

@@ -31,6 +31,14 @@ impl Agreement {
         self.log.get(&index).map(|(_, record)| record)
     }
 
+    /// What stands after a position and up to another.
+    pub(crate) fn between(&self, after: Index, through: Index) -> impl Iterator<Item = &Record> {
+        let from = Index(after.0 + 1);
+        let range = self.log.range(from..=through.max(from));
+        let records = range.map(|(_, (_, record))| record);
+        records.filter(move |record| record.index <= through)
+    }
+
     /// The last position applied anywhere.
     pub(crate) fn last(&self) -> Index {
         self.log

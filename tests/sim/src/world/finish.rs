@@ -26,6 +26,9 @@ impl World {
             .filter(|member| member.driver.is_none())
             .map(|member| member.node)
             .collect();
+        for watcher in &mut self.watchers {
+            watcher.stalls_until = 0;
+        }
         down.into_iter().try_for_each(|node| self.start(node))
     }
 
@@ -59,7 +62,7 @@ impl World {
         if status.voters.len() != odd {
             return Some(format!("{odd} voters, it has {:?}", status.voters));
         }
-        None
+        self.unwatched(status.applied)
     }
 
     pub(super) fn check_final(&mut self) -> Result<(), String> {

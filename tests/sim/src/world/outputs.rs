@@ -59,6 +59,9 @@ impl World {
                     format!("{now} {node} installs a snapshot at {index}")
                 });
                 self.invariants.order.restart(node, index);
+                if let Some(member) = self.members.get_mut(&node) {
+                    member.jump(index);
+                }
             }
             Output::ReadReady { read, index } => {
                 let applied = self.applied(node);
@@ -112,6 +115,9 @@ impl World {
         self.invariants.agreement.check(node, record)?;
         self.invariants.once.check(record)?;
         self.invariants.removed.note(record)?;
+        if let Some(member) = self.members.get_mut(&node) {
+            member.show(record);
+        }
         self.answer_clients(node, record)
     }
 }
