@@ -73,8 +73,10 @@ fn what_nobody_can_read_is_kept_by_all_and_holds_up_nothing() {
             assert_eq!(driver.status().quarantined, count);
         }
         // Who is sent the state has them too.
-        let mut snapshot = raft::eraftpb::Snapshot::default();
-        snapshot.data = wire::encode_image(&first);
+        let snapshot = raft::eraftpb::Snapshot {
+            data: wire::encode_image(&first),
+            ..Default::default()
+        };
         let sent = wire::decode_image(&snapshot).unwrap();
         assert_eq!(sent.unreadable, first.unreadable);
     }
