@@ -1,4 +1,4 @@
-//! Watches: what of the log is shown to whom, decided without a clock, a thread or a disk.
+//! Watches: what of the log is shown to whom, decided without a clock, a thread or waiting for a disk.
 //!
 //! A [`Ring`] holds what the log said of late, a [`Cursor`] stands for each watcher. One that does
 //! not read costs its cursor and a few entries. One that stayed away for longer than the ring
