@@ -75,9 +75,6 @@ pub enum WatchError {
 
 impl From<ArchiveError> for WatchError {
     fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Closed => Self::Stopped,
-            other => Self::Unreadable(other.to_string()),
-        }
+        error.fault().map_or(Self::Stopped, Self::Unreadable)
     }
 }

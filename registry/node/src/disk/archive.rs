@@ -67,11 +67,24 @@ pub(crate) enum ArchiveError {
     #[error("the registry has stopped")]
     Closed,
     /// The file cannot be read.
-    #[error("the state folder cannot be read")]
-    File(#[source] Box<redb::Error>),
+    #[error("the state folder cannot be read: {0}")]
+    File(Box<redb::Error>),
     /// What it holds is damaged.
     #[error("history is damaged: {0}")]
     Damaged(#[from] Damage),
+    /// The library that reads the file gave up on it.
+    #[error("the store panicked on it")]
+    Panicked,
+}
+
+impl ArchiveError {
+    /// What readers are told of it; none if there is nothing wrong but that the registry has stopped.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match self {
+            Self::Closed => None,
+            Self::File(_) | Self::Damaged(_) | Self::Panicked => Some(self.to_string()),
+        }
+    }
 }
 
 impl<E: Into<redb::Error>> From<E> for ArchiveError {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use weft_model::{Event, Federation, Index, Key, WallTime};
 
-use super::{Registry, Shared};
+use super::Registry;
 use crate::disk::{Archive, ArchiveError, Segment};
 use crate::history::{Replay, Trail, trail_of};
 use crate::watch::Judged;
@@ -79,10 +79,7 @@ pub enum HistoryError {
 
 impl From<ArchiveError> for HistoryError {
     fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Closed => Self::Stopped,
-            other => Self::Unreadable(other.to_string()),
-        }
+        error.fault().map_or(Self::Stopped, Self::Unreadable)
     }
 }
 
@@ -246,13 +243,28 @@ impl Registry {
         &self,
         read: impl FnOnce(&Archive) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, HistoryError> {
-        let shared: Arc<Shared> = self.shared.clone();
-        let read = tokio::task::spawn_blocking(move || read(&shared.archive)).await;
-        read.map_err(|error| match error.is_panic() {
-            true => HistoryError::Unreadable("the store panicked on it".to_owned()),
-            false => HistoryError::Stopped,
-        })?
+        read_aside(&self.shared.archive, read).await
     }
+}
+
+/// Reads history on a thread that may block.
+pub(super) async fn read_aside<T, E>(
+    archive: &Archive,
+    read: impl FnOnce(&Archive) -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<ArchiveError> + Send + 'static,
+{
+    let archive = archive.clone();
+    let read = tokio::task::spawn_blocking(move || read(&archive)).await;
+    read.unwrap_or_else(|error| {
+        let error = match error.is_panic() {
+            true => ArchiveError::Panicked,
+            false => ArchiveError::Closed,
+        };
+        Err(error.into())
+    })
 }
 
 fn span(archive: &Archive) -> Result<(u64, u64), HistoryError> {
@@ -303,5 +315,30 @@ fn key(event: &Event) -> Option<Key> {
         Event::Put(key) | Event::Deleted(key) => Some(key.clone()),
         Event::Lease(cluster, _) => Some(Key::Cluster(cluster.clone())),
         Event::Format(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Folder, Store, StoreId};
+    use crate::watch::WatchError;
+
+    #[tokio::test]
+    async fn a_store_that_panics_has_not_stopped() {
+        let folder = Folder {
+            domain: weft_model::fixture::name("fed.example.org"),
+            node: weft_model::NodeId(1),
+        };
+        let store = Store::in_memory(folder, StoreId([1; 16])).unwrap();
+        let archive = store.archive();
+        let read = |_: &Archive| -> Result<(), WatchError> { panic!("what it holds is odd") };
+        let told = read_aside(&archive, read).await.unwrap_err();
+        let fault = "the store panicked on it".to_owned();
+        assert_eq!(told, WatchError::Unreadable(fault));
+        drop(store);
+        let read = |archive: &Archive| -> Result<_, WatchError> { Ok(archive.span()?) };
+        let told = read_aside(&archive, read).await.unwrap_err();
+        assert_eq!(told, WatchError::Stopped);
     }
 }

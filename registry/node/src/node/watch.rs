@@ -7,6 +7,7 @@ use tokio::sync::watch as latest;
 use weft_model::Index;
 
 use super::Shared;
+use super::history::read_aside;
 use crate::watch::{Cursor, Judged, Page, Progress, Step, WatchError};
 
 /// The entries after a position that changed something or were refused, in order and without a
@@ -38,7 +39,8 @@ impl Watch {
             match self.cursor.next(&self.shared.ring) {
                 Step::Entry(entry) => return Ok(entry),
                 Step::Read { after } => {
-                    let page = self.read(after).await?;
+                    let archive = &self.shared.archive;
+                    let page = read_aside(archive, move |it| Page::read(it, after)).await?;
                     if self.cursor.read(page)? == Progress::Further {
                         continue;
                     }
@@ -54,12 +56,6 @@ impl Watch {
             };
             woken.map_err(|_| WatchError::Stopped)?;
         }
-    }
-
-    async fn read(&self, after: Index) -> Result<Page, WatchError> {
-        let archive = self.shared.archive.clone();
-        let read = tokio::task::spawn_blocking(move || Page::read(&archive, after)).await;
-        read.unwrap_or(Err(WatchError::Stopped))
     }
 
     /// The position to resume from.
