@@ -9,7 +9,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use support::{DEADLINE, Switch, applied, leader, until, write};
@@ -266,4 +268,34 @@ async fn a_thousand_watchers_that_stall_hold_little_and_hold_up_nobody() {
         seen += 1;
     }
     assert_eq!(seen, 1 + 2 * count);
+}
+
+/// Who is shown an entry looks up in the state what it speaks of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_finds_no_state_older_than_what_it_was_shown() {
+    let dir = tempdir().unwrap();
+    let found = Start::Found(support::founding());
+    let node = start(dir.path(), &Switch::default(), 1, found, 1_000);
+    let (mut watch, watched) = (node.watch(node.applied().index), node.clone());
+    let runtime = tokio::runtime::Handle::current();
+    // It looks all the time, to be there as soon as there is something to see.
+    let watcher = std::thread::spawn(move || {
+        let _runtime = runtime.enter();
+        let mut shown = 0;
+        while shown < 500 {
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(entry) = pin!(watch.next()).poll(&mut context) {
+                let (state, index) = (watched.state().applied(), entry.unwrap().index);
+                assert!(state >= index, "{index} with the state at {state}");
+                shown += 1;
+            }
+        }
+    });
+    for generation in 1..=500 {
+        node.propose(write(1, generation)).await.unwrap();
+    }
+    tokio::task::spawn_blocking(|| watcher.join())
+        .await
+        .unwrap()
+        .unwrap();
 }

@@ -27,6 +27,7 @@ impl<T: Transport> Task<T> {
                 }
                 Output::Installed { index } => {
                     self.counters.installed += 1;
+                    self.show_state();
                     self.shared.ring.restart(index);
                     self.note_installed();
                     applied = Some(index);
@@ -58,10 +59,14 @@ impl<T: Transport> Task<T> {
     /// Makes what was applied visible, before anybody is told of it.
     fn publish(&self, applied: Option<Index>) {
         if let Some(index) = applied {
-            let state = self.driver.image().state.clone();
-            self.shared.state.store(Arc::new(state));
+            self.show_state();
             self.shared.index.send_replace(index);
         }
+    }
+
+    fn show_state(&self) {
+        let state = self.driver.image().state.clone();
+        self.shared.state.store(Arc::new(state));
     }
 
     fn note_applied(&mut self, record: Record) {
@@ -84,12 +89,15 @@ impl<T: Transport> Task<T> {
         let judged = answer
             .as_ref()
             .and_then(|answer| Judged::of(index, origin, answer, events));
-        if let Some(judged) = judged {
-            self.shared.ring.push(judged);
-        }
         if let (Some(request), Some(answer)) = (request, answer) {
             self.shared.shares.give_back(&request);
-            self.publish(Some(index));
+            // The state first, for a watcher that is awake sees the entry at once; the position
+            // last, for it wakes the others.
+            self.show_state();
+            if let Some(judged) = judged {
+                self.shared.ring.push(judged);
+            }
+            self.shared.index.send_replace(index);
             self.proposals.answer(index, &request, &answer);
         }
     }
