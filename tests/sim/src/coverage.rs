@@ -61,6 +61,8 @@ pub enum Seen {
     Answered,
     /// A linearizable read was answered.
     Read,
+    /// History let go of its oldest in a run, to keep within its bounds.
+    HistoryTrimmed,
     /// A watcher was shown an entry.
     Watched,
     /// A watcher went on at another node.
@@ -75,7 +77,7 @@ pub enum Seen {
 
 impl Seen {
     /// All kinds, in order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::CutOneWay,
         Self::CutOff,
         Self::CutHalves,
@@ -103,6 +105,7 @@ impl Seen {
         Self::MembersChangedInCut,
         Self::Answered,
         Self::Read,
+        Self::HistoryTrimmed,
         Self::Watched,
         Self::WatchMoved,
         Self::WatchedFromHistory,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use weft_model::{FederationDomain, Index, NodeId, WallTime};
 use weft_registry::Record;
-use weft_registry::disk::{Folder, SimulatedDisk, Space, Stored};
+use weft_registry::disk::{Bounds, Folder, HISTORY_BYTES, SimulatedDisk, Space, Stored};
 use weft_registry::driver::{Driver, Input, Output, Settings};
 use weft_registry::watch::{Judged, Ring};
 
@@ -17,6 +17,8 @@ pub(crate) struct Member {
     pub(crate) ring: Option<Ring>,
     /// How often something happened that wakes them.
     pub(crate) done: u64,
+    /// Where its history began last, by a founding or a state that it was sent.
+    jumped: Index,
     pub(crate) disk: SimulatedDisk,
     /// When the oldest write under way is safe.
     pub(crate) synced_at: Option<u64>,
@@ -48,6 +50,11 @@ pub(crate) struct Clock {
 
 /// What the system keeps for a process that does not read.
 const INBOX_MAX: usize = 400;
+/// What history may take: little, so that it is trimmed in some runs.
+const HISTORY: Bounds = Bounds {
+    entries: 60,
+    bytes: HISTORY_BYTES,
+};
 /// Entries kept for watchers: few, so that they often come too late.
 const RING: usize = 8;
 
@@ -89,6 +96,7 @@ impl Member {
             driver: None,
             ring: None,
             done: 0,
+            jumped: Index(1),
             disk: disk.map_err(|error| error.to_string())?,
             synced_at: None,
             restart_at: None,
@@ -113,6 +121,7 @@ impl Member {
         let settings = Settings {
             snapshot_entries: 40,
             tail_entries: 10,
+            history: HISTORY,
             #[cfg(feature = "bugs")]
             bug: plan.bug,
             ..Settings::new(self.node, plan.seed ^ (self.runs << 32))
@@ -121,6 +130,10 @@ impl Member {
         self.disk.plant(plan.bug);
         let stored = self.disk.load().map_err(|error| error.to_string())?;
         let from = stored.applied();
+        if self.disk.history().0 == Some(from.0) {
+            // It may have died once the state that it was sent was on the disk.
+            self.jumped = from;
+        }
         let driver = Driver::open(settings, stored).map_err(|error| error.to_string())?;
         self.ring = Some(Ring::new(driver.image().index, RING));
         self.driver = Some(driver);
@@ -194,9 +207,16 @@ impl Member {
     /// The state jumped.
     pub(crate) fn jump(&mut self, to: Index) {
         self.done += 1;
+        self.jumped = to;
         if let Some(ring) = &self.ring {
             ring.restart(to);
         }
+    }
+
+    /// Whether its history begins later than it once did, to keep within its bounds.
+    pub(crate) fn has_trimmed(&self) -> bool {
+        let begins = self.disk.history().0;
+        begins.is_some_and(|begins| begins > self.jumped.0)
     }
 
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {

@@ -73,6 +73,7 @@ fn check(seeds: std::ops::Range<u64>) {
         (Seen::MembersChangedInCut, count / 4),
         (Seen::LeaderInMinority, count / 4),
         (Seen::WriteTorn, count / 2),
+        (Seen::HistoryTrimmed, count / 10),
         (Seen::Watched, 50 * count),
         (Seen::WatchMoved, 10 * count),
         (Seen::WatchedFromHistory, 3 * count),

@@ -4,6 +4,8 @@ use weft_model::NodeId;
 use weft_registry::disk::Space;
 
 use super::World;
+use crate::coverage::Seen;
+use crate::member::Member;
 use crate::network::Weather;
 
 impl World {
@@ -87,6 +89,9 @@ impl World {
             .iter()
             .map(|(node, member)| (*node, &member.disk));
         crate::invariant::history::check(disks)?;
+        if self.members.values().any(Member::has_trimmed) {
+            self.seen.note(Seen::HistoryTrimmed);
+        }
         digests.dedup();
         match digests.len() {
             1 => Ok(()),
