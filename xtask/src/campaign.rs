@@ -1,7 +1,8 @@
 //! The long forms of what `cargo xtask test` runs for seconds, and the benchmark.
 //!
-//! All of it is optimised with every assertion kept (profile `long`): hours of computing show
-//! more, and times are those of what is tested rather than of a build for debugging.
+//! But for the benchmark all of it is optimised and keeps our assertions (profile `long`): hours
+//! of computing show more, and times are those of what is tested rather than of a build for
+//! debugging.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test [--quick]    everything that must hold before a change lands:
-                    packages, tidy, format, clippy, documentation and its tests,
-                    planted faults, tests.
+                    packages, tidy, format, clippy, documentation, planted faults,
+                    tests.
                     --quick leaves out those faults, the end-to-end tests and
                     what they need
   lint              format and clippy alone
@@ -47,7 +47,11 @@ usage: cargo xtask TASK
                     every attempt of a hostile member, and half a minute, or N
                     seconds, of ten times its share: nobody else is slowed beyond twice
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
-                    --install builds it first)";
+                    --install builds it first)
+
+sim, mutants, sweep, durability, soak, watches, nemesis, quorumless, skew and mallory
+run optimised builds that keep our assertions (profile long), which take some minutes the
+first time; skew's earlier build is a debug build. bench measures what ships.";
 
 /// Records and snapshots that are mutated by `cargo xtask mutants`, each.
 const MUTANTS: u64 = 10_000_000;
@@ -184,7 +188,7 @@ impl Task {
     }
 }
 
-fn minutes_of(text: &str) -> Result<u32, Failure> {
+pub(crate) fn minutes_of(text: &str) -> Result<u32, Failure> {
     let minutes = text.parse().ok().filter(|minutes| *minutes > 0);
     minutes.ok_or_else(|| Failure::Usage(format!("{text:?} is no number of minutes")))
 }

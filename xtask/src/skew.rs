@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::command_line::minutes_of;
 use crate::failure::Failure;
 use crate::stage::{Stages, cargo};
 use crate::{campaign, packages};
@@ -33,9 +34,7 @@ impl Skew {
                     words = rest;
                 }
                 ["--minutes", minutes, rest @ ..] => {
-                    skew.minutes = minutes.parse().map_err(|_| {
-                        Failure::Usage(format!("{minutes:?} is no number of minutes"))
-                    })?;
+                    skew.minutes = minutes_of(minutes)?;
                     words = rest;
                 }
                 _ => return Err(Failure::Usage(format!("unknown: {}", words.join(" ")))),
@@ -88,6 +87,7 @@ mod tests {
         let skew = Skew::parse(&["--minutes", "2", "--previous", "v1"]).unwrap();
         assert_eq!((skew.previous.as_str(), skew.minutes), ("v1", 2));
         assert!(Skew::parse(&["--minutes", "soon"]).is_err());
+        assert!(Skew::parse(&["--minutes", "0"]).is_err());
         assert!(Skew::parse(&["v1"]).is_err());
     }
 }
