@@ -127,8 +127,8 @@ fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure
     stages.finish("tests", &mut command)
 }
 
-/// Without nextest the end-to-end tests need a run of their own, since only nextest
-/// can be told to run them one at a time.
+/// Without nextest the end-to-end tests run one at a time: only it can be told which of
+/// them may run beside each other.
 fn with_cargo(mut stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = binary else {
         return stages.finish("tests", &mut unit_tests());
