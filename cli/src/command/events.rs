@@ -19,6 +19,7 @@ use crate::complete;
 use crate::output;
 use crate::problem::{Exit, Problem};
 
+use follow::Place;
 use print::Printer;
 pub(crate) use print::who;
 use record::RecordFilter;
@@ -28,7 +29,8 @@ use record::RecordFilter;
 /// Refused entries are shown too. Without `--since` the newest 10,000 log positions are looked at; a
 /// gateway keeps 100,000 of them on its disk and says where they begin. `-w` goes on with what comes,
 /// over restarts of the gateway that is asked, and misses nothing that is kept there; where it
-/// missed entries that are not kept any more, it says so (WEFT-6006).
+/// missed entries that are not kept any more, it says so (WEFT-6006), and where the registry was
+/// founded anew without what it had shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
     /// Go on with entries as they are applied.
@@ -78,7 +80,10 @@ impl Events {
             _ => None,
         };
         let kept = recent(&mut client, after, since).await?;
-        let cursor = kept.read.max(after.unwrap_or(0));
+        let place = Place {
+            cursor: kept.read.max(after.unwrap_or(0)),
+            recovered: kept.recovered.unwrap_or(0),
+        };
         if kept.cut {
             output::narrate(&format!(
                 "this shows what the log says after index {}; what is older is not shown{}",
@@ -101,7 +106,7 @@ impl Events {
             let mut printer = Printer::begin(global.output);
             let shown = kept.items.into_iter().filter(|event| wanted.takes(event));
             shown.for_each(|event| printer.print(event));
-            return follow::follow(global, client, cursor, &wanted, &mut printer).await;
+            return follow::follow(global, client, place, &wanted, &mut printer).await;
         }
         let mut kept = kept;
         kept.items.retain(|event| wanted.takes(event));

@@ -164,6 +164,9 @@ impl Registry {
     }
 
     /// The entries after `from` that changed something or were refused, in order and without a gap.
+    ///
+    /// A position from another registry, or from before this one was founded anew, may stand for
+    /// another entry here: compare `recovered` of [`Self::status`] first.
     pub fn watch(&self, from: Index) -> Watch {
         Watch::new(self.shared.clone(), from)
     }

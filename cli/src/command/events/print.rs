@@ -104,6 +104,21 @@ impl Printer {
         }
     }
 
+    /// The registry was founded anew at a position, before the last that was shown.
+    pub(super) fn anew(&mut self, at: u64, shown: u64, going_on_after: u64) {
+        match self.format {
+            Format::Json | Format::Yaml => self.value(&serde_json::json!({
+                "apiVersion": "weft.dev/v1",
+                "foundedAnew": { "at": at, "shown": shown, "goingOnAfter": going_on_after },
+            })),
+            _ => output::narrate(&format!(
+                "the registry was founded anew at index {at}: what was shown from there up to \
+                 {shown} is not in it (`weft raft members` shows the founding); going on after \
+                 {going_on_after}"
+            )),
+        }
+    }
+
     fn value(&self, value: &impl Serialize) {
         match self.format {
             Format::Yaml => {

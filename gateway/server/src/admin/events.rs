@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tonic::Status;
 use weft_model::{Author, Event, Federation, Index, Key, Refusal, WallTime, code};
 use weft_proto::api::WatchEvent;
-use weft_registry::{HistoryError, Judged, Origin, WatchError};
+use weft_registry::{HistoryError, Judged, Origin, Registry, WatchError};
 
 use super::status::freshness;
 use super::view::{ChangeView, EventView, EventsView, RecordView};
@@ -49,9 +50,11 @@ pub(super) async fn recent(hub: &Hub, arguments: &Value) -> Result<EventsView, S
     let page = registry.entries(Index(after), limit).await;
     let page = page.map_err(history::status)?;
     let state = registry.state();
+    let recovered = registry.status().raft.recovered.0;
     Ok(EventsView {
         api_version: "weft.dev/v1".into(),
         freshness: freshness(hub),
+        recovered: (recovered > 0).then_some(recovered),
         kept_after: page.begins.0,
         from_after: after,
         read: page.read.0,
@@ -69,25 +72,30 @@ const FIRST: Index = Index(1);
 
 /// Entries after `from`, as they are applied here.
 pub(super) fn watch(hub: &Hub, from: Index) -> Events {
-    let registry = hub.registry().clone();
-    let mut watch = registry.watch(from);
-    let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    // Ends when nobody reads, at the latest with the next entry.
-    tokio::spawn(async move {
-        loop {
-            let event = match watch.next().await {
-                Ok(entry) => written(&view(&registry.state(), &entry)),
-                Err(WatchError::Compacted { first }) => Err(compacted(first)),
-                Err(WatchError::Unreadable(what)) => Err(refusal(code::HISTORY_DAMAGED, what)),
-                Err(WatchError::Stopped) => return,
-            };
-            let ended = event.is_err();
-            if sender.send(event).await.is_err() || ended {
-                return;
-            }
-        }
-    });
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(show(hub.registry().clone(), from, sender));
     Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))
+}
+
+/// Ends when nobody reads any more, or nothing more can be shown.
+async fn show(registry: Registry, from: Index, sender: mpsc::Sender<Result<WatchEvent, Status>>) {
+    let mut watch = registry.watch(from);
+    loop {
+        let next = tokio::select! {
+            next = watch.next() => next,
+            () = sender.closed() => return,
+        };
+        let event = match next {
+            Ok(entry) => written(&view(&registry.state(), &entry)),
+            Err(WatchError::Compacted { first }) => Err(compacted(first)),
+            Err(WatchError::Unreadable(what)) => Err(refusal(code::HISTORY_DAMAGED, what)),
+            Err(WatchError::Stopped) => return,
+        };
+        let ended = event.is_err();
+        if sender.send(event).await.is_err() || ended {
+            return;
+        }
+    }
 }
 
 fn compacted(first: Index) -> Status {
@@ -203,5 +211,47 @@ fn record(state: &Federation, key: &Key) -> RecordView {
         Key::Release(key) => named("release", key.to_string()),
         Key::Token(id) => named("token", id.to_string()),
         Key::Signer(user) => named("signer", user.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use weft_model::NodeId;
+    use weft_model::fixture::name;
+    use weft_proto::peer::RaftBatch;
+    use weft_registry::{CallError, RegistryConfig, Start, Transport};
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn send(&self, _: NodeId, _: RaftBatch) {}
+
+        async fn call(&self, _: NodeId, _: &'static str, _: Bytes) -> Result<Bytes, CallError> {
+            Err(CallError::Peer("there is none".to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_nobody_reads_ends_though_nothing_happens() {
+        let dir = tempfile::tempdir().unwrap();
+        let join = Start::Join {
+            node: NodeId(2),
+            domain: name("fed.example.org"),
+        };
+        let config = RegistryConfig::new(dir.path(), join);
+        let registry = Registry::start(config, Nowhere).unwrap();
+        let (sender, receiver) = mpsc::channel(16);
+        let mut shown = tokio::spawn(show(registry.clone(), Index(0), sender));
+        let waits = timeout(Duration::from_millis(50), &mut shown).await;
+        assert!(waits.is_err(), "while somebody reads");
+        drop(receiver);
+        let ended = timeout(Duration::from_secs(5), shown).await;
+        ended.expect("it ends").unwrap();
+        registry.shutdown().await;
     }
 }

@@ -274,6 +274,10 @@ pub struct EventsView {
     pub api_version: String,
     /// How fresh.
     pub freshness: Freshness,
+    /// Where the registry was last founded anew, if it ever was: an index from there on that was
+    /// given out before says nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<u64>,
     /// The gateway that answered keeps what the log says after this index.
     pub kept_after: u64,
     /// What is shown begins after this index.
