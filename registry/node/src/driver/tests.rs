@@ -1,4 +1,5 @@
 mod follower;
+mod leading;
 mod poison;
 mod trio;
 mod voteless;
