@@ -10,7 +10,8 @@
 //!
 //! The order that keeps promises: what a [`crate::disk::Batch`] holds goes to the disk; what
 //! may only be said once it is there (votes, acknowledgements) waits for
-//! [`Input::Persisted`]; a leader's appends need not wait (Raft thesis §10.2.1).
+//! [`Input::Persisted`]; a leader's appends need not wait (Raft thesis §10.2.1), once its
+//! disk knows the term.
 //! A record is applied only when it is committed and on this node's disk.
 //! Equal inputs give equal outputs: election timeouts come from a seed.
 
@@ -69,6 +70,8 @@ pub struct Driver {
     outputs: Vec<Output>,
     /// Batches that are not on the disk yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
+    /// The term that the disk knows.
+    saved_term: u64,
     shortage: Shortage,
     batches: u64,
     /// Whether the disk lags in what it knows to be committed.
@@ -103,6 +106,7 @@ impl Driver {
         let history = History::open(&stored);
         let replica = Replica::new(stored);
         let applied = replica.image().index.0;
+        let saved_term = replica.hard().term;
         let config = raft::Config {
             id: settings.node.0,
             election_tick: settings.election_ticks,
@@ -129,6 +133,7 @@ impl Driver {
             raw,
             outputs: Vec::new(),
             unpersisted: VecDeque::new(),
+            saved_term,
             shortage: Shortage::default(),
             batches: 0,
             commit_unsaved: false,
@@ -337,7 +342,10 @@ impl Driver {
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
             let number = ready.number();
-            self.send(ready.take_messages());
+            let messages = ready.take_messages();
+            if self.may_lead() {
+                self.send(messages);
+            }
             for state in ready.take_read_states() {
                 self.note_read(&state.request_ctx, state.index);
             }

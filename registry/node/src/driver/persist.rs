@@ -15,6 +15,8 @@ use crate::wire;
 /// A batch that is not on the disk yet.
 pub(super) struct Unpersisted {
     batch: u64,
+    /// The term that the disk knows then.
+    term: u64,
     /// The library's number for it; 0 if the library knows nothing of it.
     ready: u64,
     /// What may be said once it is on the disk.
@@ -58,7 +60,18 @@ impl Driver {
         self.unpersisted.iter().any(|batch| batch.install.is_some())
     }
 
+    /// Whether what a leader says without waiting for its disk may be said.
+    ///
+    /// A lone voter leads without having asked anybody, and so before its disk knows the term. If it
+    /// spoke then and lost its power, it would lead that term a second time, with other entries at
+    /// the same positions. What it would say counts as lost on its way: the next heartbeat makes up
+    /// for that.
+    pub(super) fn may_lead(&self) -> bool {
+        self.raw.raft.term <= self.saved_term
+    }
+
     fn settle_batch(&mut self, waiting: Unpersisted) {
+        self.saved_term = self.saved_term.max(waiting.term);
         if waiting.ready > 0 {
             self.raw.on_persist_ready(waiting.ready);
         }
@@ -135,6 +148,7 @@ impl Driver {
         let (ready, batch, held) = self.misbehave(ready, batch, held);
         self.unpersisted.push_back(Unpersisted {
             batch: batch.number,
+            term: batch.hard.term,
             ready,
             bytes: batch.entries.iter().map(|entry| entry.data.len()).sum(),
             held,

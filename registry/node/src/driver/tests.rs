@@ -319,3 +319,41 @@ fn a_newcomer_takes_nobodys_word_for_a_new_founding() {
     settle(&mut newcomer);
     assert_eq!(newcomer.status().outranked, None);
 }
+
+/// What is sent now, of batches that are written and not on the disk.
+fn sent(driver: &mut Driver, waiting: &mut Vec<u64>) -> usize {
+    let mut sent = 0;
+    for output in driver.take_outputs() {
+        match output {
+            Output::Send(_, messages) => sent += messages.len(),
+            Output::Persist(batch) => waiting.push(batch.number),
+            _ => {}
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_lone_voter_leads_nobody_in_a_term_that_its_disk_does_not_know() {
+    let (_, mut first) =
+        crate::found(&crate::node::founding_for_tests(), weft_model::WallTime(1)).unwrap();
+    first.image.conf = raft::eraftpb::ConfState::from((vec![1], vec![2]));
+    let mut driver = Driver::open(Settings::new(ME, 1), first).unwrap();
+    // What it makes of its first entry is written, since nobody campaigns before that.
+    driver.handle(Input::Tick);
+    settle(&mut driver);
+    assert!(!driver.is_leader());
+    let mut waiting = Vec::new();
+    // It leads, and its disk is full.
+    for _ in 0..100 {
+        driver.handle(Input::Tick);
+        assert_eq!(sent(&mut driver, &mut waiting), 0);
+    }
+    assert!(driver.is_leader());
+    let batch = *waiting.last().unwrap();
+    driver.handle(Input::Persisted { batch });
+    for _ in 0..2 {
+        driver.handle(Input::Tick);
+    }
+    assert!(sent(&mut driver, &mut waiting) > 0);
+}
