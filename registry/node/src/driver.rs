@@ -281,6 +281,8 @@ impl Driver {
         let lost = match judged {
             Ok(()) => None,
             Err(Suspicion::LostLog { last, .. }) if self.settings.following.is_some() => Some(last),
+            // It follows a leader that this node has not heard yet, or says so: no reason to yield.
+            Err(Suspicion::NoVote) if screen::is_answer(&message) => return,
             Err(suspicion) => return self.suspect(from, suspicion),
         };
         if self.must_not_heed(from, &message) {

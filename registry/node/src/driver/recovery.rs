@@ -10,7 +10,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
 use weft_model::{Index, NodeId};
 
 use super::Driver;
-use super::screen::Suspicion;
+use super::screen::{Suspicion, is_answer};
 use crate::disk::{Batch, Compaction};
 use crate::image::Image;
 
@@ -59,11 +59,7 @@ impl Driver {
         }
         if recovered < self.founding() {
             // A former follower's answers: its log is not this group's yet.
-            let answers = matches!(
-                message.get_msg_type(),
-                MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
-            );
-            return answers && self.outranked.is_none();
+            return is_answer(message) && self.outranked.is_none();
         }
         match self.outranked {
             None => true,

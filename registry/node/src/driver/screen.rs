@@ -149,6 +149,14 @@ pub(super) fn claims_vote(raw: &RawNode<Replica>, message: &Message) -> bool {
     of_voters || message.term > raw.raft.term
 }
 
+/// Said to a leader by whoever hears it, also to one that another has replaced.
+pub(super) fn is_answer(message: &Message) -> bool {
+    matches!(
+        message.get_msg_type(),
+        MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+    )
+}
+
 /// A follower, or a gateway of a cluster whose role is `member`, unless the group still counts it
 /// as a voter. Of a node that this state does not know, nothing is known.
 fn is_voteless(raw: &RawNode<Replica>, node: NodeId) -> bool {

@@ -105,7 +105,7 @@ pub(crate) fn candidate(stage: &Stage<'_>) -> Result<()> {
             context: Bytes::from_static(TRANSFER),
             ..RaftMessage::default()
         };
-        let kinds = [VOTE, PRE_VOTE, APPEND_ANSWER, HEARTBEAT_ANSWER];
+        let kinds = [APPEND_ANSWER, HEARTBEAT_ANSWER, VOTE, PRE_VOTE];
         kinds.map(later).into()
     })
 }
@@ -117,8 +117,9 @@ struct Of {
     mallory: u64,
 }
 
-/// Says to each victim what `words` makes of its log; all of it must be dropped as no correct
-/// peer's, and no election follow.
+/// Says to each victim what `words` makes of its log; all of it must be dropped, and no election
+/// follow. All but answers is no correct peer's and so is counted: who follows a later leader
+/// answers like that. What comes last is counted, so that all before it was heard.
 fn shout(stage: &Stage<'_>, words: impl Fn(&Of) -> Vec<RaftMessage>) -> Result<()> {
     let mallory = &stage.mallory;
     let before = term(stage)?;
@@ -136,7 +137,9 @@ fn shout(stage: &Stage<'_>, words: impl Fn(&Of) -> Vec<RaftMessage>) -> Result<(
             ..message
         });
         let said: Vec<RaftMessage> = said.collect();
-        let (count, dropped) = (said.len() as u64, metric(stage, cluster, SUSPECT)?);
+        let answers = |it: &&RaftMessage| matches!(it.r#type, APPEND_ANSWER | HEARTBEAT_ANSWER);
+        let count = (said.len() - said.iter().filter(answers).count()) as u64;
+        let dropped = metric(stage, cluster, SUSPECT)?;
         mallory.say_raft(to, said);
         eventually("it drops all of that", SOON, || {
             let now = metric(stage, cluster, SUSPECT)?;

@@ -67,17 +67,14 @@ fn who_has_no_vote_neither_leads_nor_asks_for_votes() {
             "{kind:?}"
         );
     }
-    for kind in [
-        MessageType::MsgAppendResponse,
-        MessageType::MsgHeartbeatResponse,
-        MessageType::MsgRequestVoteResponse,
+    // Answers may be those to a leader that this node has not heard yet.
+    for (kind, expect) in [
+        (MessageType::MsgAppendResponse, None),
+        (MessageType::MsgHeartbeatResponse, None),
+        (MessageType::MsgRequestVoteResponse, Some(Suspicion::NoVote)),
     ] {
         let later = says(kind, MEMBER, term + 1);
-        assert_eq!(
-            suspicion(&mut driver, MEMBER, later),
-            Some(Suspicion::NoVote),
-            "{kind:?}"
-        );
+        assert_eq!(suspicion(&mut driver, MEMBER, later), expect, "{kind:?}");
         let now = says(kind, MEMBER, term.max(1));
         assert_eq!(suspicion(&mut driver, MEMBER, now), None, "{kind:?}");
     }
