@@ -5,18 +5,30 @@ use rand::rngs::SmallRng;
 use weft_identity::SigningKey;
 use weft_model::fixture::{cluster_spec, export, name};
 use weft_model::{
-    AppProtocol, Author, ClusterName, ClusterRole, Command, FormatLevel, Founding, GatewayRecord,
-    GatewayRole, Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceType,
-    SignerEpoch, TokenGrant, TokenId, WallTime,
+    AppProtocol, Author, ClusterName, ClusterRole, Command, Founding, GatewayRecord, GatewayRole,
+    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceType, SignerEpoch,
+    TokenGrant, TokenId, WallTime,
 };
+use weft_registry::wire::FORMAT_SUPPORTED;
 use weft_registry::{Draft, Proposal};
+
+/// The number of cluster 1's second gateway, which follows; the first of each has its cluster's.
+pub(crate) const FOLLOWER: u8 = 9;
+
+/// The cluster of a gateway.
+fn home(gateway: u8) -> u8 {
+    match gateway {
+        FOLLOWER => 1,
+        first => first,
+    }
+}
 
 /// A name for a cluster by its number.
 pub(crate) fn cluster(number: u8) -> ClusterName {
     name(&format!("c{number}"))
 }
 
-/// The signing key of a cluster's gateway.
+/// A gateway's signing key.
 pub(crate) fn gateway_key(number: u8) -> SigningKey {
     SigningKey::from_seed([number; 32])
 }
@@ -30,13 +42,17 @@ fn token_key(number: u8) -> SigningKey {
 }
 
 fn gateway(number: u8) -> GatewayRecord {
+    let (gateway, role) = match number {
+        FOLLOWER => ("gw-2", GatewayRole::Follower),
+        _ => ("gw", GatewayRole::Member),
+    };
     GatewayRecord {
-        name: name("gw"),
+        name: name(gateway),
         tunnel: Some(name(&format!("192.0.2.{number}:7443"))),
         api: None,
         key: gateway_key(number).public(),
-        format: FormatLevel::FIRST,
-        role: GatewayRole::Member,
+        format: FORMAT_SUPPORTED,
+        role,
     }
 }
 
@@ -77,6 +93,7 @@ pub(crate) struct Pending {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Aim {
     Write { generation: Generation },
+    Raise,
     Grant { number: u8 },
     Redeem { number: u8 },
     Remove { number: u8 },
@@ -105,7 +122,6 @@ impl Writer {
 
     /// Begins the next request.
     pub(crate) fn begin(&mut self, now: u64, rng: &mut SmallRng) {
-        self.generation = self.generation.next();
         let key = name(&format!("shop/s{}", rng.random_range(0..4)));
         let command = if rng.random_bool(0.15) {
             Command::DeleteExport(cluster(self.number), key)
@@ -114,6 +130,17 @@ impl Writer {
             let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, port);
             Command::PutExport(cluster(self.number), key, Box::new(spec))
         };
+        let generation = self.generation.next();
+        self.ask(now, rng, command, Aim::Write { generation });
+    }
+
+    /// Puts the newest format level in force.
+    pub(crate) fn raise(&mut self, now: u64, rng: &mut SmallRng) {
+        self.ask(now, rng, Command::RaiseFormat(FORMAT_SUPPORTED), Aim::Raise);
+    }
+
+    fn ask(&mut self, now: u64, rng: &mut SmallRng, command: Command, what: Aim) {
+        self.generation = self.generation.next();
         let draft = Draft {
             request: RequestId(rng.random()),
             author: Author::Gateway(self.home, SignerEpoch::FIRST),
@@ -124,14 +151,12 @@ impl Writer {
         self.pending = Some(Pending {
             proposal: Proposal::sign(&self.key, &draft),
             again_at: now,
-            what: Aim::Write {
-                generation: self.generation,
-            },
+            what,
         });
     }
 }
 
-/// Lets clusters join and removes them, through whatever node runs.
+/// Lets clusters and a follower join, and removes clusters, through whatever node runs.
 #[derive(Debug, Default)]
 pub(crate) struct Admin {
     pub(crate) pending: Option<Pending>,
@@ -142,8 +167,8 @@ impl Admin {
     pub(crate) fn grant(&mut self, now: u64, rng: &mut SmallRng, number: u8, time: WallTime) {
         let grant = TokenGrant {
             key: token_key(number).public(),
-            cluster: cluster(number),
-            region: name(&region(number)),
+            cluster: cluster(home(number)),
+            region: name(&region(home(number))),
             role: ClusterRole::Voter,
             expires: WallTime(time.0 + 10 * 3600 * 1000),
         };
@@ -160,8 +185,8 @@ impl Admin {
         let token = TokenId::of(&key.public());
         let redemption = Redemption {
             token,
-            bundle: vec![format!("ca {number}").into_bytes()],
-            spec: cluster_spec(&region(number)),
+            bundle: vec![format!("ca {}", home(number)).into_bytes()],
+            spec: cluster_spec(&region(home(number))),
             gateway: gateway(number),
         };
         let draft = Draft {

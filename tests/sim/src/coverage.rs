@@ -51,7 +51,7 @@ pub enum Seen {
     Stalled,
     /// A leader refused a proposal for want of room.
     RefusedForRoom,
-    /// A snapshot took the place of a node's state.
+    /// A snapshot took the place of the state of a node that has a disk.
     SnapshotInstalled,
     /// The group's members changed.
     MembersChanged,
@@ -73,11 +73,17 @@ pub enum Seen {
     WatchCompacted,
     /// All nodes told it, and it read a state.
     WatchJumped,
+    /// A follower started with nothing.
+    FollowerBegan,
+    /// It was sent a snapshot.
+    FollowerInstalled,
+    /// It applied an entry.
+    FollowerApplied,
 }
 
 impl Seen {
     /// All kinds, in order.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::CutOneWay,
         Self::CutOff,
         Self::CutHalves,
@@ -111,6 +117,9 @@ impl Seen {
         Self::WatchedFromHistory,
         Self::WatchCompacted,
         Self::WatchJumped,
+        Self::FollowerBegan,
+        Self::FollowerInstalled,
+        Self::FollowerApplied,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod durable;
+mod follower;
 pub(crate) mod history;
 mod leaders;
 mod once;
@@ -13,6 +14,7 @@ mod watched;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use durable::Durable;
+pub(crate) use follower::Follower;
 pub(crate) use leaders::Leaders;
 pub(crate) use once::Once;
 pub(crate) use order::Order;
@@ -28,6 +30,7 @@ pub(crate) struct Invariants {
     pub(crate) agreement: Agreement,
     pub(crate) states: States,
     pub(crate) durable: Durable,
+    pub(crate) follower: Follower,
     pub(crate) once: Once,
     pub(crate) order: Order,
     pub(crate) reads: Reads,

@@ -7,7 +7,8 @@
 //! it makes up is time, clocks, the network, processes that stand still, and the
 //! bytes under the store, which lose what was not synced or keep it torn, and are
 //! full for a while. After every step every [`invariant`] is checked; in the end
-//! all faults stop and the group must converge. [`Coverage`] says what a run met.
+//! all faults stop and the group must converge. In half of the runs a gateway follows: it has
+//! no vote, and begins with nothing each time. [`Coverage`] says what a run met.
 //! What it does not cover: threads and sockets, which the registry's own tests do.
 //!
 //! ```text

@@ -1,11 +1,11 @@
-//! A node: its driver while it runs, its clocks, and its disk, which outlives it.
+//! A node: its driver while it runs, its clocks, and its disk, which outlives it. A follower's does not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use weft_model::{FederationDomain, Index, NodeId, WallTime};
 use weft_registry::Record;
 use weft_registry::disk::{Bounds, Folder, HISTORY_BYTES, SimulatedDisk, Space, Stored};
-use weft_registry::driver::{Driver, Input, Output, Settings};
+use weft_registry::driver::{Driver, Following, Input, Output, Settings};
 use weft_registry::watch::{Judged, Ring};
 
 use crate::world::{Plan, TICK};
@@ -33,6 +33,8 @@ pub(crate) struct Member {
     /// When there is enough again.
     pub(crate) freed_at: Option<u64>,
     pub(crate) clock: Clock,
+    /// What a follower keeps, in place of a disk: whom it may believe when it starts.
+    pub(crate) heeds: Option<BTreeSet<NodeId>>,
     /// What came in while it stood still.
     inbox: VecDeque<Input>,
     runs: u64,
@@ -89,15 +91,13 @@ impl Clock {
 
 impl Member {
     pub(crate) fn new(node: NodeId, first: Option<&Stored>) -> Result<Self, String> {
-        let domain: FederationDomain = weft_model::fixture::name("fed.example.org");
-        let disk = SimulatedDisk::new(Folder { domain, node }, first);
         Ok(Self {
             node,
             driver: None,
             ring: None,
             done: 0,
             jumped: Index(1),
-            disk: disk.map_err(|error| error.to_string())?,
+            disk: disk(node, first)?,
             synced_at: None,
             restart_at: None,
             resumes_at: None,
@@ -109,19 +109,44 @@ impl Member {
                 tick: TICK,
                 next: node.0 * 3 % TICK,
             },
+            heeds: None,
             inbox: VecDeque::new(),
             runs: 0,
         })
+    }
+
+    /// One without a vote or a disk.
+    pub(crate) fn follower(node: NodeId, heeds: BTreeSet<NodeId>) -> Result<Self, String> {
+        Ok(Self {
+            heeds: Some(heeds),
+            ..Self::new(node, None)?
+        })
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        self.heeds.is_some()
+    }
+
+    /// Whether it runs, and has begun anew and been sent nothing yet.
+    pub(crate) fn knows_nothing(&self) -> bool {
+        let driver = self.driver.as_ref();
+        driver.is_some_and(|driver| driver.image().index == Index(0))
     }
 
     /// Starts from what the disk holds; says up to where the state was known without the log.
     pub(crate) fn start(&mut self, plan: &Plan) -> Result<Index, String> {
         self.runs += 1;
         self.restart_at = None;
+        if self.follows() {
+            // Its store is in memory, and goes with the process.
+            self.disk = disk(self.node, None)?;
+        }
+        let following = self.heeds.clone().map(|heeds| Following { heeds });
         let settings = Settings {
             snapshot_entries: 40,
             tail_entries: 10,
             history: HISTORY,
+            following,
             #[cfg(feature = "bugs")]
             bug: plan.bug,
             ..Settings::new(self.node, plan.seed ^ (self.runs << 32))
@@ -225,4 +250,10 @@ impl Member {
             None => Vec::new(),
         }
     }
+}
+
+/// A disk that holds nothing yet, or what a founder's holds first.
+fn disk(node: NodeId, first: Option<&Stored>) -> Result<SimulatedDisk, String> {
+    let domain: FederationDomain = weft_model::fixture::name("fed.example.org");
+    SimulatedDisk::new(Folder { domain, node }, first).map_err(|error| error.to_string())
 }

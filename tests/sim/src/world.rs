@@ -2,6 +2,7 @@
 
 mod clients;
 mod finish;
+mod follower;
 mod outputs;
 mod strike;
 mod watchers;
@@ -102,6 +103,12 @@ struct World {
     /// Clusters whose token is granted and not used.
     granted: Vec<u8>,
     removed: Vec<u8>,
+    /// Whether a gateway is to follow.
+    follows: bool,
+    /// Whether the newest format level is in force: followers came with it.
+    raised: bool,
+    /// The gateway that follows, once it has joined.
+    follower: Option<NodeId>,
     next_read: u64,
     watchers: Vec<Watcher>,
     /// What watchers do is drawn apart, so that the rest of a run is as if there were none.
@@ -131,6 +138,8 @@ impl World {
         Self {
             now: 0,
             mix: Mix::draw(&mut rng),
+            // As often as not: a run without one takes less time, and stays at the first format level.
+            follows: rng.random_bool(0.5),
             rng,
             members: BTreeMap::new(),
             network: Network::new(),
@@ -139,6 +148,8 @@ impl World {
             joined: BTreeMap::new(),
             granted: Vec::new(),
             removed: Vec::new(),
+            raised: false,
+            follower: None,
             next_read: 0,
             watchers: Vec::new(),
             watching: SmallRng::seed_from_u64(!plan.seed),
@@ -152,7 +163,7 @@ impl World {
     fn play(&mut self) -> Result<Outcome, String> {
         self.found()?;
         // Three clusters first, so that there is something to lose.
-        while self.joined.len() < 3 {
+        while self.joined.len() < 3 || self.lacks_follower() {
             self.step(Phase::Founding)?;
             if self.now > 5_000 {
                 return Err("three clusters did not come together in fair weather".into());
@@ -215,6 +226,7 @@ impl World {
             .start(&self.plan)
             .map_err(|error| format!("node {node} does not start: {error}"))?;
         self.invariants.order.restart(node, from);
+        self.note_life(node);
         self.drain(node)
     }
 
@@ -265,6 +277,7 @@ impl World {
             Some(_) => self.resume(node),
             None => {}
         }
+        self.learn(node);
         self.run_disk(node)?;
         self.show(node)?;
         if let Some(member) = self.members.get_mut(&node)
@@ -318,6 +331,7 @@ impl World {
             if self.now.is_multiple_of(TICK) {
                 let status = driver.status();
                 self.invariants.removed.check(&status)?;
+                self.invariants.follower.check(&status)?;
                 let leads = driver.leadership().role == Role::Leader;
                 let hears = |voter: &&NodeId| {
                     let cuts = &self.network.cuts;

@@ -69,3 +69,8 @@ fn a_write_in_two_transactions_is_caught() {
 fn a_watcher_that_skips_where_history_meets_the_ring_is_caught() {
     check(Bug::SkipsAtSeam);
 }
+
+#[test]
+fn a_follower_with_a_vote_is_caught() {
+    check(Bug::VotingFollower);
+}

@@ -78,6 +78,9 @@ fn check(seeds: std::ops::Range<u64>) {
         (Seen::WatchMoved, 10 * count),
         (Seen::WatchedFromHistory, 3 * count),
         (Seen::WatchCompacted, count),
+        (Seen::FollowerBegan, count),
+        (Seen::FollowerInstalled, count / 2),
+        (Seen::FollowerApplied, 5 * count),
     ] {
         assert!(seen.count(what) >= least, "{what:?}: fewer than {least}");
     }

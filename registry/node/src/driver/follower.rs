@@ -13,6 +13,8 @@ use weft_model::{GatewayRole, NodeId};
 
 use super::screen::claims_vote;
 use super::{Driver, INFLIGHT_MAX};
+#[cfg(feature = "bugs")]
+use crate::members::MemberChange;
 
 /// What a node knows as one without a vote or a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,5 +96,17 @@ impl Driver {
         let votes = self.raw.raft.prs().conf().voters().contains(node.0);
         let record = self.image().state.node(node);
         !votes && record.is_some_and(|it| it.gateway.role == GatewayRole::Follower)
+    }
+
+    /// A vote for a follower, for the simulation to catch.
+    #[cfg(feature = "bugs")]
+    pub(super) fn misplan(&self) -> Option<MemberChange> {
+        let learners = self.image().conf.get_learners().iter().copied().map(NodeId);
+        let promote: Vec<NodeId> = learners.filter(|node| self.may_forget(*node)).collect();
+        let plants = self.settings.bug == Some(super::Bug::VotingFollower) && !promote.is_empty();
+        plants.then(|| MemberChange::Voters {
+            promote,
+            demote: Vec::new(),
+        })
     }
 }

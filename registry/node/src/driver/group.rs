@@ -77,7 +77,11 @@ impl Driver {
         let image = self.image();
         if image.conf.get_voters_outgoing().is_empty() {
             let progress = output::progress(&self.raw);
-            match members::plan_members(&image.state, &image.conf, &progress, self.settings.node) {
+            let change =
+                members::plan_members(&image.state, &image.conf, &progress, self.settings.node);
+            #[cfg(feature = "bugs")]
+            let change = self.misplan().or(change);
+            match change {
                 Some(MemberChange::Transfer(to)) => self.raw.transfer_leader(to.0),
                 Some(change) => self.propose_change(change.singles()),
                 None => {}

@@ -71,6 +71,8 @@ pub enum Bug {
     SplitTransaction,
     /// A watcher that comes from history to the ring skips a position.
     SkipsAtSeam,
+    /// A leader gives a follower a vote.
+    VotingFollower,
 }
 
 /// Tells one read of this start from another.

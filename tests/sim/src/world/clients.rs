@@ -48,11 +48,21 @@ impl World {
         match what {
             Aim::Write { .. } => Ok(()),
             _ if !accepted => Err(format!("{what:?} was refused: {:?}", record.answer)),
+            Aim::Raise => {
+                self.raised = true;
+                Ok(())
+            }
             Aim::Grant { number } => {
                 self.granted.push(*number);
                 Ok(())
             }
-            Aim::Redeem { number } => self.begin_member(*number),
+            Aim::Redeem { number } => {
+                self.granted.retain(|granted| granted != number);
+                match *number {
+                    client::FOLLOWER => self.begin_follower(),
+                    number => self.begin_member(number),
+                }
+            }
             Aim::Remove { number } => {
                 self.removed.push(*number);
                 self.writers.retain(|writer| writer.number != *number);
@@ -71,7 +81,6 @@ impl World {
                 .map(|(id, _)| id)
         });
         let node = node.ok_or("a redeemed token made no gateway")?;
-        self.granted.retain(|granted| *granted != number);
         self.joined.insert(number, node);
         self.members.insert(node, Member::new(node, None)?);
         self.writers.push(Writer::new(number, node));
@@ -80,10 +89,14 @@ impl World {
 
     pub(super) fn run_clients(&mut self, phase: Phase) -> Result<(), String> {
         let now = self.now;
+        let raises = self.joined.len() > 2 && self.follows && !self.raised;
         if phase != Phase::Healing {
             for writer in &mut self.writers {
                 if writer.pending.is_none() && self.rng.random_bool(0.05) {
-                    writer.begin(now, &mut self.rng);
+                    match raises && writer.number == 1 {
+                        true => writer.raise(now, &mut self.rng),
+                        false => writer.begin(now, &mut self.rng),
+                    }
                 }
             }
             self.run_admin(phase);
@@ -126,7 +139,14 @@ impl World {
             .into_iter()
             .find(|number| !self.joined.contains_key(number));
         if phase == Phase::Founding {
-            if let Some(number) = fresh {
+            let next = match self.joined.len() < 3 {
+                true => fresh,
+                false => {
+                    let may = self.raised && self.lacks_follower();
+                    may.then_some(client::FOLLOWER)
+                }
+            };
+            if let Some(number) = next {
                 self.admin.grant(now, &mut self.rng, number, time);
             }
             return;

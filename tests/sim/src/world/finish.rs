@@ -60,7 +60,12 @@ impl World {
         if group.len() != state.nodes().count() {
             return Some("removed nodes out of the group".into());
         }
-        let odd = group.len().min(5) - usize::from(group.len().min(5).is_multiple_of(2));
+        let may_vote = group
+            .iter()
+            .filter(|node| state.may_vote(**node))
+            .count()
+            .min(5);
+        let odd = may_vote - usize::from(may_vote.is_multiple_of(2));
         if status.voters.len() != odd {
             return Some(format!("{odd} voters, it has {:?}", status.voters));
         }

@@ -32,6 +32,7 @@ impl World {
                     .note(&[2, now, node.0, to.0, messages.len() as u64], || {
                         format!("{now} {node} -> {to}: {messages:?}")
                     });
+                self.invariants.follower.says(node, &messages)?;
                 for message in messages {
                     let letter = Letter::Raft(Box::new(message));
                     self.network
@@ -54,7 +55,10 @@ impl World {
             }
             Output::Applied(record) => self.note_applied(node, &record)?,
             Output::Installed { index } => {
-                self.seen.note(Seen::SnapshotInstalled);
+                self.seen.note(match self.follower == Some(node) {
+                    true => Seen::FollowerInstalled,
+                    false => Seen::SnapshotInstalled,
+                });
                 self.trace.note(&[5, now, node.0, index.0], || {
                     format!("{now} {node} installs a snapshot at {index}")
                 });
@@ -74,12 +78,18 @@ impl World {
                         format!("{now} {node} sees {leadership:?}")
                     });
                 self.invariants.leaders.check(node, leadership)?;
+                self.invariants.follower.leads(node, leadership)?;
             }
             // It goes on for a while, not knowing.
             Output::Suspect {
                 suspicion: Suspicion::RemovedSender,
                 ..
             } => {}
+            // Who knows nothing waits for those whom it may believe.
+            Output::Suspect {
+                suspicion: Suspicion::NoVote,
+                ..
+            } if self.is_anew(node) => {}
             Output::Suspect { from, suspicion } => {
                 return Err(format!("node {node} suspects {from}: {suspicion}"));
             }
@@ -110,6 +120,9 @@ impl World {
                 "node {node} cannot read {}: {reason}",
                 record.index
             ));
+        }
+        if self.follower == Some(node) {
+            self.seen.note(Seen::FollowerApplied);
         }
         self.invariants.order.check(node, record.index)?;
         self.invariants.agreement.check(node, record)?;

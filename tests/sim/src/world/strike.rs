@@ -74,7 +74,9 @@ impl World {
 
     fn run_short(&mut self, node: NodeId, space: Space, lasts: u64) -> Result<(), String> {
         let freed_at = self.now + lasts;
-        if let Some(member) = self.members.get_mut(&node) {
+        if let Some(member) = self.members.get_mut(&node)
+            && !member.follows()
+        {
             member.set_space(space, Some(freed_at));
         }
         self.drain(node)
@@ -87,6 +89,10 @@ impl World {
             return Ok(());
         };
         self.seen.note(Seen::Crash);
+        if member.follows() {
+            member.stop(restart_at);
+            return Ok(());
+        }
         // A disk without room has taken nothing of what waits.
         let under_way = match member.space {
             Space::Full => 0,

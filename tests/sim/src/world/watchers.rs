@@ -181,10 +181,11 @@ impl World {
         self.invariants.watched.jump(watcher.number, index)
     }
 
-    /// Whether it runs, and is of a cluster that has not been removed.
+    /// Whether it runs, is of a cluster that has not been removed, and knows something if it follows.
     fn serves(&self, node: NodeId) -> bool {
         let gone = |number: &u8| self.joined.get(number) == Some(&node);
-        self.driver(node).is_some() && !self.removed.iter().any(gone)
+        let runs = self.driver(node).is_some() && !self.is_anew(node);
+        runs && !self.removed.iter().any(gone)
     }
 
     fn stands_still(&self, node: NodeId) -> bool {
