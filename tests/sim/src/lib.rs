@@ -25,6 +25,7 @@ pub mod invariant;
 pub mod liveness;
 mod member;
 mod network;
+pub mod partial;
 mod trace;
 mod watcher;
 mod world;

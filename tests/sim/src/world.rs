@@ -1,6 +1,7 @@
 //! The world: time, nodes, network and clients, and the loop that moves them.
 
 mod clients;
+mod endure;
 mod finish;
 mod follower;
 mod outputs;
@@ -24,6 +25,7 @@ use crate::member::Member;
 use crate::network::{Letter, Network};
 use crate::trace::Trace;
 use crate::watcher::Watcher;
+pub(crate) use endure::endure;
 
 /// What to simulate.
 #[derive(Debug, Clone)]
@@ -87,6 +89,8 @@ pub(crate) const TICK: u64 = 10;
 const PATIENCE: u64 = 60;
 /// How many watch the log.
 const WATCHERS: usize = 3;
+/// So many clusters come together first, so that there is something to lose.
+const CLUSTERS: usize = 3;
 /// Clusters that may exist besides the founder's.
 const NEWCOMERS: [u8; 4] = [2, 3, 4, 5];
 
@@ -103,6 +107,8 @@ struct World {
     /// Clusters whose token is granted and not used.
     granted: Vec<u8>,
     removed: Vec<u8>,
+    /// How many are to come together before anything goes wrong.
+    clusters: usize,
     /// Whether a gateway is to follow.
     follows: bool,
     /// Whether the newest format level is in force: followers came with it.
@@ -124,11 +130,7 @@ pub fn run(plan: Plan) -> Result<Outcome, Violation> {
     let mut world = World::new(plan);
     match world.play() {
         Ok(outcome) => Ok(outcome),
-        Err(what) => Err(Violation {
-            at: world.now,
-            what,
-            trace: world.trace.to_string(),
-        }),
+        Err(what) => Err(world.violation(what)),
     }
 }
 
@@ -148,6 +150,7 @@ impl World {
             joined: BTreeMap::new(),
             granted: Vec::new(),
             removed: Vec::new(),
+            clusters: CLUSTERS,
             raised: false,
             follower: None,
             next_read: 0,
@@ -162,11 +165,10 @@ impl World {
 
     fn play(&mut self) -> Result<Outcome, String> {
         self.found()?;
-        // Three clusters first, so that there is something to lose.
-        while self.joined.len() < 3 || self.lacks_follower() {
+        while self.joined.len() < self.clusters || self.lacks_follower() {
             self.step(Phase::Founding)?;
             if self.now > 5_000 {
-                return Err("three clusters did not come together in fair weather".into());
+                return Err("clusters did not come together in fair weather".into());
             }
         }
         let storm_ends = self.now + self.plan.stormy;
@@ -196,6 +198,14 @@ impl World {
             leaders: self.invariants.leaders.terms(),
             healed_after: self.now - healed,
         })
+    }
+
+    fn violation(&self, what: String) -> Violation {
+        Violation {
+            at: self.now,
+            what,
+            trace: self.trace.to_string(),
+        }
     }
 
     fn found(&mut self) -> Result<(), String> {

@@ -89,7 +89,7 @@ impl World {
 
     pub(super) fn run_clients(&mut self, phase: Phase) -> Result<(), String> {
         let now = self.now;
-        let raises = self.joined.len() > 2 && self.follows && !self.raised;
+        let raises = self.joined.len() >= self.clusters && self.follows && !self.raised;
         if phase != Phase::Healing {
             for writer in &mut self.writers {
                 if writer.pending.is_none() && self.rng.random_bool(0.05) {
@@ -139,7 +139,7 @@ impl World {
             .into_iter()
             .find(|number| !self.joined.contains_key(number));
         if phase == Phase::Founding {
-            let next = match self.joined.len() < 3 {
+            let next = match self.joined.len() < self.clusters {
                 true => fresh,
                 false => {
                     let may = self.raised && self.lacks_follower();
