@@ -4,13 +4,14 @@
 //! `cargo xtask skew` builds an earlier commit and begins with that; continuous integration
 //! restarts this build.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use weft_e2e::Host;
 use weft_test_support::{SOON, User, command, eventually, isolated, run, weft_binary};
 
@@ -22,8 +23,14 @@ const MINUTES: &str = "WEFT_SKEW_MINUTES";
 const RECORD: &str = "apiVersion: weft.dev/v1
 kind: RoleBinding
 metadata: { name: NAME }
-spec: { role: viewer, users: [viewer-of-NAME] }
+spec: { role: viewer, users: [USER] }
 ";
+
+/// How many records there are; a federation holds 1024.
+const RECORDS: u64 = 500;
+
+/// Whom each record names, as far as that was acknowledged last.
+type Written = BTreeMap<String, String>;
 
 const SERVICE: &str = "apiVersion: weft.dev/v1
 kind: ServiceExport
@@ -89,21 +96,25 @@ impl Clients<'_> {
         }
     }
 
-    fn write(&self) -> Result<Vec<String>> {
-        let (mut turn, mut written) = (0, Vec::new());
+    fn write(&self) -> Result<Written> {
+        let (mut turn, mut written) = (0, Written::new());
         let file = self.user.scratch().join("record.yaml");
         while self.goes_on() {
             turn += 1;
             let (cluster, _) = self.next(turn);
-            let name = format!("record-{turn}");
-            fs::write(&file, RECORD.replace("NAME", &name))?;
+            let name = format!("record-{}", turn % RECORDS);
+            let user = format!("viewer-{turn}");
+            fs::write(&file, RECORD.replace("NAME", &name).replace("USER", &user))?;
             let path = file.to_str().context("a path in UTF-8")?;
             let ran = self
                 .user
                 .weft(["--cluster", cluster, "apply", "-f", path])?;
             if self.judged(cluster, ran.ok().map(|_| ()))? {
                 self.seen.writes.fetch_add(1, Ordering::Relaxed);
-                written.push(name);
+                written.insert(name, user);
+            } else {
+                // It may have been written all the same.
+                written.remove(&name);
             }
         }
         Ok(written)
@@ -238,20 +249,7 @@ fn gateways_are_replaced_one_by_one_and_nobody_is_failed() -> Result<()> {
             })?;
             for host in &hosts {
                 eventually("it has all that was written", SOON, || {
-                    let get = [
-                        "--cluster",
-                        host.cluster(),
-                        "get",
-                        "rolebinding",
-                        "--consistent",
-                        "-o",
-                        "name",
-                    ];
-                    let said = user.weft(get)?.ok()?;
-                    match written.iter().find(|name| !said.contains(name.as_str())) {
-                        Some(lost) => bail!("{lost} is not on {}", host.cluster()),
-                        None => Ok(()),
-                    }
+                    has(&user, host.cluster(), &written)
                 })?;
                 let status = host.status(&user)?.to_string();
                 for fault in ["WEFT-6035", "WEFT-6036", "WEFT-6004"] {
@@ -266,6 +264,34 @@ fn gateways_are_replaced_one_by_one_and_nobody_is_failed() -> Result<()> {
             Ok(())
         },
     )
+}
+
+/// Whether a cluster's gateway says of each record what was written last.
+fn has(user: &User, cluster: &str, written: &Written) -> Result<()> {
+    let get = [
+        "--cluster",
+        cluster,
+        "get",
+        "rolebinding",
+        "--consistent",
+        "-o",
+        "json",
+    ];
+    let said = user.weft(get)?.json()?;
+    let items = said["items"].as_array().context("items")?;
+    let users = items.iter().map(|item| {
+        let name = item["metadata"]["name"].as_str().unwrap_or_default();
+        (name, &item["spec"]["users"])
+    });
+    let users: BTreeMap<_, _> = users.collect();
+    for (name, user) in written {
+        let held = users.get(name.as_str());
+        ensure!(
+            held.is_some_and(|held| held[0] == *user),
+            "{name} is of {user}; {cluster} says {held:?}"
+        );
+    }
+    Ok(())
 }
 
 fn vote(user: &User) -> Result<()> {
