@@ -431,7 +431,15 @@ impl Driver {
     }
 
     fn note_leadership(&mut self) {
-        let now = output::leadership(&self.raw);
+        let mut now = output::leadership(&self.raw);
+        if now.role == Role::Leader && !self.may_lead() {
+            // Nobody has heard of it, nor will if the power fails now: another may lead this term.
+            now = Leadership {
+                leader: None,
+                role: Role::Candidate,
+                ..now
+            };
+        }
         if now != self.leadership {
             self.leadership = now;
             self.outputs.push(Output::Leadership(now));

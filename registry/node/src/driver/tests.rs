@@ -350,10 +350,12 @@ fn a_lone_voter_leads_nobody_in_a_term_that_its_disk_does_not_know() {
         assert_eq!(sent(&mut driver, &mut waiting), 0);
     }
     assert!(driver.is_leader());
+    assert_eq!(driver.leadership().role, Role::Candidate);
     let batch = *waiting.last().unwrap();
     driver.handle(Input::Persisted { batch });
     for _ in 0..2 {
         driver.handle(Input::Tick);
     }
     assert!(sent(&mut driver, &mut waiting) > 0);
+    assert_eq!(driver.leadership().role, Role::Leader);
 }
