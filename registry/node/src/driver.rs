@@ -208,7 +208,7 @@ impl Driver {
     /// Numbers for operators.
     pub fn status(&self) -> RaftStatus {
         let unpersisted = self.unpersisted.len();
-        output::status(&self.raw, unpersisted, self.outranked)
+        output::status(&self.raw, self.led_by(), unpersisted, self.outranked)
     }
 
     /// Who leads, as this node knows.
@@ -430,16 +430,22 @@ impl Driver {
         });
     }
 
-    fn note_leadership(&mut self) {
-        let mut now = output::leadership(&self.raw);
-        if now.role == Role::Leader && !self.may_lead() {
-            // Nobody has heard of it, nor will if the power fails now: another may lead this term.
-            now = Leadership {
-                leader: None,
-                role: Role::Candidate,
-                ..now
-            };
+    /// Who leads. This node does only once its disk knows the term: before, nobody has heard of it, nor
+    /// will if the power fails now, and another may lead the term.
+    fn led_by(&self) -> Leadership {
+        let now = output::leadership(&self.raw);
+        if now.role != Role::Leader || self.may_lead() {
+            return now;
         }
+        Leadership {
+            leader: None,
+            role: Role::Candidate,
+            ..now
+        }
+    }
+
+    fn note_leadership(&mut self) {
+        let now = self.led_by();
         if now != self.leadership {
             self.leadership = now;
             self.outputs.push(Output::Leadership(now));

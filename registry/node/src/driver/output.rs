@@ -138,6 +138,7 @@ pub(super) fn progress(raw: &RawNode<Replica>) -> BTreeMap<NodeId, Progress> {
 
 pub(super) fn status(
     raw: &RawNode<Replica>,
+    leadership: Leadership,
     unpersisted: usize,
     outranked: Option<Outranked>,
 ) -> RaftStatus {
@@ -150,7 +151,7 @@ pub(super) fn status(
     let log = &raw.raft.raft_log;
     RaftStatus {
         node: NodeId(raw.raft.id),
-        leadership: leadership(raw),
+        leadership,
         voters: ids(image.conf.get_voters()),
         learners: ids(image.conf.get_learners()),
         commit: Index(log.committed),

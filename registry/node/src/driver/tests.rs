@@ -351,6 +351,7 @@ fn a_lone_voter_leads_nobody_in_a_term_that_its_disk_does_not_know() {
     }
     assert!(driver.is_leader());
     assert_eq!(driver.leadership().role, Role::Candidate);
+    assert_eq!(driver.status().leadership, driver.leadership());
     let batch = *waiting.last().unwrap();
     driver.handle(Input::Persisted { batch });
     for _ in 0..2 {
