@@ -461,6 +461,7 @@ fn refused_status(refused: &Refusal) -> Status {
         Refusal::Token(weft_model::token::REVOKED) => code::TOKEN_REVOKED,
         Refusal::Invalid { .. } => code::INVALID_RESOURCE,
         Refusal::Release { why, .. } => release_code(why),
+        Refusal::Format { .. } => code::EARLY,
         _ => code::REFUSED,
     };
     refusal(code, refused.to_string())

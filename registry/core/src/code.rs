@@ -388,6 +388,9 @@ codes! {
     FOLLOWS_NOBODY = 6042, "a cluster's first gateway cannot be a follower",
         "It holds the cluster's CA, and is who a follower asks where the others are.",
         "Leave out `role: follower` here, or join through a gateway of this gateway's own cluster.";
+    EARLY = 6043, "not every gateway can read that yet",
+        "The record belongs to a format level that comes into force once every gateway knows it. An older gateway would read something else, so it is not taken into the log.",
+        "Upgrade the gateways that run an older version, and remove those that are gone for good (`weft gateway remove`). The level rises by itself; then write again.";
 
     NOT_OUR_NAME = 7001, "the name is in none of weft's zones",
         "Only clusterset.local and the federation's own zone are answered here; others are forwarded.",

@@ -258,24 +258,16 @@ impl Command {
     /// The format level from which members understand the command.
     pub fn level(&self) -> FormatLevel {
         match self {
-            // The highest first: one command may need several.
             Self::RedeemToken(joiner) if joiner.gateway.role == GatewayRole::Follower => {
                 FormatLevel::FOLLOWERS
             }
-            Self::PutCluster(_, spec) if spec.relay == RelayConsent::Allow => FormatLevel::RELAYS,
-            Self::RedeemToken(joiner) if joiner.spec.relay == RelayConsent::Allow => {
-                FormatLevel::RELAYS
-            }
-            Self::Found(founding) if founding.spec.relay == RelayConsent::Allow => {
-                FormatLevel::RELAYS
-            }
+            Self::RedeemToken(joiner) => spec_level(&joiner.spec),
+            Self::PutCluster(_, spec) => spec_level(spec),
+            Self::Found(founding) => spec_level(&founding.spec),
             Self::PutRoute(..)
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)
             | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
-            Self::PutCluster(_, spec) if spec.role == ClusterRole::Witness => {
-                FormatLevel::WITNESSES
-            }
             Self::GrantToken(grant) if grant.role == ClusterRole::Witness => FormatLevel::WITNESSES,
             Self::EndRelease(_, ReleaseEnd::StepBack { .. }) => FormatLevel::STEPS_BACK,
             Self::PutRelease(..)
@@ -321,5 +313,14 @@ impl Command {
             Self::ReturnLease(_) => "return lease",
             Self::RaiseFormat(_) => "raise format",
         }
+    }
+}
+
+/// The highest first: a spec may need several.
+fn spec_level(spec: &ClusterSpec) -> FormatLevel {
+    match (spec.relay, spec.role) {
+        (RelayConsent::Allow, _) => FormatLevel::RELAYS,
+        (RelayConsent::Deny, ClusterRole::Witness) => FormatLevel::WITNESSES,
+        (RelayConsent::Deny, ClusterRole::Voter | ClusterRole::Member) => FormatLevel::FIRST,
     }
 }

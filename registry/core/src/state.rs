@@ -199,6 +199,17 @@ impl Federation {
         self.format
     }
 
+    /// Whether records of this level may be written. A first entry may be of any.
+    pub fn allows(&self, level: FormatLevel) -> bool {
+        self.domain.is_none() || level <= self.format
+    }
+
+    /// Whether a record of this level is kept unread: it is not in force, and builds without it,
+    /// which cannot read the record, must come to the same state.
+    pub fn keeps_unread(&self, level: FormatLevel) -> bool {
+        level > FormatLevel::REFUSED_EARLY && !self.allows(level)
+    }
+
     /// A member.
     pub fn cluster(&self, name: &ClusterName) -> Option<&Arc<Member>> {
         self.clusters.get(name)

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{RawNode, ReadOnlyOption, StateRole};
-use weft_model::{Federation, Index, NodeId};
+use weft_model::{Federation, Index, NodeId, Refusal};
 use weft_proto::peer::RaftMessage;
 
 use crate::agreement::Checkpoints;
@@ -167,6 +167,7 @@ impl Driver {
                 let taken = self.is_leader()
                     && !self.shortage.is_on()
                     && !self.fence.is_up()
+                    && self.early(&proposal).is_none()
                     && self.raw.propose(Vec::new(), data.into()).is_ok();
                 if !taken {
                     self.outputs.push(Output::Declined { request });
@@ -199,10 +200,24 @@ impl Driver {
         self.checkpoints.states()
     }
 
-    /// Whether the applied state has the key that a proposal is signed with. What it has not is
-    /// refused by every replica: it need not enter the log for that.
-    pub fn proves(&self, proposal: &Proposal) -> bool {
-        self.raw.store().is_proven(&proposal.encode())
+    /// Why a proposal must not enter the log, as far as the applied state says.
+    ///
+    /// Its command is of a format level that is not in force: some replica may be of a build that
+    /// cannot read it, or reads something else. On a leader also: the state has no key that it is
+    /// signed with, so that every replica would refuse it.
+    pub fn foresees(&self, proposal: &Proposal) -> Option<Refusal> {
+        let unproven = || {
+            let leads = self.leadership.role == Role::Leader;
+            let refused = leads && !self.raw.store().is_proven(&proposal.encode());
+            refused.then_some(Refusal::Signature)
+        };
+        self.early(proposal).or_else(unproven)
+    }
+
+    fn early(&self, proposal: &Proposal) -> Option<Refusal> {
+        let (needs, state) = (proposal.level(), &self.image().state);
+        let has = state.format();
+        (!state.allows(needs)).then_some(Refusal::Format { needs, has })
     }
 
     /// Numbers for operators.

@@ -55,7 +55,7 @@ pub struct Quarantined {
 /// The records that could not be read: all counted, the latest kept with their reasons.
 ///
 /// An unreadable record changes nothing on a node that cannot read it. That
-/// all nodes agree on what can be read is the format level's work.
+/// all nodes agree on what can be read is the format level's work (decision 0049).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreadable {
     /// How many there were.

@@ -1,7 +1,7 @@
 //! Proposals: what an author signs, on its way to the leader.
 
 use bytes::Bytes;
-use weft_model::{Author, Command, Generation, RequestId, UserName, WallTime};
+use weft_model::{Author, Command, FormatLevel, Generation, RequestId, UserName, WallTime};
 
 use crate::wire::{self, ENTRY_BYTES_MAX, WireError};
 use weft_identity::SigningKey;
@@ -25,6 +25,7 @@ pub struct Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     request: RequestId,
+    level: FormatLevel,
     signed: Bytes,
     signature: Bytes,
 }
@@ -47,6 +48,7 @@ impl Proposal {
         let signature = key.sign(&wire::signing_input(&signed));
         Self {
             request: *request,
+            level: command.level(),
             signed,
             signature: Bytes::copy_from_slice(&signature),
         }
@@ -57,6 +59,7 @@ impl Proposal {
         let decoded = wire::decode(bytes)?;
         Ok(Self {
             request: decoded.entry.request,
+            level: decoded.entry.command.level(),
             signed: decoded.signed,
             signature: decoded.signature,
         })
@@ -75,6 +78,11 @@ impl Proposal {
     /// The id under which it is retried.
     pub fn request(&self) -> RequestId {
         self.request
+    }
+
+    /// The format level that its command needs.
+    pub fn level(&self) -> FormatLevel {
+        self.level
     }
 
     /// Its size in the log, at most, in bytes.

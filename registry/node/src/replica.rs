@@ -27,6 +27,34 @@ pub(crate) struct Replica {
     image: Image,
     /// Snapshots sent. Behind a lock since the library asks for one by a shared reference.
     spacing: Mutex<Spacing>,
+    /// What this build is, in a test of several.
+    #[cfg(test)]
+    pub(crate) build: Build,
+}
+
+/// Builds of two days in a test, the later of which has brought routes, at a level of their own.
+#[cfg(test)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As it is.
+    #[default]
+    This,
+    /// It knows no routes.
+    Earlier,
+    /// It knows routes.
+    Later,
+}
+
+#[cfg(test)]
+impl Build {
+    fn level(self, command: &weft_model::Command) -> Result<weft_model::FormatLevel, WireError> {
+        let routes = matches!(command, weft_model::Command::PutRoute(..));
+        match self {
+            Self::Earlier if routes => Err(WireError::Missing("command")),
+            Self::Later if routes => Ok(weft_model::FormatLevel(wire::FORMAT_SUPPORTED.0 + 1)),
+            _ => Ok(command.level()),
+        }
+    }
 }
 
 /// What came of one committed record.
@@ -101,6 +129,8 @@ impl Replica {
             hard,
             image,
             spacing: Mutex::default(),
+            #[cfg(test)]
+            build: Build::This,
         }
     }
 
@@ -194,7 +224,7 @@ impl Replica {
         if entry.data.is_empty() {
             return record;
         }
-        match wire::decode(entry.data.clone()) {
+        match self.read(&entry.data) {
             Ok(decoded) => {
                 record.request = Some(decoded.entry.request);
                 record.origin = Some(Origin::of(&decoded.entry));
@@ -211,6 +241,20 @@ impl Replica {
             }
         }
         record
+    }
+
+    /// Reads a record that this build and every other one in the group reads alike.
+    fn read(&self, data: &bytes::Bytes) -> Result<wire::Decoded, WireError> {
+        let decoded = wire::decode(data.clone())?;
+        #[cfg(not(test))]
+        let needs = decoded.entry.command.level();
+        #[cfg(test)]
+        let needs = self.build.level(&decoded.entry.command)?;
+        let has = self.image.state.format();
+        match self.image.state.keeps_unread(needs) {
+            true => Err(WireError::Early { needs, has }),
+            false => Ok(decoded),
+        }
     }
 
     /// A record of the consensus's own: only the position moves.

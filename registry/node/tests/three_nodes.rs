@@ -6,14 +6,22 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use support::{
-    DEADLINE, Switch, applied, founding, grant, leader, redemption, start, three, until, write,
+    DEADLINE, Switch, applied, founding, grant, leader, put_route, redemption, start, three, until,
+    write,
 };
 use tempfile::tempdir;
 use tokio::time::timeout;
+use weft_identity::SigningKey;
 use weft_model::fixture::name;
-use weft_model::{Author, Event, Generation, Index, Key, NodeId, Refusal, SignerEpoch, WallTime};
-use weft_registry::{METHOD_PROPOSE, ProposeError, Registry, Start, WatchError};
+use weft_model::{
+    Author, Event, FormatLevel, Generation, Index, Key, NodeId, Refusal, SignerEpoch, WallTime,
+};
+use weft_proto::log;
+use weft_proto::peer::ProposeAnswer;
+use weft_proto::peer::propose_answer::Early;
+use weft_registry::{CallError, METHOD_PROPOSE, ProposeError, Registry, Start, WatchError};
 
 async fn propose(registry: &Registry, number: u8, generation: u64) -> Index {
     let proposed = timeout(DEADLINE, registry.propose(write(number, generation)));
@@ -229,6 +237,42 @@ async fn a_cluster_that_sends_too_much_is_held_to_a_rate_beside_others() {
     // A hundred a second, sixteen more at once; some are the consensus's own.
     let most = took.as_secs_f64() * 100.0 + 16.0 + 10.0;
     assert!(others as f64 <= most, "{others} in {took:?}");
+}
+
+#[tokio::test]
+async fn a_command_of_a_level_that_is_not_in_force_enters_no_log() {
+    let (dir, switch) = (tempdir().unwrap(), Switch::default());
+    let nodes = three(dir.path(), &switch).await;
+    let leader = leader(&nodes).await;
+    let first = propose(&nodes[leader], 1, 1).await;
+    let (needs, has) = (FormatLevel::ROUTES, FormatLevel::FIRST);
+    for (number, node) in (1..).zip(&nodes) {
+        let said = timeout(DEADLINE / 2, node.propose(put_route(number))).await;
+        match said.expect("an answer in time").unwrap_err() {
+            ProposeError::Refused(why) => assert_eq!(why, Refusal::Format { needs, has }),
+            other => panic!("{other}"),
+        }
+    }
+    // A member that asks nobody, and sends it to the leader.
+    let from = NodeId((leader as u64 + 1) % 3 + 1);
+    let body = put_route(4).encode();
+    let said = nodes[leader].answer(from, METHOD_PROPOSE, body.clone());
+    let said = ProposeAnswer::decode(said.await.unwrap()).unwrap();
+    let early = Some(Early { needs: 2, has: 1 });
+    assert!(
+        !said.taken && !said.unproven && said.early == early,
+        "{said:?}"
+    );
+    // And one of which the library would skip what it does not know, well signed.
+    let mut more = log::Entry::decode(write(1, 2).encode()).unwrap();
+    more.signed = [&more.signed[..], &[0xf0, 0x01, 0x01]].concat().into();
+    let key = SigningKey::from_seed([1; 32]);
+    let signature = key.sign(&weft_registry::wire::signing_input(&more.signed));
+    more.signature = signature.to_vec().into();
+    let body = more.encode_to_vec().into();
+    let said = nodes[leader].answer(from, METHOD_PROPOSE, body).await;
+    assert!(matches!(said, Err(CallError::Request(_))), "{said:?}");
+    assert_eq!(propose(&nodes[0], 1, 2).await.0, first.0 + 1);
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ pub enum Input {
         /// The message.
         message: RaftMessage,
     },
-    /// Somebody proposes. Only a leader takes it.
+    /// Somebody proposes. Only a leader takes it, and only what every member can read.
     Propose {
         /// The signed entry.
         proposal: Proposal,

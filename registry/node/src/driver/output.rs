@@ -34,7 +34,8 @@ pub enum Output {
         /// What was committed when it was asked, and is applied now.
         index: Index,
     },
-    /// A proposal was not taken: this node does not lead, or is handing over, or is swamped.
+    /// A proposal was not taken: this node does not lead, or is handing over, or is swamped, or
+    /// [`super::Driver::foresees`] that some replica could not read it.
     Declined {
         /// Which.
         request: RequestId,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use weft_model::{Index, NodeId};
+use weft_model::{FormatLevel, Index, NodeId, Refusal};
 use weft_proto::peer::digests_answer::Digest;
 use weft_proto::peer::{
     DigestsAnswer, DigestsRequest, ProposeAnswer, TransferAnswer, TransferRequest,
@@ -18,6 +18,17 @@ pub(super) fn propose_answer(answer: &ProposeAnswer) -> Bytes {
 
 pub(super) fn read_propose_answer(body: Bytes) -> Result<ProposeAnswer, CallError> {
     ProposeAnswer::decode(body).map_err(|error| CallError::Peer(error.to_string()))
+}
+
+/// What a leader says that every replica would say of a proposal.
+pub(super) fn foreseen(answer: &ProposeAnswer) -> Option<Refusal> {
+    match &answer.early {
+        Some(early) => Some(Refusal::Format {
+            needs: FormatLevel(early.needs),
+            has: FormatLevel(early.has),
+        }),
+        None => answer.unproven.then_some(Refusal::Signature),
+    }
 }
 
 pub(super) fn transfer_request(to: NodeId) -> Bytes {
@@ -70,3 +81,31 @@ pub(super) fn read_digests_answer(body: Bytes) -> Result<(Digests, bool), CallEr
 
 /// Digests in one message.
 const DIGESTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use weft_proto::peer::propose_answer::Early;
+
+    use super::*;
+
+    #[test]
+    fn why_a_leader_declines_for_good_arrives() {
+        let early = ProposeAnswer {
+            early: Some(Early { needs: 8, has: 7 }),
+            ..ProposeAnswer::default()
+        };
+        let unproven = ProposeAnswer {
+            unproven: true,
+            ..ProposeAnswer::default()
+        };
+        let (needs, has) = (FormatLevel(8), FormatLevel(7));
+        for (answer, refusal) in [
+            (early, Some(Refusal::Format { needs, has })),
+            (unproven, Some(Refusal::Signature)),
+            (ProposeAnswer::default(), None),
+        ] {
+            let read = read_propose_answer(propose_answer(&answer)).unwrap();
+            assert_eq!(foreseen(&read), refusal);
+        }
+    }
+}

@@ -76,7 +76,7 @@ pub enum ProposeError {
         /// For how long it was waited.
         waited: Duration,
     },
-    /// It is in the log and changed nothing.
+    /// It changed nothing: it is in the log, or is of those that no leader takes into it.
     #[error(transparent)]
     Refused(Refusal),
     /// It is in the log, and this build cannot read it.

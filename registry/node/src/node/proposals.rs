@@ -26,8 +26,8 @@ struct Waiting {
     again: Instant,
     pause: Duration,
     reach: Reach,
-    /// Since when leaders do not know the key that it is signed with.
-    unproven: Option<Instant>,
+    /// What every replica would say of it, as far as is known, and since when.
+    foreseen: Option<(Instant, Refusal)>,
     /// A leader without room for it, and since when.
     no_room: Option<(NodeId, Instant)>,
 }
@@ -46,8 +46,8 @@ const WAITING_MAX: usize = 4096;
 /// The pause after a first attempt that no leader took. It doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a leader may take to learn of its author's key.
-const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a leader, or this node, may take to learn of its author's key or of its format level.
+const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a leader without room may take to hand over.
 const ROOM_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -78,7 +78,7 @@ impl Proposals {
             again: now,
             pause: PAUSE_MIN,
             reach: Reach::Here,
-            unproven: None,
+            foreseen: None,
             no_room: None,
         });
         waiting.replies.push(reply);
@@ -118,12 +118,18 @@ impl Proposals {
         }
     }
 
-    /// The leader's state has no key under which its signature holds: it comes again after a pause,
-    /// since that state may be a moment behind.
-    pub(super) fn declined_as_unproven(&mut self, now: Instant, request: &RequestId) {
+    /// Every replica would refuse it, or should, as the leader's state is, or this node's: it comes
+    /// again after a pause, since that state may be a moment behind.
+    pub(super) fn declined_for_good(
+        &mut self,
+        now: Instant,
+        request: &RequestId,
+        refusal: Refusal,
+    ) {
         self.declined(now, request);
         if let Some(waiting) = self.waiting.get_mut(request) {
-            waiting.unproven.get_or_insert(now);
+            let since = waiting.foreseen.as_ref().map_or(now, |(since, _)| *since);
+            waiting.foreseen = Some((since, refusal));
         }
     }
 
@@ -171,15 +177,15 @@ impl Proposals {
         let timeout = self.timeout;
         let expired = self.waiting.extract_if(.., |_, waiting| {
             let timed_out = now.duration_since(waiting.begun) >= timeout;
-            timed_out || waiting.gives_up_on_room(now) || waiting.gives_up_on_proof(now)
+            timed_out || waiting.gives_up_on_room(now) || waiting.gives_up_on_news(now)
         });
         let mut count = 0;
-        for (request, waiting) in expired {
+        for (request, mut waiting) in expired {
             count += 1;
             let waited = timeout;
             let error = match waiting.reach {
-                Reach::Here if waiting.unproven.is_some() => {
-                    ProposeError::Refused(Refusal::Signature)
+                Reach::Here if let Some((_, refusal)) = waiting.foreseen.take() => {
+                    ProposeError::Refused(refusal)
                 }
                 Reach::Here if let Some((node, _)) = waiting.no_room => {
                     ProposeError::NoRoom { node }
@@ -209,10 +215,10 @@ impl Proposals {
 }
 
 impl Waiting {
-    /// Whether it has been tried for so long that no leader will come to know its author's key.
-    fn gives_up_on_proof(&self, now: Instant) -> bool {
-        let tried = |since| now.duration_since(since) >= PROOF_PATIENCE;
-        self.reach == Reach::Here && self.unproven.is_some_and(tried)
+    /// Whether it has been tried for so long that no leader will come to know better of it.
+    fn gives_up_on_news(&self, now: Instant) -> bool {
+        let tried = |(since, _): &(Instant, Refusal)| now.duration_since(*since) >= NEWS_PATIENCE;
+        self.reach == Reach::Here && self.foreseen.as_ref().is_some_and(tried)
     }
 
     /// Whether the leader has had no room for so long that nobody else will lead.
@@ -232,7 +238,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use weft_identity::SigningKey;
-    use weft_model::{Author, Command, Generation, SignerEpoch};
+    use weft_model::{Author, Command, FormatLevel, Generation, SignerEpoch};
 
     use super::*;
     use crate::proposal::Draft;
@@ -267,19 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn what_no_leader_can_prove_is_refused_soon() {
+    fn what_no_leader_should_take_is_refused_soon() {
         let (begun, request) = (Instant::now(), proposal(1).request());
-        let mut proposals = Proposals::new(Duration::from_secs(8));
-        let (reply, mut answer) = oneshot::channel();
-        proposals.add(begun, proposal(1), reply);
-        proposals.declined_as_unproven(begun, &request);
-        // A leader may be a moment behind with the author's key.
-        assert_eq!(proposals.expire(begun + PROOF_PATIENCE / 2), 0);
-        assert_eq!(proposals.expire(begun + PROOF_PATIENCE), 1);
-        let refused = answer.try_recv().unwrap();
-        assert!(
-            matches!(refused, Err(ProposeError::Refused(Refusal::Signature))),
-            "{refused:?}"
-        );
+        let (needs, has) = (FormatLevel(7), FormatLevel(6));
+        for refusal in [Refusal::Signature, Refusal::Format { needs, has }] {
+            let mut proposals = Proposals::new(Duration::from_secs(8));
+            let (reply, mut answer) = oneshot::channel();
+            proposals.add(begun, proposal(1), reply);
+            proposals.declined_for_good(begun, &request, refusal.clone());
+            // A leader may be a moment behind with the author's key, or with the level.
+            assert_eq!(proposals.expire(begun + NEWS_PATIENCE / 2), 0);
+            assert_eq!(proposals.expire(begun + NEWS_PATIENCE), 1);
+            match answer.try_recv().unwrap() {
+                Err(ProposeError::Refused(said)) => assert_eq!(said, refusal),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use weft_model::{Index, NodeId, RequestId, WallTime};
+use weft_model::{Index, NodeId, Refusal, RequestId, WallTime};
 use weft_proto::peer::{ProposeAnswer, RaftBatch};
 
 use super::agreement::Comparison;
@@ -111,8 +111,8 @@ struct Task<T> {
     forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
     /// Proposals that the driver declined in this step.
     declined: Vec<RequestId>,
-    /// Those that were not given to it, since their signature holds under no key.
-    unproven: Vec<RequestId>,
+    /// Those that were not given to it, since no log should hold them, and why.
+    foreseen: Vec<(RequestId, Refusal)>,
 }
 
 struct Transfer {
@@ -212,7 +212,7 @@ pub(super) fn start(
         removed: false,
         forwarded: Vec::new(),
         declined: Vec::new(),
-        unproven: Vec::new(),
+        foreseen: Vec::new(),
     };
     task.note_room();
     // What the log holds beyond the snapshot is applied before anybody asks.
@@ -278,8 +278,8 @@ impl<T: Transport> Task<T> {
         for request in std::mem::take(&mut self.declined) {
             self.proposals.declined(now, &request);
         }
-        for request in std::mem::take(&mut self.unproven) {
-            self.proposals.declined_as_unproven(now, &request);
+        for (request, refusal) in std::mem::take(&mut self.foreseen) {
+            self.proposals.declined_for_good(now, &request, refusal);
         }
         self.settle_transfers(now);
     }
@@ -370,8 +370,9 @@ impl<T: Transport> Task<T> {
             if reach == Reach::MaybeLeader {
                 self.counters.retried += 1;
             }
-            if self.leads() && !self.driver.proves(&proposal) {
-                self.unproven.push(proposal.request());
+            // Also before it is forwarded: a leader of an older build would read less of it.
+            if let Some(refusal) = self.driver.foresees(&proposal) {
+                self.foreseen.push((proposal.request(), refusal));
             } else if self.leads() {
                 self.proposals.reached(&proposal.request());
                 self.note_own_write();
@@ -417,8 +418,8 @@ impl<T: Transport> Task<T> {
             Ok(answer) if answer.no_room => {
                 self.proposals.declined_for_room(now, &request, leader);
             }
-            Ok(answer) if answer.unproven => {
-                self.proposals.declined_as_unproven(now, &request);
+            Ok(answer) if let Some(refusal) = call::foreseen(&answer) => {
+                self.proposals.declined_for_good(now, &request, refusal);
             }
             Ok(_) => self.proposals.declined(now, &request),
             Err(error) => {

@@ -59,6 +59,9 @@ pub(crate) fn encode_entry(signed: Bytes, signature: Bytes, time: WallTime) -> B
 }
 
 /// Reads an entry. Its `authentic` is false: the signature is judged against the state, by whoever applies it.
+///
+/// Only what is read in full is read: the library skips fields that it does not know, and an entry
+/// without what its author said in them would be another one.
 pub fn decode(bytes: Bytes) -> Result<Decoded, WireError> {
     if bytes.len() > ENTRY_BYTES_MAX {
         return Err(WireError::TooLarge {
@@ -66,26 +69,36 @@ pub fn decode(bytes: Bytes) -> Result<Decoded, WireError> {
             max: ENTRY_BYTES_MAX,
         });
     }
-    let log::Entry {
-        signed,
-        signature,
-        time_ms,
-    } = log::Entry::decode(bytes).map_err(malformed)?;
-    let wire = log::Signed::decode(signed.clone()).map_err(malformed)?;
+    let stamped = log::Entry::decode(bytes.clone()).map_err(malformed)?;
+    let wire = log::Signed::decode(stamped.signed.clone()).map_err(malformed)?;
     let entry = Entry {
         request: request(&wire.request)?,
         author: read_author(wire.author.as_ref())?,
         by_order_of: optional("by_order_of", &wire.by_order_of)?,
         generation: Generation(wire.generation),
-        time: WallTime(time_ms),
+        time: WallTime(stamped.time_ms),
         authentic: false,
         command: command::read(wire.command.as_ref())?,
     };
+    in_full(&wire, &stamped.signed)?;
+    in_full(&stamped, &bytes)?;
+    let log::Entry {
+        signed, signature, ..
+    } = stamped;
     Ok(Decoded {
         entry,
         signed,
         signature,
     })
+}
+
+/// Whether bytes hold what was read of them and nothing else. There is one way to write a message:
+/// its fields by number, each as short as can be, none that has its default; it has no maps.
+pub(super) fn in_full(message: &impl Message, bytes: &[u8]) -> Result<(), WireError> {
+    match message.encode_to_vec() == bytes {
+        true => Ok(()),
+        false => Err(WireError::Form),
+    }
 }
 
 /// The request id alone, for an entry that may be otherwise unreadable here.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weft_model::{ClampId, PublicKey, RequestId, Stage, TokenId};
+use weft_model::{ClampId, FormatLevel, PublicKey, RequestId, Stage, TokenId};
 
 /// Why foreign bytes were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,17 @@ pub enum WireError {
         field: &'static str,
         /// What is wrong with it.
         problem: String,
+    },
+    /// It is not what it reads as: it says more, or in another way than any build writes.
+    #[error("it has fields unknown here, or is not in the form in which records are written")]
+    Form,
+    /// It belongs to a format level that is not in force.
+    #[error("it needs format level {needs}, {has} is in force")]
+    Early {
+        /// The level it needs.
+        needs: FormatLevel,
+        /// The level in force.
+        has: FormatLevel,
     },
 }
 

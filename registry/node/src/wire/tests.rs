@@ -13,6 +13,7 @@ use super::*;
 use crate::image::{Image, Quarantined};
 
 pub(crate) mod golden;
+mod in_full;
 mod mutants;
 
 fn commands() -> Vec<Command> {

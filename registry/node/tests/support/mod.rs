@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use weft_identity::SigningKey;
-use weft_model::fixture::{cluster_spec, export, name};
+use weft_model::fixture::{cluster_spec, export, name, route};
 use weft_model::{
     AppProtocol, Author, ClusterName, ClusterRole, Command, FormatLevel, Founding, GatewayRecord,
     GatewayRole, Generation, Index, NodeId, Redemption, RequestId, ServiceType, SignerEpoch,
@@ -175,6 +175,18 @@ pub(crate) fn write(number: u8, generation: u64) -> Proposal {
         command: Command::PutExport(cluster(number), key, Box::new(spec)),
     };
     Proposal::sign(&gateway_key(number), &draft)
+}
+
+/// A route, of the second format level.
+pub(crate) fn put_route(number: u8) -> Proposal {
+    let draft = Draft {
+        request: request((7 << 60) + u64::from(number)),
+        author: Author::Operator(name("ana"), SignerEpoch::FIRST),
+        by_order_of: None,
+        generation: Generation(100 + u64::from(number)),
+        command: Command::PutRoute(name("shop"), name("web"), Box::new(route("web"))),
+    };
+    Proposal::sign(&SigningKey::from_seed([250; 32]), &draft)
 }
 
 pub(crate) fn now() -> WallTime {

@@ -149,6 +149,63 @@ fn the_format_rises_once_every_gateway_understands_it() {
 }
 
 #[test]
+fn what_comes_before_its_level_is_refused_or_kept_unread() {
+    let mut log = three();
+    let next = FormatLevel(FormatLevel::REFUSED_EARLY.0 + 1);
+    for level in (2..=FormatLevel::REFUSED_EARLY.0).map(FormatLevel) {
+        assert!(!log.state.allows(level) && !log.state.keeps_unread(level));
+    }
+    assert!(!log.state.allows(next) && log.state.keeps_unread(next));
+    log.raise(next);
+    assert!(log.state.allows(next) && !log.state.keeps_unread(next));
+    assert!(log.state.keeps_unread(FormatLevel(next.0 + 1)));
+    // A first entry is read at any level: nobody else is there yet.
+    let empty = Federation::default();
+    assert!(empty.allows(next) && !empty.keeps_unread(next));
+}
+
+#[test]
+fn a_command_is_of_the_highest_level_that_a_part_of_it_needs() {
+    let with = |role, relay| ClusterSpec {
+        role,
+        relay,
+        ..cluster_spec("eu-west")
+    };
+    for (spec, level) in [
+        (
+            with(ClusterRole::Member, RelayConsent::Deny),
+            FormatLevel::FIRST,
+        ),
+        (
+            with(ClusterRole::Witness, RelayConsent::Deny),
+            FormatLevel::WITNESSES,
+        ),
+        (
+            with(ClusterRole::Voter, RelayConsent::Allow),
+            FormatLevel::RELAYS,
+        ),
+        (
+            with(ClusterRole::Witness, RelayConsent::Allow),
+            FormatLevel::RELAYS,
+        ),
+    ] {
+        let put = Command::PutCluster(name(EU), Box::new(spec.clone()));
+        assert_eq!(put.level(), level);
+        let mut joiner = Redemption {
+            token: TokenId([1; 16]),
+            bundle: Vec::new(),
+            spec,
+            gateway: gateway(4),
+        };
+        let redeem = Command::RedeemToken(Box::new(joiner.clone()));
+        assert_eq!(redeem.level(), level);
+        joiner.gateway.role = GatewayRole::Follower;
+        let redeem = Command::RedeemToken(Box::new(joiner));
+        assert_eq!(redeem.level(), FormatLevel::FOLLOWERS);
+    }
+}
+
+#[test]
 fn leases_lapse_and_return_once() {
     let mut log = three();
     let lapse = log.entry(log.gateway(1), Command::LapseLease(name(EU)));

@@ -107,18 +107,35 @@ impl Trio {
         }
     }
 
+    /// Goes on until all have applied what the leader has, within a second or so of simulated time.
+    pub(super) fn settle(&mut self) {
+        let leader = self.leader().unwrap();
+        let last = self.drivers[&leader].status().last;
+        // Some steps of 40 ms.
+        self.until(20, |trio| {
+            let mut applied = trio.drivers.values().map(|it| it.image().index);
+            applied.all(|index| index == last)
+        });
+    }
+
     /// A write of a gateway, taken by the leader.
     pub(super) fn write(&mut self, by: u8) {
-        self.writes += 1;
         let cluster = CLUSTERS[usize::from(by) - 1].0;
         let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80);
-        let service = name(&format!("shop/w{}", self.writes % 7));
+        let service = name(&format!("shop/w{}", (self.writes + 1) % 7));
+        let put = Command::PutExport(name(cluster), service, Box::new(spec));
+        self.order(by, put);
+    }
+
+    /// A command of a gateway, for the leader to take.
+    pub(super) fn order(&mut self, by: u8, command: Command) {
+        self.writes += 1;
         let draft = Draft {
             request: RequestId((u128::from(self.writes) << 70).to_be_bytes()),
             author: Author::Gateway(NodeId(by.into()), SignerEpoch::FIRST),
             by_order_of: None,
             generation: Generation(1_000 + self.writes),
-            command: Command::PutExport(name(cluster), service, Box::new(spec)),
+            command,
         };
         let proposal = Proposal::sign(&golden::key(by), &draft);
         let leader = self.leader().unwrap();

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use weft_model::Refusal;
 use weft_proto::peer::ProposeAnswer;
+use weft_proto::peer::propose_answer::Early;
 
 use super::{Task, wall_time};
 use crate::disk::Space;
@@ -16,8 +18,8 @@ impl<T: Transport> Task<T> {
     pub(super) fn take_forwarded(&mut self, proposal: Proposal, reply: oneshot::Sender<Bytes>) {
         self.counters.forwarded += 1;
         self.forwarded.push((proposal.request(), reply));
-        if self.leads() && !self.driver.proves(&proposal) {
-            return self.unproven.push(proposal.request());
+        if let Some(refusal) = self.driver.foresees(&proposal).filter(|_| self.leads()) {
+            return self.foreseen.push((proposal.request(), refusal));
         }
         let now = wall_time();
         self.driver.handle(Input::Propose { proposal, now });
@@ -36,8 +38,16 @@ impl<T: Transport> Task<T> {
         let leader = self.driver.leadership().leader;
         let space = self.disk_status.room.space;
         for (request, reply) in self.forwarded.drain(..) {
-            let unproven = self.unproven.contains(&request);
-            let taken = !unproven && !self.declined.contains(&request);
+            let foreseen = self.foreseen.iter().find(|(id, _)| *id == request);
+            let foreseen = foreseen.map(|(_, refusal)| refusal);
+            let taken = foreseen.is_none() && !self.declined.contains(&request);
+            let early = match foreseen {
+                Some(Refusal::Format { needs, has }) => Some(Early {
+                    needs: needs.0,
+                    has: has.0,
+                }),
+                _ => None,
+            };
             if !taken {
                 self.shared.shares.give_back(&request);
             }
@@ -45,7 +55,8 @@ impl<T: Transport> Task<T> {
                 taken,
                 leader: leader.map_or(0, |leader| leader.0),
                 no_room: !taken && space != Space::Enough,
-                unproven,
+                unproven: foreseen == Some(&Refusal::Signature),
+                early,
             };
             let _ = reply.send(call::propose_answer(&answer));
         }
