@@ -1,5 +1,6 @@
-//! Logs of every format level, as the builds that brought the level wrote them. This build reads
-//! each, entry by entry, and comes to the same states.
+//! Logs of every format level. Those of levels 1 to 4 were written together, by the build that
+//! brought such logs and was of level 4 itself; each later one by the build that brought its level.
+//! This build reads each, entry by entry, and comes to the states that those builds came to.
 //!
 //! ```text
 //! registry/node/golden/level-N.log, a line for each entry:
