@@ -12,11 +12,13 @@
 //!                          ^ log, at each one's own position
 //! ```
 
-mod gateway;
-mod invariant;
-mod release;
-mod sidecar;
+pub(crate) mod gateway;
+pub(crate) mod invariant;
+pub(crate) mod plane;
+pub(crate) mod release;
+pub(crate) mod sidecar;
 mod stream;
 mod world;
 
-pub use world::{Met, run};
+pub use plane::Met;
+pub use world::run;

@@ -3,32 +3,38 @@
 use std::sync::Arc;
 
 use weft_model::fixture::{Log, name};
-use weft_model::{Clamp, Endpoint, Federation, GatewayName, ServiceKey};
+use weft_model::{Clamp, ClusterName, Endpoint, Federation, GatewayName, Index, ServiceKey};
 use weft_plan::Moment;
-use weft_plan::catalog::{Catalog, CatalogView, Epoch, Timing};
+use weft_plan::catalog::{Catalog, CatalogView, Epoch, SessionId, Timing};
 use weft_plan::release::Clamps;
 
 /// A gateway of one cluster.
 #[derive(Debug)]
-pub(super) struct Gateway {
-    pub(super) number: usize,
-    pub(super) cluster: &'static str,
-    pub(super) region: &'static str,
-    pub(super) name: GatewayName,
+pub(crate) struct Gateway {
+    pub(crate) number: usize,
+    pub(crate) cluster: &'static str,
+    pub(crate) region: &'static str,
+    pub(crate) name: GatewayName,
+    /// Whether it belongs to the federation.
+    pub(crate) member: bool,
     /// None while it is down.
-    pub(super) catalog: Option<Catalog>,
+    pub(crate) catalog: Option<Catalog>,
     /// What the catalog showed last.
-    pub(super) view: Option<Arc<CatalogView>>,
+    pub(crate) view: Option<Arc<CatalogView>>,
     /// Its run, counted over all gateways: an epoch.
-    pub(super) run: u8,
-    pub(super) starts_at: u64,
+    pub(crate) run: u8,
+    pub(crate) starts_at: u64,
     /// Since when it has been running.
-    pub(super) since: u64,
+    pub(crate) since: u64,
+    /// Since when it stands still, while it does.
+    pub(crate) still_since: Option<u64>,
+    /// Sessions that their sidecars gave up meanwhile.
+    pub(crate) ended: Vec<SessionId>,
     /// Its replica.
-    pub(super) federation: Federation,
+    pub(crate) federation: Federation,
     /// How much of the log it has applied.
-    pub(super) applied: usize,
-    pub(super) clamps: Clamps,
+    pub(crate) applied: Index,
+    pub(crate) clamps: Clamps,
     service: ServiceKey,
     disk: Disk,
 }
@@ -38,77 +44,127 @@ pub(super) struct Gateway {
 struct Disk {
     endpoints: Vec<Endpoint>,
     clamps: Vec<Clamp>,
+    /// Whether it takes nothing.
+    full: bool,
+    /// Whether it lacks the newest clamps.
+    behind: bool,
 }
 
 impl Gateway {
-    pub(super) fn new(number: usize, (cluster, region): (&'static str, &'static str)) -> Self {
+    pub(crate) fn new(number: usize, (cluster, region): (&'static str, &'static str)) -> Self {
         Self {
             number,
             cluster,
             region,
             name: name(&format!("gw-{number}")),
+            member: true,
             catalog: None,
             view: None,
             run: 0,
             starts_at: 0,
             since: 0,
+            still_since: None,
+            ended: Vec::new(),
             federation: Federation::default(),
-            applied: 0,
+            applied: Index(0),
             clamps: Clamps::default(),
             service: name("shop/checkout"),
             disk: Disk::default(),
         }
     }
 
-    pub(super) fn start(&mut self, run: u8, step: u64, now: Moment) {
+    pub(crate) fn start(&mut self, run: u8, step: u64, now: Moment) {
         let epoch = Epoch([run; 16]);
         let (cluster, gateway) = (name(self.cluster), self.name.clone());
         let mut catalog = Catalog::new(cluster, gateway, epoch, Timing::default(), now);
         catalog.restore(self.disk.endpoints.clone(), now);
         self.clamps = Clamps::restore(self.disk.clamps.clone());
+        self.disk.behind = false;
         self.clamps.prune(&self.federation);
         self.catalog = Some(catalog);
         (self.run, self.since) = (run, step);
         self.refresh();
     }
 
-    pub(super) fn crash(&mut self, starts_at: u64) {
+    pub(crate) fn crash(&mut self, starts_at: u64) {
         self.catalog = None;
         self.view = None;
+        self.still_since = None;
+        self.ended.clear();
         self.starts_at = starts_at;
     }
 
     /// Shows what the catalog has now.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         self.view = self.catalog.as_mut().map(|catalog| catalog.refresh().0);
     }
 
     /// The last view goes to the disk, as it does now and then.
-    pub(super) fn save_view(&mut self) {
+    pub(crate) fn save_view(&mut self) {
         let Some(view) = &self.view else { return };
+        if self.disk.full {
+            return;
+        }
         let services = view.services().flat_map(|(_, service)| &service.endpoints);
         self.disk.endpoints = services.map(|e| Endpoint::clone(e)).collect();
     }
 
-    /// A clamp counts only once it is on the disk.
-    pub(super) fn save_clamps(&mut self) {
-        self.disk.clamps = self.clamps.iter().cloned().collect();
+    /// They are in force at once, and outlive the process once they are on the disk.
+    pub(crate) fn save_clamps(&mut self) {
+        self.disk.behind = self.disk.full;
+        if !self.disk.full {
+            self.disk.clamps = self.clamps.iter().cloned().collect();
+        }
+    }
+
+    /// Clamps that outlive the process.
+    pub(crate) fn kept_clamps(&self) -> &[Clamp] {
+        &self.disk.clamps
+    }
+
+    /// Its disk has room, or none; what waited for it is written.
+    pub(crate) fn set_full(&mut self, full: bool) {
+        self.disk.full = full;
+        if self.disk.behind && self.catalog.is_some() {
+            self.save_clamps();
+        }
     }
 
     /// Applies the log up to this length.
-    pub(super) fn follow(&mut self, log: &Log, length: usize) {
-        for entry in &log.entries[self.applied..length.max(self.applied)] {
-            self.applied += 1;
-            let index = weft_model::Index(self.applied as u64);
-            self.federation.apply(index, entry);
+    pub(crate) fn follow(&mut self, log: &Log, length: usize) {
+        let applied = usize::try_from(self.applied.0).unwrap_or(length);
+        for entry in &log.entries[applied..length.max(applied)] {
+            self.applied = Index(self.applied.0 + 1);
+            self.federation.apply(self.applied, entry);
         }
+        self.heed();
+    }
+
+    /// Its replica has come to a state; says which clusters it counts no more.
+    pub(crate) fn learn(&mut self, state: &Federation, applied: Index) -> Vec<ClusterName> {
+        self.federation = state.clone();
+        self.applied = applied;
+        self.heed();
+        let Some(catalog) = &mut self.catalog else {
+            return Vec::new();
+        };
+        let known = catalog.clusters().cloned();
+        let left = known.filter(|cluster| state.cluster(cluster).is_none());
+        let left: Vec<_> = left.collect();
+        for cluster in &left {
+            catalog.forget(cluster);
+        }
+        left
+    }
+
+    fn heed(&mut self) {
         if self.clamps.prune(&self.federation) {
             self.save_clamps();
         }
     }
 
     /// Endpoints of the one service there is, with what they are good for.
-    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         self.view.as_ref().map_or(&[], |view| {
             let service = view.service(&self.service);
             service.map_or(&[], |service| &service.endpoints)

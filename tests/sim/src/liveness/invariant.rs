@@ -16,7 +16,7 @@ pub(super) use withdrawn::Withdrawn;
 
 /// Those that remember something.
 #[derive(Debug, Default)]
-pub(super) struct Invariants {
+pub(crate) struct Invariants {
     pub(super) kept: Kept,
     pub(super) steady: Steady,
     pub(super) withdrawn: Withdrawn,

@@ -4,18 +4,19 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use weft_model::fixture::{Log, name, release};
 use weft_model::{
-    Advance, Clamp, ClampId, Command, FormatLevel, Percent, ReleasePhase, ServiceKey, WallTime,
+    Advance, Clamp, ClampId, Command, FormatLevel, Percent, ReleasePhase, ReleaseRecord, ServiceKey,
+    WallTime,
 };
 
 use super::gateway::Gateway;
 
 /// The one release.
-pub(super) fn key() -> ServiceKey {
+pub(crate) fn key() -> ServiceKey {
     name("shop/v2")
 }
 
 /// A federation with the release at its first stage.
-pub(super) fn log() -> Log {
+pub(crate) fn log() -> Log {
     let mut log = Log::founded();
     for (node, (cluster, _)) in (2..).zip(&weft_model::fixture::CLUSTERS[1..]) {
         log.join(node, cluster);
@@ -34,12 +35,13 @@ pub(super) fn log() -> Log {
     log
 }
 
-/// Goes on with the release: a promotion, a pause, or a resume that lifts some of the clamps
-/// that the gateway that was asked knows; says which.
-pub(super) fn proceed(log: &mut Log, asked: &Gateway, rng: &mut SmallRng) -> Vec<ClampId> {
-    let Some(record) = log.state.release(&key()) else {
-        return Vec::new();
-    };
+/// What an administrator does next with the release: a promotion, a pause, or a resume, and which
+/// clamps it lifts: some of those that the gateway that was asked knows.
+pub(crate) fn next(
+    record: &ReleaseRecord,
+    asked: &Gateway,
+    rng: &mut SmallRng,
+) -> Option<(Command, Vec<ClampId>)> {
     let mut named = Vec::new();
     let command = match record.phase {
         ReleasePhase::Paused => {
@@ -50,19 +52,16 @@ pub(super) fn proceed(log: &mut Log, asked: &Gateway, rng: &mut SmallRng) -> Vec
         }
         _ if rng.random_bool(0.5) => Command::PauseRelease(key()),
         _ => {
-            let Some(to) = record.next_stage() else {
-                return named;
-            };
+            let to = record.next_stage()?;
             let (run, from) = (record.created, record.stage);
             Command::AdvanceRelease(key(), Advance { run, from, to })
         }
     };
-    log.write(log.admin(), command);
-    named
+    Some((command, named))
 }
 
 /// Lowers the release in the gateway's own region, by nobody's leave.
-pub(super) fn clamp(gateway: &mut Gateway, rng: &mut SmallRng) -> Option<Clamp> {
+pub(crate) fn clamp(gateway: &mut Gateway, rng: &mut SmallRng) -> Option<Clamp> {
     let run = gateway.federation.release(&key())?.created;
     let clamp = Clamp {
         id: ClampId(rng.random()),

@@ -10,46 +10,56 @@ use weft_plan::catalog::SessionId;
 
 /// Where a workload runs: one address, one process at a time.
 #[derive(Debug)]
-pub(super) struct Sidecar {
-    pub(super) cluster: &'static str,
-    pub(super) place: u8,
-    pub(super) process: Option<Process>,
+pub(crate) struct Sidecar {
+    pub(crate) cluster: &'static str,
+    pub(crate) place: u8,
+    pub(crate) process: Option<Process>,
     /// When the next one starts, while none runs.
-    pub(super) starts_at: u64,
+    pub(crate) starts_at: u64,
 }
 
 /// One run of a workload.
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) id: EndpointId,
-    pub(super) sequence: u64,
-    pub(super) health: Health,
+pub(crate) struct Process {
+    pub(crate) id: EndpointId,
+    pub(crate) sequence: u64,
+    pub(crate) health: Health,
     /// When it last had a new word.
-    pub(super) changed: u64,
+    pub(crate) changed: u64,
     /// Since when nothing was between it and the gateways of its cluster.
-    pub(super) free_since: u64,
+    pub(crate) free_since: u64,
     /// By the number of the gateway.
-    pub(super) sessions: BTreeMap<usize, Session>,
+    pub(crate) sessions: BTreeMap<usize, Session>,
 }
 
 /// A sidecar's session with one run of a gateway, or the wait for one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// None while it is not open.
-    pub(super) id: Option<SessionId>,
+    pub(crate) id: Option<SessionId>,
     /// The gateway's run.
-    pub(super) run: u8,
+    pub(crate) run: u8,
     /// When to try again.
-    pub(super) dials_at: u64,
+    pub(crate) dials_at: u64,
     /// The last word that this gateway was told.
-    pub(super) told: u64,
+    pub(crate) told: u64,
     /// Since when it is open without a break.
-    pub(super) since: u64,
+    pub(crate) since: u64,
 }
 
 impl Sidecar {
+    /// Its workload starts as soon as it may.
+    pub(crate) fn new(cluster: &'static str, place: u8) -> Self {
+        Self {
+            cluster,
+            place,
+            process: None,
+            starts_at: 0,
+        }
+    }
+
     /// The endpoint as its process puts it.
-    pub(super) fn endpoint(&self, process: &Process) -> Endpoint {
+    pub(crate) fn endpoint(&self, process: &Process) -> Endpoint {
         let region: u8 = self.cluster.bytes().fold(0, u8::wrapping_add);
         Endpoint {
             id: process.id,
@@ -73,7 +83,7 @@ impl Sidecar {
         }
     }
 
-    pub(super) fn identity(&self) -> SpiffeId {
+    pub(crate) fn identity(&self) -> SpiffeId {
         let cluster = self.cluster;
         name(&format!("spiffe://{cluster}.{DOMAIN}/ns/shop/sa/checkout"))
     }

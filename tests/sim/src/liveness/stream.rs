@@ -18,6 +18,8 @@ pub(super) struct Stream {
     /// When it began.
     pub(super) since: u64,
     recovering_told: bool,
+    /// Whether the other end has given it up.
+    pub(super) ended: bool,
     /// What is on its way stands still until then.
     pub(super) stalled_until: u64,
 }
@@ -37,6 +39,7 @@ impl Stream {
             order: Order::default(),
             since: step,
             recovering_told: recovering,
+            ended: false,
             stalled_until: 0,
         })
     }

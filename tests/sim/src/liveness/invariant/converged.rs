@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_model::{EndpointId, Health};
 
 use super::super::release::key;
-use super::super::world::World;
+use super::super::plane::Plane;
 use super::weight::effective;
 
 /// What still lacks; none once all agree.
-pub(crate) fn lack(world: &World) -> Option<String> {
-    let living: BTreeSet<(EndpointId, u64, Health)> = world
+pub(crate) fn lack(plane: &Plane) -> Option<String> {
+    let living: BTreeSet<(EndpointId, u64, Health)> = plane
         .sidecars
         .iter()
         .filter_map(|sidecar| sidecar.process.as_ref())
@@ -19,11 +19,8 @@ pub(crate) fn lack(world: &World) -> Option<String> {
         .collect();
     let mut weights = BTreeMap::new();
     let mut hashes = BTreeSet::new();
-    for gateway in &world.gateways {
+    for gateway in plane.gateways.iter().filter(|gateway| gateway.member) {
         let name = &gateway.name;
-        if gateway.applied != world.log.entries.len() {
-            return Some(format!("{name} at the end of the log"));
-        }
         let shown: BTreeSet<_> = gateway
             .endpoints()
             .iter()

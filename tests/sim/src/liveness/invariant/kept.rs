@@ -1,7 +1,8 @@
 //! An endpoint that lives is listed, as its owner says, by every gateway that its word has an
 //! unbroken way to.
 
-use super::super::world::World;
+use super::super::gateway::Gateway;
+use super::super::plane::Plane;
 
 /// Steps that a word may take on its way: a few of delay, and turns that a stream skips.
 pub(super) const ON_ITS_WAY: u64 = 24;
@@ -13,15 +14,16 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
-        for (at, sidecar) in world.sidecars.iter().enumerate() {
+    pub(crate) fn check(&mut self, plane: &Plane) -> Result<(), String> {
+        for (at, sidecar) in plane.sidecars.iter().enumerate() {
             let Some(process) = &sidecar.process else {
                 continue;
             };
-            for observer in world.gateways.iter().filter(|g| g.catalog.is_some()) {
-                let since = world.unbroken_since(at, process, observer.number);
-                let ripe = since.is_some_and(|since| since + ON_ITS_WAY < world.step);
-                if !ripe || process.changed + ON_ITS_WAY >= world.step {
+            let knows = |g: &&Gateway| g.catalog.is_some() && plane.knows(g, sidecar.cluster);
+            for observer in plane.gateways.iter().filter(knows) {
+                let since = plane.unbroken_since(at, process, observer.number);
+                let ripe = since.is_some_and(|since| since + ON_ITS_WAY < plane.step);
+                if !ripe || process.changed + ON_ITS_WAY >= plane.step {
                     continue;
                 }
                 self.checked += 1;

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use weft_model::{EndpointId, Health};
 
-use super::super::world::World;
+use super::super::gateway::Gateway;
+use super::super::plane::Plane;
 use super::kept::ON_ITS_WAY;
 
 /// Steps for which the way to its gateways must have been free: the longest session grace,
@@ -24,17 +25,17 @@ pub(crate) struct Steady {
 }
 
 impl Steady {
-    pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
-        for (at, sidecar) in world.sidecars.iter().enumerate() {
+    pub(crate) fn check(&mut self, plane: &Plane) -> Result<(), String> {
+        for (at, sidecar) in plane.sidecars.iter().enumerate() {
             let Some(process) = &sidecar.process else {
                 continue;
             };
-            let cut_off = world.cut_off.iter().any(|(sidecar, _)| *sidecar == at);
-            let free = !cut_off && process.free_since + FREE < world.step;
-            if !free || process.changed + FREE >= world.step {
+            let free = plane.is_free(at) && process.free_since + FREE < plane.step;
+            if !free || process.changed + FREE >= plane.step {
                 continue;
             }
-            for observer in world.gateways.iter().filter(|g| g.catalog.is_some()) {
+            let knows = |g: &&Gateway| g.catalog.is_some() && plane.knows(g, sidecar.cluster);
+            for observer in plane.gateways.iter().filter(knows) {
                 let shown = observer.endpoints();
                 let ready = |e: &&std::sync::Arc<weft_model::Endpoint>| {
                     e.id == process.id && e.health == Health::Ready
@@ -47,8 +48,8 @@ impl Steady {
                 );
                 if shown.iter().any(|e| ready(&e)) {
                     // What is shown to who has heard nothing since is doubt that is held back.
-                    let since = world.unbroken_since(at, process, observer.number);
-                    if since.is_some_and(|since| since + ON_ITS_WAY < world.step) {
+                    let since = plane.unbroken_since(at, process, observer.number);
+                    if since.is_some_and(|since| since + ON_ITS_WAY < plane.step) {
                         self.seen.insert(key);
                     }
                 } else if process.health == Health::Ready && self.seen.contains(&key) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_model::fixture::name;
-use weft_model::{BasisPoints, Clamp, ClampId, ReleaseRecord};
+use weft_model::{BasisPoints, Clamp, ClampId, Index, ReleaseRecord};
 use weft_plan::release::{CallerPlace, weight};
 
 use super::super::gateway::Gateway;
@@ -12,12 +12,12 @@ use super::super::release::key;
 
 #[derive(Debug, Default)]
 pub(crate) struct Weights {
-    /// All clamps that a gateway knew at some time; its disk keeps them.
+    /// All clamps that a gateway's disk had at some time.
     known: BTreeMap<usize, BTreeMap<ClampId, Clamp>>,
     /// Those that a resume has named.
     named: BTreeSet<ClampId>,
-    /// A gateway's position in the log, and the weight there.
-    last: BTreeMap<usize, (usize, BasisPoints)>,
+    /// A gateway's run and position in the log, and the weight there.
+    last: BTreeMap<usize, (u8, Index, BasisPoints)>,
     /// How often a clamp held a weight down.
     pub(crate) clamped: usize,
 }
@@ -43,7 +43,8 @@ impl Weights {
             ));
         }
         let known = self.known.entry(gateway.number).or_default();
-        known.extend(gateway.clamps.iter().map(|clamp| (clamp.id, clamp.clone())));
+        let kept = gateway.kept_clamps().iter();
+        known.extend(kept.map(|clamp| (clamp.id, clamp.clone())));
         for clamp in known.values() {
             let counts = clamp.run == record.created
                 && clamp.region.as_str() == gateway.region
@@ -54,9 +55,9 @@ impl Weights {
             }
         }
         self.clamped += usize::from(effective < committed);
-        let now = (gateway.applied, effective);
+        let now = (gateway.run, gateway.applied, effective);
         let before = self.last.insert(gateway.number, now).unwrap_or(now);
-        if before.0 == now.0 && before.1 < now.1 {
+        if (before.0, before.1) == (now.0, now.1) && before.2 < now.2 {
             return Err(format!(
                 "{}'s weight rose without the log: {before:?}, {now:?}",
                 gateway.name

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_model::EndpointId;
 
-use super::super::world::World;
+use super::super::plane::Plane;
 
 #[derive(Debug, Default)]
 pub(crate) struct Withdrawn {
@@ -20,8 +20,8 @@ impl Withdrawn {
         self.ended.insert(id);
     }
 
-    pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
-        for observer in world.gateways.iter().filter(|g| g.catalog.is_some()) {
+    pub(crate) fn check(&mut self, plane: &Plane) -> Result<(), String> {
+        for observer in plane.gateways.iter().filter(|g| g.catalog.is_some()) {
             let shown: BTreeSet<EndpointId> = observer.endpoints().iter().map(|e| e.id).collect();
             for id in &self.ended {
                 let key = (observer.number, observer.run, *id);

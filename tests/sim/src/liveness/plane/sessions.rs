@@ -1,20 +1,23 @@
 //! Sidecars and the gateways of their own cluster.
 
 use rand::Rng;
-use weft_model::{EndpointId, Health};
+use weft_model::fixture::name;
+use weft_model::Health;
 use weft_plan::Moment;
 use weft_plan::catalog::SessionId;
 
-use super::{SECOND, World};
+use super::{Plane, SECOND};
 use crate::liveness::sidecar::Session;
 
 /// The longest pause between two attempts of a sidecar to reach a gateway.
 const PAUSE_MAX: u64 = 10 * SECOND;
+/// A gateway that says nothing for so long is taken for gone.
+const SILENCE_MAX: u64 = 15 * SECOND;
 /// Between two signs of life.
 const HEARTBEAT: u64 = 2 * SECOND;
 
-impl World {
-    pub(super) fn run_sessions(&mut self, now: Moment) -> Result<(), String> {
+impl Plane {
+    pub(crate) fn run_sessions(&mut self, now: Moment) -> Result<(), String> {
         for sidecar in 0..self.sidecars.len() {
             for gateway in 0..self.gateways.len() {
                 if self.sidecars[sidecar].cluster == self.gateways[gateway].cluster {
@@ -45,9 +48,16 @@ impl World {
             session.id = None;
             session.dials_at = step + rng.random_range(0..PAUSE_MAX);
         }
-        let reaches = !self.cut_off.contains(&(at, to));
+        let silent = gateway.still_since.is_some_and(|since| since + SILENCE_MAX < step);
+        if silent && let Some(id) = session.id.take() {
+            gateway.ended.push(id);
+            session.dials_at = step + rng.random_range(0..PAUSE_MAX);
+        }
+        let reaches = !self.cut_off.contains(&(at, to)) && gateway.still_since.is_none();
+        let law = self.law.as_ref().unwrap_or(&gateway.federation);
         if let (Some(catalog), true) = (&mut gateway.catalog, reaches) {
-            if session.id.is_none() && session.dials_at <= step {
+            let lawful = law.cluster(&name(sidecar.cluster)).is_some();
+            if session.id.is_none() && session.dials_at <= step && lawful {
                 let id = SessionId(rng.random());
                 catalog.open_session(id, sidecar.identity(), now);
                 session = Session {
@@ -62,7 +72,7 @@ impl World {
                 if session.told < process.sequence {
                     session.told = process.sequence;
                     let endpoint = sidecar.endpoint(&process);
-                    let put = catalog.put(id, endpoint, &self.federation, now);
+                    let put = catalog.put(id, endpoint, law, now);
                     put.map_err(|error| format!("{} refused a word: {error}", gateway.name))?;
                 } else if (step + at as u64).is_multiple_of(HEARTBEAT) {
                     catalog.heard(id, now);
@@ -75,7 +85,7 @@ impl World {
     }
 
     /// The workload fails a check, or passes again.
-    pub(super) fn flip(&mut self, at: usize) {
+    pub(crate) fn flip(&mut self, at: usize) {
         let step = self.step;
         if let Some(process) = &mut self.sidecars[at].process {
             process.sequence += 1;
@@ -88,7 +98,7 @@ impl World {
     }
 
     /// The workload is gone without a word; its connections may be reset, or go silent.
-    pub(super) fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         let reset = self.rng.random_bool(0.5);
         let starts_at = self.step + self.rng.random_range(1..60 * SECOND);
         let sidecar = &mut self.sidecars[at];
@@ -99,7 +109,9 @@ impl World {
         sidecar.starts_at = starts_at;
         for (number, session) in process.sessions {
             let gateway = &mut self.gateways[number];
-            if let (true, Some(id), Some(catalog)) = (reset, session.id, &mut gateway.catalog) {
+            if gateway.still_since.is_some() {
+                gateway.ended.extend(session.id.filter(|_| reset));
+            } else if let (true, Some(id), Some(catalog)) = (reset, session.id, &mut gateway.catalog) {
                 catalog.close_session(id);
             }
         }
@@ -107,13 +119,15 @@ impl World {
 
     /// The workload ends in good order. It may say first that it is not ready any more; then its
     /// sidecar says to the gateways that it reaches that it ended, to all, or only to the first if
-    /// there is no time for more. Its id if any of them heard.
-    pub(super) fn end(&mut self, at: usize) -> Option<EndpointId> {
+    /// there is no time for more.
+    pub(crate) fn end(&mut self, at: usize) {
         let now = self.now();
         let (drains, in_time) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
         let starts_at = self.step + self.rng.random_range(1..20 * SECOND);
         let sidecar = &mut self.sidecars[at];
-        let mut process = sidecar.process.take()?;
+        let Some(mut process) = sidecar.process.take() else {
+            return;
+        };
         self.met.workloads_ended += 1;
         sidecar.starts_at = starts_at;
         if drains {
@@ -124,11 +138,14 @@ impl World {
         let mut heard = None;
         for (number, session) in &process.sessions {
             let gateway = &mut self.gateways[*number];
-            let reaches = !self.cut_off.contains(&(at, *number)) && gateway.run == session.run;
+            let reaches = !self.cut_off.contains(&(at, *number))
+                && gateway.run == session.run
+                && gateway.still_since.is_none();
+            let law = self.law.as_ref().unwrap_or(&gateway.federation);
             if let (true, Some(id), Some(catalog)) = (reaches, session.id, &mut gateway.catalog) {
                 if drains {
                     // A catalog that refuses the word shows the one before it.
-                    drop(catalog.put(id, last.clone(), &self.federation, now));
+                    drop(catalog.put(id, last.clone(), law, now));
                 }
                 if heard.is_none() || in_time {
                     let sequence = process.sequence + 1;
@@ -138,6 +155,8 @@ impl World {
                 catalog.close_session(id);
             }
         }
-        heard
+        if let Some(id) = heard {
+            self.invariants.withdrawn.note(id);
+        }
     }
 }
