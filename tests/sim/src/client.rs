@@ -6,7 +6,7 @@ use weft_identity::SigningKey;
 use weft_model::fixture::{cluster_spec, export, name};
 use weft_model::{
     AppProtocol, Author, ClusterName, ClusterRole, Command, Founding, GatewayRecord, GatewayRole,
-    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceType, SignerEpoch,
+    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceKey, ServiceType, SignerEpoch,
     TokenGrant, TokenId, WallTime,
 };
 use weft_registry::wire::FORMAT_SUPPORTED;
@@ -94,6 +94,8 @@ pub(crate) struct Pending {
 pub(crate) enum Aim {
     Write { generation: Generation },
     Raise,
+    /// A release, or a step of it. Who asks may know less than the log.
+    Release,
     Grant { number: u8 },
     Redeem { number: u8 },
     Remove { number: u8 },
@@ -130,6 +132,14 @@ impl Writer {
             let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, port);
             Command::PutExport(cluster(self.number), key, Box::new(spec))
         };
+        let generation = self.generation.next();
+        self.ask(now, rng, command, Aim::Write { generation });
+    }
+
+    /// Offers the service that workloads serve.
+    pub(crate) fn offer(&mut self, now: u64, rng: &mut SmallRng, service: ServiceKey) {
+        let spec = export(ServiceType::ClusterSetIP, "http", AppProtocol::Http, 80);
+        let command = Command::PutExport(cluster(self.number), service, Box::new(spec));
         let generation = self.generation.next();
         self.ask(now, rng, command, Aim::Write { generation });
     }
@@ -178,6 +188,11 @@ impl Admin {
     pub(crate) fn remove(&mut self, now: u64, rng: &mut SmallRng, number: u8) {
         let command = Command::RemoveCluster(cluster(number));
         self.order(now, rng, command, Aim::Remove { number });
+    }
+
+    /// Begins a release, or goes on with it.
+    pub(crate) fn release(&mut self, now: u64, rng: &mut SmallRng, command: Command) {
+        self.order(now, rng, command, Aim::Release);
     }
 
     pub(crate) fn redeem(&mut self, now: u64, rng: &mut SmallRng, number: u8) {

@@ -31,4 +31,4 @@ mod watcher;
 mod world;
 
 pub use coverage::{Coverage, Seen};
-pub use world::{Outcome, Plan, Violation, run};
+pub use world::{Outcome, Plan, Violation, run, whole};

@@ -37,7 +37,8 @@ pub(crate) struct Member {
     pub(crate) heeds: Option<BTreeSet<NodeId>>,
     /// What came in while it stood still.
     inbox: VecDeque<Input>,
-    runs: u64,
+    /// How often it started.
+    pub(crate) runs: u64,
 }
 
 /// A node's clocks: neither the wall's nor the ticks' are true.

@@ -7,6 +7,7 @@ mod follower;
 mod outputs;
 mod strike;
 mod watchers;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::network::{Letter, Network};
 use crate::trace::Trace;
 use crate::watcher::Watcher;
 pub(crate) use endure::endure;
+pub use whole::whole;
 
 /// What to simulate.
 #[derive(Debug, Clone)]
@@ -111,7 +113,9 @@ struct World {
     clusters: usize,
     /// Whether a gateway is to follow.
     follows: bool,
-    /// Whether the newest format level is in force: followers came with it.
+    /// Whether the newest format level is to be put in force: followers and releases came with theirs.
+    raises: bool,
+    /// Whether it is.
     raised: bool,
     /// The gateway that follows, once it has joined.
     follower: Option<NodeId>,
@@ -137,11 +141,14 @@ pub fn run(plan: Plan) -> Result<Outcome, Violation> {
 impl World {
     fn new(plan: Plan) -> Self {
         let mut rng = SmallRng::seed_from_u64(plan.seed);
+        let mix = Mix::draw(&mut rng);
+        // As often as not: a run without one takes less time, and stays at the first format level.
+        let follows = rng.random_bool(0.5);
         Self {
             now: 0,
-            mix: Mix::draw(&mut rng),
-            // As often as not: a run without one takes less time, and stays at the first format level.
-            follows: rng.random_bool(0.5),
+            mix,
+            follows,
+            raises: follows,
             rng,
             members: BTreeMap::new(),
             network: Network::new(),
@@ -188,16 +195,20 @@ impl World {
             }
         }
         self.check_final()?;
+        Ok(self.outcome(healed))
+    }
+
+    fn outcome(&mut self, healed: u64) -> Outcome {
         self.seen
             .add(Seen::Answered, self.invariants.durable.count());
         self.seen.add(Seen::Read, self.invariants.reads.answered());
-        Ok(Outcome {
+        Outcome {
             trace: self.trace.hash(),
             seen: self.seen.clone(),
             log: self.invariants.agreement.last().0,
             leaders: self.invariants.leaders.terms(),
             healed_after: self.now - healed,
-        })
+        }
     }
 
     fn violation(&self, what: String) -> Violation {

@@ -34,17 +34,7 @@ fn seeds_of_liveness_break_nothing() {
     let mut all = Met::default();
     for seed in seeds {
         let met = play(seed);
-        all.gateways_died += met.gateways_died;
-        all.workloads_died += met.workloads_died;
-        all.workloads_ended += met.workloads_ended;
-        all.cuts += met.cuts;
-        all.streams += met.streams;
-        all.kept += met.kept;
-        all.steady += met.steady;
-        all.withdrawn += met.withdrawn;
-        all.clamps += met.clamps;
-        all.clamped += met.clamped;
-        all.healed_after = all.healed_after.max(met.healed_after);
+        all.merge(&met);
     }
     println!("{count} seeds: {all:#?}");
     // A simulation in which nothing happens proves nothing.

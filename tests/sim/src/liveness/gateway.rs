@@ -21,6 +21,8 @@ pub(crate) struct Gateway {
     pub(crate) catalog: Option<Catalog>,
     /// What the catalog showed last.
     pub(crate) view: Option<Arc<CatalogView>>,
+    /// How often its process started, where something else starts it.
+    pub(crate) starts: u64,
     /// Its run, counted over all gateways: an epoch.
     pub(crate) run: u8,
     pub(crate) starts_at: u64,
@@ -60,6 +62,7 @@ impl Gateway {
             member: true,
             catalog: None,
             view: None,
+            starts: 0,
             run: 0,
             starts_at: 0,
             since: 0,

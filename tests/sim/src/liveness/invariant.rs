@@ -7,7 +7,7 @@ mod steady;
 mod weight;
 mod withdrawn;
 
-pub(super) use converged::lack;
+pub(crate) use converged::lack;
 pub(super) use kept::Kept;
 pub(super) use order::Order;
 pub(super) use steady::Steady;
@@ -20,5 +20,5 @@ pub(crate) struct Invariants {
     pub(super) kept: Kept,
     pub(super) steady: Steady,
     pub(super) withdrawn: Withdrawn,
-    pub(super) weights: Weights,
+    pub(crate) weights: Weights,
 }

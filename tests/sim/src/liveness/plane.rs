@@ -50,6 +50,25 @@ pub struct Met {
     pub healed_after: u64,
 }
 
+impl Met {
+    /// Adds another run's counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.gateways_died += other.gateways_died;
+        self.paused += other.paused;
+        self.left += other.left;
+        self.workloads_died += other.workloads_died;
+        self.workloads_ended += other.workloads_ended;
+        self.cuts += other.cuts;
+        self.streams += other.streams;
+        self.kept += other.kept;
+        self.steady += other.steady;
+        self.withdrawn += other.withdrawn;
+        self.clamps += other.clamps;
+        self.clamped += other.clamped;
+        self.healed_after = self.healed_after.max(other.healed_after);
+    }
+}
+
 /// Steps in a second.
 pub(crate) const SECOND: u64 = 4;
 /// The longest stall of a stream that is not taken for broken, in steps.
@@ -73,7 +92,7 @@ pub(crate) struct Plane {
     runs: u8,
     pub(crate) invariants: Invariants,
     pub(crate) met: Met,
-    pub(super) trace: Trace,
+    trace: Trace,
 }
 
 impl Plane {
@@ -98,6 +117,11 @@ impl Plane {
             met: Met::default(),
             trace: Trace::new(echo),
         }
+    }
+
+    /// The last lines of the trace, if they are kept.
+    pub(crate) fn trace(&self) -> String {
+        self.trace.to_string()
     }
 
     /// What was met so far.

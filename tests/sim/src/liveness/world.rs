@@ -30,7 +30,7 @@ pub fn run(seed: u64, echo: bool) -> Result<Met, Violation> {
     world.play().map_err(|what| Violation {
         at: world.plane.step,
         what,
-        trace: world.plane.trace.to_string(),
+        trace: world.plane.trace(),
     })
 }
 

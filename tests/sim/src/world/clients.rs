@@ -46,7 +46,7 @@ impl World {
     fn note_membership(&mut self, what: &Aim, record: &Record) -> Result<(), String> {
         let accepted = matches!(record.answer, Some(Answer::Judged(Ok(_))));
         match what {
-            Aim::Write { .. } => Ok(()),
+            Aim::Write { .. } | Aim::Release => Ok(()),
             _ if !accepted => Err(format!("{what:?} was refused: {:?}", record.answer)),
             Aim::Raise => {
                 self.raised = true;
@@ -89,7 +89,7 @@ impl World {
 
     pub(super) fn run_clients(&mut self, phase: Phase) -> Result<(), String> {
         let now = self.now;
-        let raises = self.joined.len() >= self.clusters && self.follows && !self.raised;
+        let raises = self.joined.len() >= self.clusters && self.raises && !self.raised;
         if phase != Phase::Healing {
             for writer in &mut self.writers {
                 if writer.pending.is_none() && self.rng.random_bool(0.05) {

@@ -14,6 +14,16 @@ impl Plane {
         self.gateways[gateway].crash(starts_at);
     }
 
+    /// Whether two gateways, the lower number first, hear each other.
+    pub(crate) fn set_parted(&mut self, pair: (usize, usize), parted: bool) {
+        if !parted {
+            self.parted.remove(&pair);
+        } else if !self.parted.contains_key(&pair) {
+            self.parted.insert(pair, self.step);
+            self.met.cuts += 1;
+        }
+    }
+
     /// A gateway stands still: it reads nothing, says nothing, and knows nothing of it.
     pub(crate) fn pause(&mut self, gateway: usize) {
         let gateway = &mut self.gateways[gateway];
