@@ -6,8 +6,8 @@ use weft_identity::SigningKey;
 use weft_model::fixture::{cluster_spec, export, name};
 use weft_model::{
     AppProtocol, Author, ClusterName, ClusterRole, Command, Founding, GatewayRecord, GatewayRole,
-    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceKey, ServiceType, SignerEpoch,
-    TokenGrant, TokenId, WallTime,
+    Generation, Index, NodeId, Outcome, Redemption, RequestId, ServiceKey, ServiceType,
+    SignerEpoch, TokenGrant, TokenId, WallTime,
 };
 use weft_registry::wire::FORMAT_SUPPORTED;
 use weft_registry::{Draft, Proposal};
@@ -92,13 +92,21 @@ pub(crate) struct Pending {
 /// What a request is for, as far as the world must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Aim {
-    Write { generation: Generation },
+    Write {
+        generation: Generation,
+    },
     Raise,
     /// A release, or a step of it. Who asks may know less than the log.
     Release,
-    Grant { number: u8 },
-    Redeem { number: u8 },
-    Remove { number: u8 },
+    Grant {
+        number: u8,
+    },
+    Redeem {
+        number: u8,
+    },
+    Remove {
+        number: u8,
+    },
 }
 
 /// Writes its own cluster's exports through its own node, one after the other.

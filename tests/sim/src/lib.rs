@@ -1,4 +1,5 @@
-//! Two seeded simulations: of the registry, here, and of [`liveness`].
+//! Seeded simulations: of the registry, here; of [`liveness`]; and of both in the same gateways
+//! ([`whole`]).
 //!
 //! The registry's: several drivers, their disks, the
 //! network between them and the clients, on one seed and one thread.
@@ -18,6 +19,7 @@
 //! A failing seed is replayed with
 //! `WEFT_SIM_SEED=<seed> cargo test -p weft-sim -- replay --nocapture`.
 
+mod campaign;
 mod client;
 mod coverage;
 mod faults;
@@ -30,5 +32,6 @@ mod trace;
 mod watcher;
 mod world;
 
+pub use campaign::{campaign, chosen_seeds, threads};
 pub use coverage::{Coverage, Seen};
 pub use world::{Outcome, Plan, Violation, run, whole};

@@ -10,6 +10,7 @@ mod watchers;
 mod whole;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -95,6 +96,16 @@ const WATCHERS: usize = 3;
 const CLUSTERS: usize = 3;
 /// Clusters that may exist besides the founder's.
 const NEWCOMERS: [u8; 4] = [2, 3, 4, 5];
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}: {}", self.at, self.what)?;
+        match self.trace.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n{}", self.trace),
+        }
+    }
+}
 
 struct World {
     plan: Plan,

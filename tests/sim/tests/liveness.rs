@@ -3,39 +3,28 @@
 #![allow(clippy::print_stdout, reason = "what the seeds met is worth reading")]
 
 use weft_sim::liveness::{Met, run};
-
-/// `WEFT_SIM_SEEDS=1..10001` chooses others.
-fn seeds() -> std::ops::Range<u64> {
-    let chosen = std::env::var("WEFT_SIM_SEEDS").ok();
-    let range = chosen.as_deref().and_then(|text| {
-        let (first, end) = text.split_once("..")?;
-        Some(first.parse().ok()?..end.parse().ok()?)
-    });
-    range.unwrap_or(1..101)
-}
+use weft_sim::{campaign, chosen_seeds, threads};
 
 fn play(seed: u64) -> Met {
-    let one = seeds().count() == 1;
-    run(seed, one).unwrap_or_else(|violation| {
-        panic!(
-            "seed {seed}, step {}: {}\n{}\nalone, with its trace: WEFT_SIM_SEEDS={seed}..{}",
-            violation.at,
-            violation.what,
-            violation.trace,
-            seed + 1
-        )
-    })
+    run(seed, false).unwrap_or_else(|violation| panic!("seed {seed}, {violation}"))
 }
 
 #[test]
 fn seeds_of_liveness_break_nothing() {
-    let seeds = seeds();
+    let chosen = chosen_seeds();
+    let (seeds, threads) = match &chosen {
+        Some(seeds) => (seeds.clone(), threads()),
+        None => (1..101, 1),
+    };
     let count = usize::try_from(seeds.end - seeds.start).unwrap();
     let mut all = Met::default();
-    for seed in seeds {
-        let met = play(seed);
-        all.merge(&met);
-    }
+    campaign(
+        seeds,
+        threads,
+        |seed| run(seed, count == 1),
+        |met| all.merge(&met),
+    )
+    .unwrap_or_else(|failures| panic!("{failures}\nalone, with its trace: WEFT_SIM_SEEDS=N..N+1"));
     println!("{count} seeds: {all:#?}");
     // A simulation in which nothing happens proves nothing.
     for (what, times, least) in [

@@ -2,58 +2,23 @@
 
 #![allow(clippy::print_stdout, reason = "what a campaign met is worth reading")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use weft_sim::{Coverage, Outcome, Plan, Seen, chosen_seeds, run, threads};
 
-use weft_sim::{Coverage, Outcome, Plan, Seen, run};
-
-fn play(plan: Plan) -> Result<Outcome, String> {
-    let seed = plan.seed;
-    let replay = format!("WEFT_SIM_SEED={seed} cargo test -p weft-sim -- replay --nocapture");
-    match catch_unwind(AssertUnwindSafe(|| run(plan))) {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(violation)) => Err(format!(
-            "seed {seed}, at {}: {}\n{}\nreplay: {replay}",
-            violation.at, violation.what, violation.trace
-        )),
-        Err(_) => Err(format!(
-            "seed {seed}: a node panicked (above)\nreplay: {replay}"
-        )),
-    }
-}
+const REPLAY: &str = "replay: WEFT_SIM_SEED=<seed> cargo test -p weft-sim -- replay --nocapture";
 
 /// Runs these seeds on so many threads; the first that breaks something ends it.
 fn campaign(seeds: std::ops::Range<u64>, threads: usize) -> Coverage {
-    let next = AtomicU64::new(seeds.start);
-    let total = Mutex::new((Coverage::default(), 0, Vec::new()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let outcome = play(Plan::new(seed));
-            let mut total = total.lock().expect("no seed panics here");
-            match outcome {
-                Ok(outcome) => {
-                    total.0.merge(&outcome.seen);
-                    total.1 = outcome.healed_after.max(total.1);
-                }
-                Err(failure) => {
-                    total.2.push(failure);
-                    next.store(seeds.end, Ordering::Relaxed);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
-    let (seen, healed, failures) = total.into_inner().expect("no seed panics here");
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let (mut seen, mut healed) = (Coverage::default(), 0);
+    let all = weft_sim::campaign(
+        seeds.clone(),
+        threads,
+        |seed| run(Plan::new(seed)),
+        |outcome| {
+            seen.merge(&outcome.seen);
+            healed = outcome.healed_after.max(healed);
+        },
+    );
+    all.unwrap_or_else(|failures| panic!("{failures}\n{REPLAY}"));
     println!("seeds {seeds:?}\n{seen}slowest to heal: {healed} units of time");
     seen
 }
@@ -104,24 +69,18 @@ fn seeds_201_to_300_break_nothing() {
 /// `cargo xtask sim --seeds 1..10001`: a campaign as long as you like, on all processors.
 #[test]
 fn campaign_of_chosen_seeds() {
-    let Ok(range) = std::env::var("WEFT_SIM_SEEDS") else {
-        return;
-    };
-    let (first, end) = range
-        .split_once("..")
-        .expect("WEFT_SIM_SEEDS is first..end");
-    let number = |text: &str| text.parse().expect("WEFT_SIM_SEEDS has numbers");
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    campaign(number(first)..number(end), threads);
+    if let Some(seeds) = chosen_seeds() {
+        campaign(seeds, threads());
+    }
 }
 
 #[test]
 fn equal_seeds_give_equal_traces() {
+    let play = |seed| run(Plan::new(seed)).expect("it breaks nothing");
     for seed in [7, 8, 9, 10] {
-        assert_eq!(play(Plan::new(seed)), play(Plan::new(seed)));
+        assert_eq!(play(seed), play(seed));
     }
-    let trace = |seed| play(Plan::new(seed)).map(|outcome| outcome.trace);
-    assert_ne!(trace(7), trace(8));
+    assert_ne!(play(7).trace, play(8).trace);
 }
 
 /// `WEFT_SIM_SEED=42 cargo test -p weft-sim -- replay --nocapture`
@@ -135,8 +94,9 @@ fn replay() {
         echo: true,
         ..Plan::new(seed)
     };
-    match play(plan) {
+    let outcome: Result<Outcome, _> = run(plan);
+    match outcome {
         Ok(outcome) => println!("{outcome:#?}"),
-        Err(failure) => panic!("{failure}"),
+        Err(violation) => panic!("seed {seed}, {violation}"),
     }
 }

@@ -1,43 +1,89 @@
-//! Federations whose gateways are struck as a whole: registry and liveness on one seed.
+//! Whole gateways, registry and liveness on one seed, and the sameness of equal runs.
 
 #![allow(clippy::print_stdout, reason = "what the seeds met is worth reading")]
 
 use weft_sim::liveness::Met;
-use weft_sim::{Coverage, Outcome, Plan, whole};
+use weft_sim::{Coverage, Outcome, Plan, Seen, campaign, chosen_seeds, threads, whole};
 
-/// `WEFT_SIM_SEEDS=1..1001` chooses others.
-fn seeds() -> Option<std::ops::Range<u64>> {
-    let chosen = std::env::var("WEFT_SIM_SEEDS").ok()?;
-    let (first, end) = chosen.split_once("..")?;
-    Some(first.parse().ok()?..end.parse().ok()?)
-}
-
-fn play(seed: u64) -> (Outcome, Met) {
-    let echo = seeds().is_some_and(|seeds| seeds.count() == 1);
-    let plan = Plan {
+fn play(seed: u64, echo: bool) -> Result<(Outcome, Met), weft_sim::Violation> {
+    whole(Plan {
         echo,
         ..Plan::new(seed)
-    };
-    whole(plan).unwrap_or_else(|violation| {
-        panic!(
-            "seed {seed}, at {}: {}\n{}\nalone, with its trace: WEFT_SIM_SEEDS={seed}..{}",
-            violation.at,
-            violation.what,
-            violation.trace,
-            seed + 1
-        )
     })
 }
 
-#[test]
-fn whole_federations_break_nothing() {
-    let seeds = seeds().unwrap_or(1..21);
+fn check(seeds: std::ops::Range<u64>, threads: usize) {
     let count = usize::try_from(seeds.end - seeds.start).unwrap();
-    let (mut seen, mut all) = (Coverage::default(), Met::default());
-    for seed in seeds {
-        let (outcome, met) = play(seed);
-        seen.merge(&outcome.seen);
-        all.merge(&met);
+    let (mut seen, mut all, mut healed) = (Coverage::default(), Met::default(), 0);
+    campaign(
+        seeds,
+        threads,
+        |seed| play(seed, count == 1),
+        |(outcome, met)| {
+            seen.merge(&outcome.seen);
+            all.merge(&met);
+            healed = outcome.healed_after.max(healed);
+        },
+    )
+    .unwrap_or_else(|failures| panic!("{failures}\nalone, with its trace: WEFT_SIM_SEEDS=N..N+1"));
+    println!("{count} seeds\n{seen}{all:#?}\nslowest to heal: {healed} units of time");
+    if count < 10 {
+        return;
     }
-    println!("{count} seeds: {seen}{all:#?}");
+    // A simulation in which nothing happens proves nothing.
+    for (what, times, least) in [
+        ("gateways that died", all.gateways_died, 5 * count),
+        ("gateways that stood still", all.paused, count),
+        ("clusters that left", all.left, count / 2),
+        ("workloads that died", all.workloads_died, count),
+        ("workloads that ended", all.workloads_ended, count),
+        ("cuts", all.cuts, 10 * count),
+        ("streams", all.streams, 20 * count),
+        ("words looked for", all.kept, 200 * count),
+        ("steady endpoints", all.steady, 50 * count),
+        ("withdrawals seen", all.withdrawn, count),
+        ("clamps", all.clamps, count / 2),
+        ("clamped weights", all.clamped, 5 * count),
+        ("answers", seen.count(Seen::Answered), 100 * count),
+        ("reads", seen.count(Seen::Read), 50 * count),
+        ("snapshots", seen.count(Seen::SnapshotInstalled), count),
+        (
+            "followers sent a state",
+            seen.count(Seen::FollowerInstalled),
+            count / 2,
+        ),
+        (
+            "members changed in a cut",
+            seen.count(Seen::MembersChangedInCut),
+            count,
+        ),
+        ("watched entries", seen.count(Seen::Watched), 100 * count),
+    ] {
+        assert!(times >= least, "{what}: {times}, fewer than {least}");
+    }
+}
+
+#[test]
+fn whole_gateways_1_to_15_break_nothing() {
+    check(1..16, 1);
+}
+
+#[test]
+fn whole_gateways_16_to_30_break_nothing() {
+    check(16..31, 1);
+}
+
+/// `cargo xtask sim --seeds 1..1001`: as many as you like, on all processors.
+#[test]
+fn campaign_of_chosen_seeds() {
+    if let Some(seeds) = chosen_seeds() {
+        check(seeds, threads());
+    }
+}
+
+#[test]
+fn equal_seeds_of_whole_gateways_give_equal_traces() {
+    let play = |seed| play(seed, false).expect("it breaks nothing");
+    assert_eq!(play(3), play(3));
+    assert_ne!(play(3).1.trace, play(4).1.trace);
 }

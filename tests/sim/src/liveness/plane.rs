@@ -239,7 +239,8 @@ impl Plane {
         }
         let know = |one: &Gateway, other: &Gateway| {
             let law = self.law.as_ref().unwrap_or(&one.federation);
-            law.cluster(&weft_model::fixture::name(other.cluster)).is_some()
+            law.cluster(&weft_model::fixture::name(other.cluster))
+                .is_some()
         };
         if parted.is_some() || !runs || !know(to, from) || !know(from, to) {
             return Ok(());
@@ -307,7 +308,10 @@ impl Plane {
             }
             let gateway = &self.gateways[*number];
             session.id.filter(|_| gateway.run == session.run)?;
-            gateway.catalog.as_ref().filter(|_| gateway.still_since.is_none())?;
+            gateway
+                .catalog
+                .as_ref()
+                .filter(|_| gateway.still_since.is_none())?;
             let carried = match *number == observer {
                 true => gateway.since,
                 false => {

@@ -4,8 +4,8 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use weft_model::fixture::{Log, name, release};
 use weft_model::{
-    Advance, Clamp, ClampId, Command, FormatLevel, Percent, ReleasePhase, ReleaseRecord, ServiceKey,
-    WallTime,
+    Advance, Clamp, ClampId, Command, FormatLevel, Percent, ReleasePhase, ReleaseRecord,
+    ServiceKey, WallTime,
 };
 
 use super::gateway::Gateway;

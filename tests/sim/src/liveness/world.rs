@@ -44,9 +44,10 @@ impl World {
             }
         }
         let workloads: u8 = rng.random_range(2..=7);
-        let sidecars = CLUSTERS.into_iter().take(2).flat_map(|(cluster, _)| {
-            (0..workloads).map(move |place| Sidecar::new(cluster, place))
-        });
+        let sidecars = CLUSTERS
+            .into_iter()
+            .take(2)
+            .flat_map(|(cluster, _)| (0..workloads).map(move |place| Sidecar::new(cluster, place)));
         let sidecars = sidecars.collect();
         let mut plane = Plane::new(rng, gateways, sidecars, echo);
         plane.law = Some(federation());

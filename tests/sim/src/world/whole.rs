@@ -49,7 +49,7 @@ pub fn whole(plan: Plan) -> Result<(Outcome, Met), Violation> {
     let mut world = World::new(plan);
     world.raises = true;
     world.play_whole(&mut plane).map_err(|what| Violation {
-        trace: format!("{}\n{}", world.trace, plane.trace()),
+        trace: format!("{}{}", world.trace, plane.trace()),
         ..world.violation(what)
     })
 }
@@ -139,7 +139,11 @@ impl World {
             return false;
         };
         let service: ServiceKey = name("shop/checkout");
-        let offered = |number| state.export(&service, &crate::client::cluster(number)).is_some();
+        let offered = |number| {
+            state
+                .export(&service, &crate::client::cluster(number))
+                .is_some()
+        };
         (1..=SERVING).all(offered) && state.release(&key()).is_some()
     }
 
@@ -156,7 +160,8 @@ impl World {
             let left = number < FOLLOWER && self.removed.contains(&(number as u8 + 1));
             if left {
                 plane.leave(number);
-            } else if let Some(member) = nodes.get(&number).and_then(|node| self.members.get(node)) {
+            } else if let Some(member) = nodes.get(&number).and_then(|node| self.members.get(node))
+            {
                 plane.gateways[number].member = true;
                 let (runs, step) = (member.runs, plane.step);
                 let other = plane.gateways[number].starts != runs;
@@ -210,7 +215,9 @@ impl World {
     fn gateways(&self) -> BTreeMap<usize, NodeId> {
         let first = self.joined.iter();
         let first = first.map(|(number, node)| (usize::from(*number) - 1, *node));
-        first.chain(self.follower.map(|node| (FOLLOWER, node))).collect()
+        first
+            .chain(self.follower.map(|node| (FOLLOWER, node)))
+            .collect()
     }
 
     /// What happens to workloads, and what people do about the release.

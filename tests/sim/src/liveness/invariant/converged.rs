@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_model::{EndpointId, Health};
 
-use super::super::release::key;
 use super::super::plane::Plane;
+use super::super::release::key;
 use super::weight::effective;
 
 /// What still lacks; none once all agree.

@@ -1,8 +1,8 @@
 //! Sidecars and the gateways of their own cluster.
 
 use rand::Rng;
-use weft_model::fixture::name;
 use weft_model::Health;
+use weft_model::fixture::name;
 use weft_plan::Moment;
 use weft_plan::catalog::SessionId;
 
@@ -48,7 +48,9 @@ impl Plane {
             session.id = None;
             session.dials_at = step + rng.random_range(0..PAUSE_MAX);
         }
-        let silent = gateway.still_since.is_some_and(|since| since + SILENCE_MAX < step);
+        let silent = gateway
+            .still_since
+            .is_some_and(|since| since + SILENCE_MAX < step);
         if silent && let Some(id) = session.id.take() {
             gateway.ended.push(id);
             session.dials_at = step + rng.random_range(0..PAUSE_MAX);
@@ -111,7 +113,9 @@ impl Plane {
             let gateway = &mut self.gateways[number];
             if gateway.still_since.is_some() {
                 gateway.ended.extend(session.id.filter(|_| reset));
-            } else if let (true, Some(id), Some(catalog)) = (reset, session.id, &mut gateway.catalog) {
+            } else if let (true, Some(id), Some(catalog)) =
+                (reset, session.id, &mut gateway.catalog)
+            {
                 catalog.close_session(id);
             }
         }
