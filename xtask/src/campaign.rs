@@ -46,10 +46,11 @@ const NEMESIS_SEED: &str = "WEFT_NEMESIS_SEED";
 /// For how long a hostile member writes beyond its share; then others' times count.
 const MALLORY_LOAD: &str = "WEFT_MALLORY_LOAD";
 
-/// Runs these seeds of the simulation, and shows what they met.
+/// Runs these seeds of each simulation, and shows what they met.
 pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
-    let mut command = test(&["--package", suite::SIMULATION, "--test", "seeds"]);
-    command.args(["--", "--nocapture", "campaign"]);
+    let tests = ["--test", "seeds", "--test", "liveness", "--test", "whole"];
+    let mut command = test(&[&["--package", suite::SIMULATION], &tests[..]].concat());
+    command.args(["--", "--nocapture", "campaign", "seeds_of_liveness"]);
     command.env(SIM_SEEDS, format!("{}..{}", seeds.start, seeds.end));
     Stages::new(root).finish("simulation", &mut command)
 }

@@ -13,7 +13,7 @@ fn play(seed: u64, echo: bool) -> Result<(Outcome, Met), weft_sim::Violation> {
 }
 
 fn check(seeds: std::ops::Range<u64>, threads: usize) {
-    let count = usize::try_from(seeds.end - seeds.start).unwrap();
+    let count = usize::try_from(seeds.end - seeds.start).expect("few seeds");
     let (mut seen, mut all, mut healed) = (Coverage::default(), Met::default(), 0);
     campaign(
         seeds,
