@@ -43,6 +43,9 @@ const NEMESIS_MINUTES: &str = "WEFT_NEMESIS_MINUTES";
 /// What it does in which order.
 const NEMESIS_SEED: &str = "WEFT_NEMESIS_SEED";
 
+/// How many leaders are killed at each distance; a few if it is not set.
+const FAILOVER_KILLS: &str = "WEFT_FAILOVER_KILLS";
+
 /// For how long a hostile member writes beyond its share; then others' times count.
 const MALLORY_LOAD: &str = "WEFT_MALLORY_LOAD";
 
@@ -107,6 +110,12 @@ pub(crate) fn nemesis(root: &Path, nemesis: Nemesis) -> Result<(), Failure> {
         (NEMESIS_SEED, seed.to_string()),
     ];
     real(root, "nemesis", &["linearizable"], &options)
+}
+
+/// Kills so many leaders at each distance, and holds the time without a write against what is promised.
+pub(crate) fn failover(root: &Path, kills: u32) -> Result<(), Failure> {
+    let options = [(FAILOVER_KILLS, kills.to_string())];
+    real(root, "failover", &["failover"], &options)
 }
 
 /// Makes every attempt of a hostile member, and has the times of others judged beside so many

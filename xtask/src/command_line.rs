@@ -35,6 +35,9 @@ usage: cargo xtask TASK
                     an hour, or N minutes, of kills, pauses, cuts, loss, delay, clock
                     steps and membership changes on five gateways: what clients were
                     told is linearizable, and a table
+  failover [--kills N]
+                    fifty leaders killed, or N, at 5 ms and at 80 ms between gateways:
+                    how long nobody could write, held against what is promised
   quorumless [--minutes N]
                     ten minutes, or N, of load on a federation that has lost its
                     majority: no request fails
@@ -49,8 +52,8 @@ usage: cargo xtask TASK
   deny [--install]  licences, banned crates and sources (needs cargo-deny;
                     --install builds it first)
 
-sim, mutants, sweep, durability, soak, watches, nemesis, quorumless, skew and mallory
-run optimised builds that keep our assertions (profile long), which take some minutes the
+sim, mutants, sweep, durability, soak, watches, nemesis, failover, quorumless, skew
+and mallory run optimised builds that keep our assertions (profile long), which take some minutes the
 first time; skew's earlier build is a debug build. bench measures what ships.";
 
 /// Records and snapshots that are mutated by `cargo xtask mutants`, each.
@@ -73,6 +76,8 @@ const NEMESIS_MINUTES: u32 = 60;
 
 /// How long a federation goes on without its majority if nobody says otherwise.
 const QUORUMLESS_MINUTES: u32 = 10;
+/// How many leaders die at each distance if nobody says otherwise.
+const FAILOVER_KILLS: u32 = 50;
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +102,8 @@ pub(crate) enum Task {
     Nemesis(Nemesis),
     /// For so many minutes.
     Quorumless(u32),
+    /// How often a leader dies at each distance.
+    Failover(u32),
     Skew(Skew),
     BenchRegistry,
     /// With so many seconds of load.
@@ -164,6 +171,11 @@ impl Task {
             ["soak", "--minutes", minutes] => minutes_of(minutes).map(Self::Soak),
             ["quorumless"] => Ok(Self::Quorumless(QUORUMLESS_MINUTES)),
             ["quorumless", "--minutes", minutes] => minutes_of(minutes).map(Self::Quorumless),
+            ["failover"] => Ok(Self::Failover(FAILOVER_KILLS)),
+            ["failover", "--kills", kills] => match kills.parse() {
+                Ok(kills) if kills > 0 => Ok(Self::Failover(kills)),
+                _ => Err(Failure::Usage(format!("{kills:?} is no number of kills"))),
+            },
             ["watches"] => Ok(Self::Watches(WATCHED_EVENTS)),
             ["watches", "--events", events] => match events.parse() {
                 Ok(events) if events > 0 => Ok(Self::Watches(events)),
@@ -223,6 +235,8 @@ mod tests {
         assert_eq!(parse("soak --minutes 5").unwrap(), Task::Soak(5));
         assert_eq!(parse("quorumless").unwrap(), Task::Quorumless(10));
         assert!(parse("quorumless --minutes 0").is_err());
+        assert_eq!(parse("failover").unwrap(), Task::Failover(50));
+        assert!(parse("failover --kills 0").is_err());
         let nemesis = |minutes, seed| Task::Nemesis(Nemesis { minutes, seed });
         assert_eq!(parse("nemesis").unwrap(), nemesis(60, None));
         assert_eq!(

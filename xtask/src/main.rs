@@ -1,5 +1,5 @@
 //! The project's tasks: `cargo xtask test | lint | doc | tidy | bugs | sim | mutants | sweep |
-//! durability | soak | watches | nemesis | mallory | quorumless | skew | bench | deny`.
+//! durability | soak | watches | nemesis | mallory | failover | quorumless | skew | bench | deny`.
 //!
 //! This is the one place that knows how the project is checked; continuous integration
 //! and the documentation call the same commands. It builds nothing that ships, and it
@@ -56,6 +56,7 @@ fn run() -> Result<(), Failure> {
         Task::Durability(cycles) => campaign::durability(root, cycles),
         Task::Soak(minutes) => campaign::soak(root, minutes),
         Task::Watches(events) => campaign::watches(root, events),
+        Task::Failover(kills) => campaign::failover(root, kills),
         Task::Quorumless(minutes) => campaign::quorumless(root, minutes),
         Task::Nemesis(nemesis) => campaign::nemesis(root, nemesis),
         Task::Skew(skew) => skew::run(root, &skew),

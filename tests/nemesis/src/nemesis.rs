@@ -13,7 +13,7 @@ use crate::coverage::Coverage;
 use crate::plan::{Fault, SITES, Shape, Step, Victim};
 use crate::site::Skew;
 use crate::timeline::Series;
-use crate::world::{GUEST, World};
+use crate::world::{ALL, GUEST, World};
 
 /// What breaks things in a world.
 pub struct Nemesis<'a> {
@@ -252,8 +252,6 @@ impl fmt::Display for Nemesis<'_> {
         write!(f, "cuts without a write: {:?}", self.unserved)
     }
 }
-
-const ALL: [usize; SITES] = [0, 1, 2, 3, 4];
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -48,7 +48,7 @@ impl Timeline {
 
 /// Durations of one kind, as a line of a report.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Series(Vec<Duration>);
+pub struct Series(Vec<Duration>);
 
 impl Series {
     pub(crate) fn note(&mut self, duration: Duration) {
@@ -56,8 +56,18 @@ impl Series {
         self.0.sort_unstable();
     }
 
-    pub(crate) fn longest(&self) -> Duration {
+    /// The longest; zero if there are none.
+    pub fn longest(&self) -> Duration {
         self.0.last().copied().unwrap_or_default()
+    }
+
+    /// The 99th percentile, by the nearest rank: of fewer than a hundred it is the longest.
+    pub fn p99(&self) -> Duration {
+        let rank = (self.0.len() * 99).div_ceil(100);
+        self.0
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -90,5 +100,19 @@ mod tests {
         // The one told at 11 had begun before.
         assert_eq!(timeline.first_after(10, 40), Some(Duration::from_nanos(3)));
         assert_eq!(timeline.first_after(14, 20), None);
+    }
+
+    #[test]
+    fn the_99th_percentile_is_a_value_that_was_seen() {
+        let mut series = Series::default();
+        assert_eq!(series.p99(), Duration::ZERO);
+        for seconds in (1..=50).rev() {
+            series.note(Duration::from_secs(seconds));
+        }
+        assert_eq!(series.p99(), Duration::from_secs(50));
+        for seconds in 51..=200 {
+            series.note(Duration::from_secs(seconds));
+        }
+        assert_eq!(series.p99(), Duration::from_secs(198));
     }
 }

@@ -18,6 +18,9 @@ use crate::site::{PROMPT, Site, Skew};
 /// The number of the machine that clusters join from and are removed from.
 pub(crate) const GUEST: usize = SITES;
 
+/// The gateways that stay.
+pub(crate) const ALL: [usize; SITES] = [0, 1, 2, 3, 4];
+
 /// The machines. All gateways are voters; the last two share a region, so that a guest from
 /// another one takes the vote of one of them.
 pub struct World {
@@ -146,6 +149,12 @@ impl World {
 
     pub(crate) fn site(&mut self, number: usize) -> &mut Site {
         &mut self.sites[number]
+    }
+
+    /// Starts a gateway that was killed, and waits until it answers.
+    pub(crate) fn restart(&mut self, site: usize) -> Result<()> {
+        self.sites[site].start(&self.user)?;
+        self.sites[site].await_up()
     }
 
     async fn connect(&self, site: usize) -> Result<Operator> {
