@@ -45,6 +45,7 @@ pub(super) fn view(hub: &Hub) -> StatusView {
     if let Some(told) = isolation::told(hub) {
         problems.insert(0, problem("fail", code::ISOLATED, told));
     }
+    problems.extend(unread(hub));
     for found in disagreement(hub, &state).into_iter().rev() {
         problems.insert(0, found);
     }
@@ -412,6 +413,18 @@ pub(super) fn problem(severity: &str, code: weft_model::Code, what: String) -> P
         what,
         next: code.next.into(),
     }
+}
+
+/// Records of the log that this build could not read in full.
+fn unread(hub: &Hub) -> Option<ProblemView> {
+    let status = hub.registry().status();
+    let raft = &status.raft;
+    let last = raft.unread.as_ref()?;
+    let what = format!(
+        "records of the log that are kept unread here: {}, the last at index {} ({})",
+        raft.quarantined, last.index, last.reason
+    );
+    Some(problem("warn", code::QUARANTINED, what))
 }
 
 /// Replicas whose state is not the majority's, as the last comparison found.

@@ -10,6 +10,7 @@ use super::input::ReadId;
 use super::recovery::Outranked;
 use super::screen::Suspicion;
 use crate::disk::Batch;
+use crate::image::Quarantined;
 use crate::members::Progress;
 use crate::replica::{Record, Replica};
 
@@ -101,6 +102,8 @@ pub struct RaftStatus {
     pub unpersisted: usize,
     /// Records that could not be read.
     pub quarantined: u64,
+    /// The last of them.
+    pub unread: Option<Quarantined>,
     /// Where the group was last founded anew; 0 if it never was.
     pub recovered: Index,
     /// Set while this node's group has been given up for another.
@@ -161,6 +164,7 @@ pub(super) fn status(
         last: Index(log.last_index()),
         unpersisted,
         quarantined: image.unreadable.count,
+        unread: image.unreadable.latest.back().cloned(),
         recovered: image.recovered,
         outranked,
         progress: progress(raw),

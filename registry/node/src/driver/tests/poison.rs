@@ -106,7 +106,11 @@ fn what_nobody_can_read_is_kept_by_all_and_holds_up_nothing() {
         assert_eq!(reported.index, at);
         for driver in trio.drivers.values() {
             assert_eq!(*driver.image(), first, "the same everywhere");
-            assert_eq!(driver.status().quarantined, count);
+            let status = driver.status();
+            assert_eq!(
+                (status.quarantined, status.unread.as_ref()),
+                (count, Some(reported))
+            );
             assert!(!drains(driver), "{count}");
         }
         // Who is sent the state has them too.
