@@ -26,6 +26,35 @@ metadata: { name: NAME }
 spec: { role: viewer, users: [USER] }
 ";
 
+/// Of each kind that has more in it than a role binding.
+const SET: &str = "apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: NAME }
+spec:
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: Route
+metadata: { namespace: shop, name: NAME }
+spec:
+  parentRefs: [{ name: NAME }]
+  rules: [{ backendRefs: [{ name: NAME }], timeouts: { request: TURNms } }]
+---
+apiVersion: weft.dev/v1
+kind: Release
+metadata: { namespace: shop, name: NAME-v2 }
+spec:
+  service: NAME
+  stable: v1
+  canary: v2
+  waves: [{ name: world, regions: ['*'], steps: [{ setWeight: 5 }, { pause: {} }, { setWeight: 100 }] }]
+";
+
+/// One write in so many is a set, and so many sets there are.
+const SET_EVERY: u64 = 10;
+const SETS: u64 = 50;
+
 /// How many records there are; a federation holds 1024.
 const RECORDS: u64 = 500;
 
@@ -56,6 +85,7 @@ spec:
 #[derive(Debug, Default)]
 struct Seen {
     writes: AtomicU64,
+    sets: AtomicU64,
     reads: AtomicU64,
     names: AtomicU64,
 }
@@ -106,6 +136,9 @@ impl Clients<'_> {
             let user = format!("viewer-{turn}");
             fs::write(&file, RECORD.replace("NAME", &name).replace("USER", &user))?;
             let path = file.to_str().context("a path in UTF-8")?;
+            if turn % SET_EVERY == 0 {
+                self.write_set(turn)?;
+            }
             let ran = self
                 .user
                 .weft(["--cluster", cluster, "apply", "-f", path])?;
@@ -118,6 +151,22 @@ impl Clients<'_> {
             }
         }
         Ok(written)
+    }
+
+    /// A service, its route and its release, on one cluster after the other.
+    fn write_set(&self, turn: u64) -> Result<()> {
+        let (cluster, _) = self.next(turn / SET_EVERY);
+        let name = format!("set-{}", turn / SET_EVERY % SETS);
+        let file = self.user.scratch().join("set.yaml");
+        let set = SET.replace("NAME", &name);
+        fs::write(&file, set.replace("TURN", &(1000 + turn).to_string()))?;
+        let path = file.to_str().context("a path in UTF-8")?;
+        let apply = ["--cluster", cluster, "apply", "-f", path];
+        let ran = self.user.weft(apply)?;
+        if self.judged(cluster, ran.ok().map(|_| ()))? {
+            self.seen.sets.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<()> {
@@ -256,11 +305,21 @@ fn gateways_are_replaced_one_by_one_and_nobody_is_failed() -> Result<()> {
                     ensure!(!status.contains(fault), "{status}");
                 }
             }
+            let first = sets(&user, hosts[0].cluster())?;
+            ensure!(first.iter().all(|of| of.contains("set-1")), "{first:?}");
+            for host in &hosts {
+                eventually("it has every set", SOON, || {
+                    let here = sets(&user, host.cluster())?;
+                    ensure!(here == first, "{here:?} and {first:?}");
+                    Ok(())
+                })?;
+            }
             println!("{:?}", clients.seen);
             let seen = &clients.seen;
             for count in [&seen.writes, &seen.reads, &seen.names] {
                 ensure!(count.load(Ordering::Relaxed) > 10, "{seen:?}");
             }
+            ensure!(seen.sets.load(Ordering::Relaxed) > 1, "{seen:?}");
             Ok(())
         },
     )
@@ -292,6 +351,16 @@ fn has(user: &User, cluster: &str, written: &Written) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What a cluster's gateway has of each part of the sets, by name.
+fn sets(user: &User, cluster: &str) -> Result<[String; 3]> {
+    let said = |words: &[&str]| user.weft([&["--cluster", cluster], words].concat())?.ok();
+    Ok([
+        said(&["service", "list", "-o", "name"])?,
+        said(&["get", "route", "-n", "shop", "--consistent", "-o", "name"])?,
+        said(&["get", "release", "-n", "shop", "--consistent", "-o", "name"])?,
+    ])
 }
 
 fn vote(user: &User) -> Result<()> {
