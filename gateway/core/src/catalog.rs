@@ -25,6 +25,7 @@
 
 mod admission;
 mod alarm;
+mod changes;
 mod cluster_set;
 mod entries;
 mod guard;
@@ -40,6 +41,7 @@ mod witness;
 
 pub use admission::{AdmissionError, admit, is_attestable};
 pub use alarm::Alarm;
+pub use changes::ViewChanges;
 pub use cluster_set::{ClusterSet, HashMismatch};
 pub use entries::{EntryFront, Probed, entry_endpoints};
 pub use guard::ShrinkGuard;
