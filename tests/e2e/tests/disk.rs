@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use weft_test_support::{
-    Cases, Dev, SOON, command, eventually, isolated, kill, run, wait_until_gone,
+    Cases, Dev, RecordType, SOON, ask, command, eventually, isolated, kill, run, wait_until_gone,
 };
 
 /// The gateway whose disk it is.
@@ -27,10 +27,12 @@ fn a_full_disk_stops_writes_and_nothing_else() -> Result<()> {
             let mut cases = Cases::default();
             cases.run("with room, writes are taken", || written(dev, CLUSTER, 0));
             cases.run("with room, a release starts", || released(dev));
+            cases.run("with room, names wait for the disk", || headless(dev));
             cases.run("nearly full: it refuses writes, and leads no more", || {
                 nearly_full(dev, &disk)
             });
             cases.run("full: all but writes goes on", || full(dev, &disk));
+            cases.run("full: names follow what comes and goes", || followed(dev));
             cases.run("full: a local abort lowers, and says what is lost", || {
                 clamped(dev)
             });
@@ -280,6 +282,74 @@ fn meets(dev: &Dev, version: &str) -> Result<()> {
     Ok(())
 }
 
+/// A service of another cluster that is its endpoints: here they are known by the catalog alone.
+const CELL: &str = "
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: cell }
+spec:
+  type: Headless
+  ports: [{ name: http, port: 80, appProtocol: http }]
+  exportTo: ['*']
+";
+
+/// As many as fit into a short answer.
+const CELLS: usize = 20;
+
+fn cell(number: usize, weight: usize) -> String {
+    format!(
+        "\
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: {{ namespace: shop, name: cell-{number} }}
+spec: {{ service: cell, address: 127.2.9.{number}, ports: {{ http: 8080 }}, weight: {weight} }}
+"
+    )
+}
+
+fn headless(dev: &Dev) -> Result<()> {
+    dev.apply("ap-south-1", CELL)?;
+    dev.apply("ap-south-1", &cell(1, 100))?;
+    eventually("its name is there", SOON, || cells(dev, 1))?;
+    ahead(dev, false)
+}
+
+/// How many addresses its name has there.
+fn cells(dev: &Dev, expect: usize) -> Result<()> {
+    let server = dev.gateway(CLUSTER, "gw-1")?.dns;
+    let answer = ask(&server, "cell.shop.svc.clusterset.local", RecordType::A)?;
+    ensure!(answer.data.len() == expect, "{answer:?}");
+    Ok(())
+}
+
+/// Whether names wait for the disk no longer, as it says.
+fn ahead(dev: &Dev, expect: bool) -> Result<()> {
+    let metrics = page(dev, "/metrics")?;
+    let row = format!("weft_names_ahead_of_disk {}\n", u8::from(expect));
+    ensure!(metrics.contains(&row), "not {row}");
+    let text = page(dev, "/readyz")?;
+    let said = text.contains("names answer by endpoints that the disk does not take");
+    ensure!(said == expect, "{text}");
+    Ok(())
+}
+
+fn followed(dev: &Dev) -> Result<()> {
+    let mut weight = 100;
+    // The first changes may find room in what the disk has given out already.
+    eventually("it says that names are ahead", SOON, || {
+        weight += 1;
+        let all: Vec<String> = (1..=CELLS).map(|number| cell(number, weight)).collect();
+        dev.apply("ap-south-1", &all.join("---\n"))?;
+        eventually("they are named", SOON, || cells(dev, CELLS))?;
+        ahead(dev, true)
+    })?;
+    let delete = ["--cluster", "ap-south-1", "delete", "workloadentry"];
+    let last = format!("cell-{CELLS}");
+    dev.weft(delete.into_iter().chain(["-n", "shop", &last]))?
+        .ok()?;
+    eventually("it is named no longer", SOON, || cells(dev, CELLS - 1))
+}
+
 const LOCAL_ABORT: [&str; 6] = [
     "release",
     "abort",
@@ -307,6 +377,7 @@ fn clamped(dev: &Dev) -> Result<()> {
 fn kept(dev: &Dev, disk: &Disk) -> Result<()> {
     disk.free()?;
     dev.weft(LOCAL_ABORT)?.exits(0)?.says("is on the disk of")?;
+    eventually("names wait for the disk again", SOON, || ahead(dev, false))?;
     stop(dev)?;
     heal(dev)?;
     dev.weft(["--cluster", CLUSTER, "release", "status", "checkout-v2"])?

@@ -1,17 +1,21 @@
-//! The last view on disk, for a start with nobody reachable.
+//! The last view on disk, for a start with nobody reachable, and what has changed since.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use weft_model::{ClusterName, Digest, Endpoint};
+use weft_model::{ClusterName, Digest, Endpoint, EndpointId};
 use weft_plan::Moment;
-use weft_plan::catalog::{CatalogView, Freshness, Interest};
+use weft_plan::catalog::{CatalogView, Freshness, Interest, ViewChanges};
 use weft_proto::catalog as wire;
+use weft_proxy::catalog::replace_file;
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
+use super::changes::ChangeFile;
 use super::link::frame::{read_digest, to_digest, to_interest};
 use super::session::interest;
 
@@ -35,13 +39,17 @@ pub(super) enum DiskError {
     Cluster(String),
 }
 
-/// What a view left on disk.
+/// What a view, and the changes after it, left on disk.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Endpoints,
     /// Other clusters, and how long ago each was heard.
     pub(super) clusters: Vec<Told>,
+    /// The last change in the view.
+    change: u64,
 }
+
+type Endpoints = BTreeMap<(ClusterName, EndpointId), Endpoint>;
 
 /// What was known of another cluster besides its endpoints.
 #[derive(Debug)]
@@ -52,8 +60,99 @@ pub(super) struct Told {
     pub(super) digest: Digest,
 }
 
+/// The files. Everything blocks.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    changes: Mutex<ChangeFile>,
+}
+
+impl Disk {
+    /// Reads the last view and what has changed since. One that cannot be used is said, and then
+    /// the start is one without.
+    pub(super) fn open(path: &Path, cluster: &ClusterName) -> (Self, Loaded) {
+        let mut loaded = load(path, cluster).unwrap_or_else(|why| {
+            tracing::warn!(path = %path.display(), %why, "starting without the last view");
+            Loaded::default()
+        });
+        let (changes, later) = ChangeFile::open(beside(path), loaded.change);
+        later.iter().for_each(|change| loaded.apply(change));
+        let disk = Self {
+            path: path.to_owned(),
+            changes: Mutex::new(changes),
+        };
+        (disk, loaded)
+    }
+
+    /// Whether there is a view that changes can be added to.
+    pub(super) fn has_begun(&self) -> bool {
+        self.changes().has_begun()
+    }
+
+    /// Replaces the view by the one that is newest now, with the moment it is of; returns its
+    /// generation. Changes may be added meanwhile.
+    pub(super) fn store(
+        &self,
+        newest: impl FnOnce() -> (Arc<CatalogView>, Moment),
+    ) -> io::Result<u64> {
+        // In this order: all changes up to this one are in the view.
+        let change = self.changes().last();
+        let (view, now) = newest();
+        let file = encode(&view, change, now);
+        replace_file(&self.path, &file.encode_to_vec())?;
+        if let Err(why) = self.changes().cut(change) {
+            tracing::debug!(%why, "changes that are in the view stay beside it");
+        }
+        Ok(view.generation())
+    }
+
+    /// Adds to the view what is other by now.
+    pub(super) fn add(&self, changes: &ViewChanges, now: Moment) -> io::Result<()> {
+        let gone = changes.gone.iter().map(|(cluster, id)| wire::GoneEndpoint {
+            cluster: cluster.to_string(),
+            id: id.0.to_vec().into(),
+        });
+        let covered = changes.covered.iter().map(|(name, freshness, covered)| {
+            let heard = match freshness {
+                Freshness::Live => Duration::ZERO,
+                Freshness::Stale(since) => now.since(*since),
+            };
+            wire::LastHeard {
+                cluster: name.to_string(),
+                heard_ms: millis_before_now(heard),
+                covered: Some(to_interest(covered)),
+                digest: None,
+            }
+        });
+        let put = changes.put.iter();
+        self.changes().append(wire::ViewChange {
+            put: put.map(|endpoint| convert::to_endpoint(endpoint)).collect(),
+            gone: gone.collect(),
+            covered: covered.collect(),
+            ..wire::ViewChange::default()
+        })
+    }
+
+    /// The view still says how things are. Takes no room on the disk.
+    pub(super) fn touch(&self) -> io::Result<()> {
+        let file = fs::File::options().write(true).open(&self.path)?;
+        file.set_modified(SystemTime::now())
+    }
+
+    fn changes(&self) -> MutexGuard<'_, ChangeFile> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the changes of the view at `path` are.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-changes.pb");
+    path.with_file_name(name)
+}
+
 /// Reads the last view; nothing if there is none yet.
-pub(super) fn load(path: &Path, cluster: &ClusterName) -> Result<Loaded, DiskError> {
+fn load(path: &Path, cluster: &ClusterName) -> Result<Loaded, DiskError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
@@ -68,13 +167,43 @@ pub(super) fn load(path: &Path, cluster: &ClusterName) -> Result<Loaded, DiskErr
     }
     let touched = fs::metadata(path).and_then(|meta| meta.modified());
     let touched = touched.map_err(DiskError::Read)?;
-    // What another version wrote and this one cannot read is left out.
-    let endpoints = file.endpoints.iter().map(convert::endpoint);
+    let mut loaded = Loaded {
+        change: file.change,
+        ..Loaded::default()
+    };
+    loaded.put(&file.endpoints);
     let told = file.last_heard.iter().map(|last| told(last, touched));
-    Ok(Loaded {
-        endpoints: endpoints.filter_map(Result::ok).collect(),
-        clusters: told.filter_map(Result::ok).collect(),
-    })
+    loaded.clusters = told.filter_map(Result::ok).collect();
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// What another version wrote and this one cannot read is left out.
+    fn put(&mut self, endpoints: &[wire::Endpoint]) {
+        let read = endpoints.iter().map(convert::endpoint);
+        for endpoint in read.filter_map(Result::ok) {
+            let at = (endpoint.cluster.clone(), endpoint.id);
+            self.endpoints.insert(at, endpoint);
+        }
+    }
+
+    fn apply(&mut self, change: &wire::ViewChange) {
+        self.put(&change.put);
+        for gone in &change.gone {
+            let cluster = convert::parse::<ClusterName>("cluster", &gone.cluster);
+            if let (Ok(cluster), Some(id)) = (cluster, EndpointId::from_slice(&gone.id)) {
+                self.endpoints.remove(&(cluster, id));
+            }
+        }
+        let told = change.covered.iter().map(|it| told(it, SystemTime::now()));
+        for new in told.filter_map(Result::ok) {
+            let known = self.clusters.iter_mut().find(|k| k.cluster == new.cluster);
+            match known {
+                Some(known) => known.covered = new.covered,
+                None => self.clusters.push(new),
+            }
+        }
+    }
 }
 
 fn told(last: &wire::LastHeard, touched: SystemTime) -> Result<Told, WireError> {
@@ -90,11 +219,10 @@ fn told(last: &wire::LastHeard, touched: SystemTime) -> Result<Told, WireError> 
     })
 }
 
-/// Replaces the file by this view, as it is at `now`.
-pub(super) fn store(path: &Path, view: &CatalogView, now: Moment) -> io::Result<()> {
+fn encode(view: &CatalogView, change: u64, now: Moment) -> wire::ViewFile {
     let services = view.services().flat_map(|(_, service)| &service.endpoints);
     let others = view.clusters().filter(|(name, _)| *name != view.cluster());
-    let file = wire::ViewFile {
+    wire::ViewFile {
         format: FORMAT,
         cluster: view.cluster().to_string(),
         endpoints: services
@@ -111,14 +239,8 @@ pub(super) fn store(path: &Path, view: &CatalogView, now: Moment) -> io::Result<
                 digest: Some(to_digest(&liveness.digest)),
             })
             .collect(),
-    };
-    weft_proxy::catalog::replace_file(path, &file.encode_to_vec())
-}
-
-/// The file still says how things are. Takes no room on the disk.
-pub(super) fn touch(path: &Path) -> io::Result<()> {
-    let file = fs::File::options().write(true).open(path)?;
-    file.set_modified(SystemTime::now())
+        change,
+    }
 }
 
 fn millis_before_now(ago: Duration) -> u64 {

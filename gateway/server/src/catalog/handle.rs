@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use weft_decide::Place;
 use weft_model::{Clamp, ClusterName, Federation, GatewayName, Index, RegionName, SpiffeId};
@@ -18,16 +18,15 @@ use weft_plan::catalog::{
     Alarm, Catalog, CatalogView, Epoch, Interest, LastKnown, SessionId, Timing,
 };
 
-use super::disk;
+use super::disk::{Disk, Loaded};
 use super::feed::Feed;
+use super::keeper;
 use crate::clamps::ClampKeeper;
 use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
 
 /// Changes are gathered for this long before a view is made of them.
 const GATHER: Duration = Duration::from_millis(5);
-/// The view on disk is replaced at most this often.
-const DISK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// What the catalog needs to know of its gateway.
 #[derive(Debug, Clone)]
@@ -85,6 +84,15 @@ pub struct Surroundings {
     pub clamps: Arc<[Clamp]>,
 }
 
+/// The view that names answer by.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The newest one that a restart would find on the disk, as far as names are made of it.
+    pub view: Arc<CatalogView>,
+    /// Yet it is one that the disk, full or slow, does not hold.
+    pub ahead: bool,
+}
+
 /// The catalog. Clones share it.
 #[derive(Clone)]
 pub struct CatalogHandle {
@@ -103,6 +111,7 @@ pub(super) struct Inner {
     state: Mutex<State>,
     nudge: Notify,
     pub(super) view: ArcSwap<CatalogView>,
+    pub(super) shown: watch::Sender<Shown>,
     /// Counts changes of anything that readers of sessions and links read.
     pub(super) changed: watch::Sender<u64>,
     /// No sessions any more.
@@ -132,13 +141,12 @@ impl CatalogHandle {
     /// Reads the last view from disk and starts. Blocks on the disk; call it
     /// while starting, inside a runtime. The task ends with the runtime.
     pub fn start(config: CatalogConfig, grants: RelayGrants, surroundings: Surroundings) -> Self {
-        let last = config.state_file.as_deref().map(|path| {
-            disk::load(path, &config.cluster).unwrap_or_else(|why| {
-                tracing::warn!(path = %path.display(), %why, "starting without the last view");
-                disk::Loaded::default()
-            })
-        });
-        let last = last.unwrap_or_default();
+        let disk = config.state_file.as_deref();
+        let disk = disk.map(|path| Disk::open(path, &config.cluster));
+        let (disk, last) = match disk {
+            Some((disk, last)) => (Some(Arc::new(disk)), last),
+            None => (None, Loaded::default()),
+        };
         // Moments before this start are moments too.
         let origin = last.clusters.iter().map(|told| told.ago).max();
         let origin = Moment(origin.unwrap_or_default());
@@ -146,7 +154,7 @@ impl CatalogHandle {
         let epoch = Epoch(rand::random());
         let (cluster, gateway) = (config.cluster.clone(), config.gateway.clone());
         let mut catalog = Catalog::new(cluster, gateway, epoch, config.timing, now);
-        catalog.restore(last.endpoints, now);
+        catalog.restore(last.endpoints.into_values(), now);
         for told in last.clusters {
             let known = LastKnown {
                 heard: Moment(now.since(Moment(told.ago))),
@@ -169,8 +177,13 @@ impl CatalogHandle {
             surroundings_changed: true,
             fed: Index(0),
         };
+        let nothing = Arc::new(CatalogView::empty(config.cluster.clone()));
         let inner = Arc::new(Inner {
-            view: ArcSwap::from_pointee(CatalogView::empty(config.cluster.clone())),
+            view: ArcSwap::new(Arc::clone(&nothing)),
+            shown: watch::Sender::new(Shown {
+                view: nothing,
+                ahead: false,
+            }),
             epoch,
             grants,
             began: Instant::now(),
@@ -190,13 +203,34 @@ impl CatalogHandle {
         let handle = Self { inner };
         handle.set_surroundings(surroundings);
         handle.inner.step();
-        tokio::spawn(drive(Arc::clone(&handle.inner)));
+        let inner = &handle.inner;
+        let view = inner.view.load_full();
+        inner.shown.send_replace(Shown { view, ahead: false });
+        tokio::spawn(drive(Arc::clone(inner)));
+        if let Some(disk) = &disk {
+            if !disk.has_begun() {
+                // Fails where the next ones do, which say so.
+                let _ = disk.store(|| (inner.view.load_full(), inner.now()));
+            }
+            tokio::spawn(keeper::keep_whole(Arc::clone(inner), Arc::clone(disk)));
+        }
+        tokio::spawn(keeper::keep_changes(Arc::clone(inner), disk));
         handle
     }
 
     /// The view now.
     pub fn view(&self) -> Arc<CatalogView> {
         self.inner.view.load_full()
+    }
+
+    /// The view that names answer by: the newest that the disk holds.
+    pub fn shown(&self) -> Shown {
+        self.inner.shown()
+    }
+
+    /// The same, to wait for the next one.
+    pub(crate) fn watch_shown(&self) -> watch::Receiver<Shown> {
+        self.inner.shown.subscribe()
     }
 
     /// Counts changes of the view, of intent as told to sidecars, and of what this gateway attests.
@@ -286,6 +320,10 @@ impl CatalogHandle {
 impl Inner {
     pub(super) fn now(&self) -> Moment {
         self.origin.after(self.began.elapsed())
+    }
+
+    pub(super) fn shown(&self) -> Shown {
+        self.shown.borrow().clone()
     }
 
     /// The state; a panic elsewhere leaves nothing in it that could not be used.
@@ -379,13 +417,8 @@ impl State {
     }
 }
 
-/// Steps when told something, when time has come, and keeps the view on disk.
+/// Steps when told something, and when time has come.
 async fn drive(inner: Arc<Inner>) {
-    // Whom the file calls heard was heard by the run before: it is written anew first.
-    let mut saved = None;
-    let mut failing = false;
-    let mut disk = interval(DISK_INTERVAL);
-    disk.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = inner.step();
     loop {
         let due = next.map(|moment| inner.began + moment.since(inner.origin));
@@ -393,39 +426,9 @@ async fn drive(inner: Arc<Inner>) {
         tokio::select! {
             () = inner.nudge.notified() => sleep(GATHER).await,
             () = sleep_until(due.unwrap_or(far)) => {}
-            _ = disk.tick() => saved = keep_on_disk(&inner, saved, &mut failing).await,
         }
         next = inner.step();
     }
-}
-
-/// Returns the generation that is on disk. A failure is said once, and tried again.
-async fn keep_on_disk(inner: &Inner, saved: Option<u64>, failing: &mut bool) -> Option<u64> {
-    let view = inner.view.load_full();
-    let generation = view.generation();
-    let Some(path) = inner.config.state_file.clone() else {
-        return Some(generation);
-    };
-    let now = inner.now();
-    let write = move || match saved == Some(generation) {
-        true => disk::touch(&path).or_else(|_| disk::store(&path, &view, now)),
-        false => disk::store(&path, &view, now),
-    };
-    let written = tokio::task::spawn_blocking(write).await;
-    let why = match written {
-        Ok(Ok(())) => {
-            if std::mem::take(failing) {
-                tracing::info!("the last view is kept on disk again");
-            }
-            return Some(generation);
-        }
-        Ok(Err(why)) => why.to_string(),
-        Err(why) => format!("it ended early: {why}"),
-    };
-    if !std::mem::replace(failing, true) {
-        tracing::warn!(why, "the last view is not kept on disk; trying again");
-    }
-    saved
 }
 
 fn report(alarm: &Alarm) {

@@ -37,7 +37,7 @@ use crate::PeerIdentity;
 use crate::clamps::ClampKeeper;
 use crate::scene::Reach;
 
-const EU: &str = "eu-west-1";
+pub(super) const EU: &str = "eu-west-1";
 const US: &str = "us-east-1";
 /// Levels are reached within this time, or the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,13 +60,13 @@ fn checkout() -> ServiceKey {
     name("shop/checkout")
 }
 
-fn identity(cluster: &str) -> SpiffeId {
+pub(super) fn identity(cluster: &str) -> SpiffeId {
     name(&format!(
         "spiffe://{cluster}.fed.example.org/ns/shop/sa/checkout"
     ))
 }
 
-fn endpoint(cluster: &str, n: u8) -> Endpoint {
+pub(super) fn endpoint(cluster: &str, n: u8) -> Endpoint {
     Endpoint {
         id: EndpointId([n; 16]),
         service: checkout(),

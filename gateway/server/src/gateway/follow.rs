@@ -51,6 +51,7 @@ impl Follower {
         let mut changed = hub.registry().changed();
         let mut paths = hub.tunnels().watch_paths();
         let mut catalog = hub.catalog_handle().changed();
+        let mut shown = hub.catalog_handle().watch_shown();
         let mut clamps = hub.clamps().changed();
         let mut written = hub.registry().written();
         let mut tick = tokio::time::interval(TICK);
@@ -59,6 +60,7 @@ impl Follower {
                 result = changed.changed() => if result.is_err() { return },
                 result = paths.changed() => if result.is_err() { return },
                 result = catalog.changed() => if result.is_err() { return },
+                result = shown.changed() => if result.is_err() { return },
                 result = clamps.changed() => if result.is_err() { return },
                 result = written.changed() => if result.is_err() { return },
                 _ = tick.tick() => {}
@@ -66,6 +68,7 @@ impl Follower {
             changed.mark_unchanged();
             paths.mark_unchanged();
             catalog.mark_unchanged();
+            shown.mark_unchanged();
             clamps.mark_unchanged();
             written.mark_unchanged();
             self.look(&hub);
@@ -100,8 +103,9 @@ impl Follower {
         });
         let written = *hub.registry().written().borrow();
         let named = self.durable.of(&state, written);
+        let shown = hub.catalog_handle().shown().view;
         self.names
-            .update(&named, &hub.catalog(), &hub.outlook(), hub.clock().now());
+            .update(&named, &shown, &hub.outlook(), hub.clock().now());
         self.directory.store(Arc::new(directory(hub)));
         self.stand_in.update(Situation {
             federation: state,

@@ -27,6 +27,7 @@ pub(super) struct Gauges {
     lost: IntGaugeVec,
     endpoints: IntGaugeVec,
     view: IntGauge,
+    ahead: IntGauge,
     sessions: IntGauge,
     releases: GaugeVec,
 }
@@ -93,6 +94,10 @@ impl Gauges {
                 "weft_catalog_view_hash",
                 "48 bits of a hash of all endpoints known here: gateways that agree show the same.",
             )?,
+            ahead: IntGauge::new(
+                "weft_names_ahead_of_disk",
+                "1 while names answer by endpoints that a full or slow disk does not hold yet, otherwise 0.",
+            )?,
             sessions: IntGauge::new(
                 "weft_catalog_sessions",
                 "Sidecars with an open session here.",
@@ -120,6 +125,7 @@ impl Gauges {
         registry.register(Box::new(gauges.lost.clone()))?;
         registry.register(Box::new(gauges.endpoints.clone()))?;
         registry.register(Box::new(gauges.view.clone()))?;
+        registry.register(Box::new(gauges.ahead.clone()))?;
         registry.register(Box::new(gauges.sessions.clone()))?;
         registry.register(Box::new(gauges.releases.clone()))?;
         Ok(gauges)
@@ -144,6 +150,8 @@ impl Gauges {
         self.read_only.set(i64::from(room.space != Space::Enough));
         self.free
             .set(room.free.map_or(f64::NAN, |free| free as f64));
+        self.ahead
+            .set(i64::from(hub.catalog_handle().shown().ahead));
         self.sessions
             .set(i64::try_from(hub.catalog_handle().session_count()).unwrap_or(i64::MAX));
         self.update_paths(hub);

@@ -103,6 +103,9 @@ impl Pages {
         if let Some(shortage) = self.hub.shortage() {
             text += &format!("read-only: {shortage} ({})\n", code::READ_ONLY);
         }
+        if self.hub.catalog_handle().shown().ahead {
+            text += "names answer by endpoints that the disk does not take: a restart could find older ones\n";
+        }
         (StatusCode::OK, text)
     }
 

@@ -94,7 +94,7 @@ fn kill_all(dev: &Dev) -> Result<()> {
     wait_until_gone(&pids)
 }
 
-fn start(dev: &Dev, folder: &Path) -> Result<Background> {
+pub(super) fn start(dev: &Dev, folder: &Path) -> Result<Background> {
     let config = folder.join("gateway.yaml").display().to_string();
     let mut gateway = dev.command(["gateway", "run", "--config", &config]);
     Background::start(&mut gateway, &dev.scratch().join("alone.log"))
@@ -110,7 +110,7 @@ fn took(said: &str) -> Result<Duration> {
     Ok(Duration::from_millis(millis.parse()?))
 }
 
-fn page(gateway: &Gateway, page: &str) -> Result<String> {
+pub(super) fn page(gateway: &Gateway, page: &str) -> Result<String> {
     let url = format!("http://{}/{page}", gateway.console);
     run(&mut command([
         "curl",

@@ -1,6 +1,7 @@
 //! Gateways that are left alone: one that starts with nobody reachable, those that go on
 //! without a majority, and what names answer meanwhile.
 
+mod answered;
 mod isolated_start;
 mod names;
 mod quorumless;
@@ -23,6 +24,13 @@ fn names_are_never_empty_and_never_go_back() -> Result<()> {
         Dev::with(&["--gateways", "2"], |dev| {
             names::are_asked_all_the_time(dev)
         })
+    })
+}
+
+#[test]
+fn what_a_gateway_has_answered_it_does_not_take_back() -> Result<()> {
+    isolated("what_a_gateway_has_answered_it_does_not_take_back", || {
+        Dev::with(&[], |dev| answered::stays_answered(dev))
     })
 }
 

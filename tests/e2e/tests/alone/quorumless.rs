@@ -150,7 +150,7 @@ fn answered_by(dev: &Dev, region: &str) -> Result<()> {
 }
 
 /// From then on it exists by registration alone.
-fn unexport_web(dev: &Dev) -> Result<()> {
+pub(super) fn unexport_web(dev: &Dev) -> Result<()> {
     for cluster in CLUSTERS {
         let delete = ["delete", "serviceexport", "-n", "shop", "web"];
         dev.weft(["--cluster", cluster].into_iter().chain(delete))?
@@ -178,7 +178,7 @@ fn a_local_name_comes_and_goes(dev: &Dev) -> Result<()> {
 }
 
 /// It tells its gateways that its endpoints end.
-fn stop_sidecar(dev: &Dev, cluster: &str, workload: &str) -> Result<()> {
+pub(super) fn stop_sidecar(dev: &Dev, cluster: &str, workload: &str) -> Result<()> {
     let processes = dev.processes()?;
     let pid = processes.get(&format!("{cluster}/{workload}"));
     let pid = *pid.with_context(|| format!("{workload}: {processes:?}"))?;
@@ -187,7 +187,7 @@ fn stop_sidecar(dev: &Dev, cluster: &str, workload: &str) -> Result<()> {
 }
 
 /// With the identity and the state of the one before.
-fn start_sidecar(dev: &Dev, cluster: &str, workload: &str) -> Result<Background> {
+pub(super) fn start_sidecar(dev: &Dev, cluster: &str, workload: &str) -> Result<Background> {
     let config = dev
         .folder()
         .join(cluster)

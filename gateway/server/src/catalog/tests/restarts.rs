@@ -1,6 +1,7 @@
 //! What stays when a process dies or starts alone.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -98,7 +99,8 @@ async fn a_gateway_and_a_sidecar_that_start_alone_serve_the_last_known() {
         sidecar.register(endpoint(EU, 1));
         let linked = join(&eu.handle, &us);
         until("on disk", || {
-            (of_gateway.exists() && of_sidecar.exists()).then_some(())
+            let known = us.shown().view.service(&checkout()).is_some();
+            (known && of_sidecar.exists()).then_some(())
         })
         .await;
         linked.abort();
@@ -112,4 +114,63 @@ async fn a_gateway_and_a_sidecar_that_start_alone_serve_the_last_known() {
     ));
     let alone = sidecar(EU, &[], Some(of_sidecar));
     assert_eq!(ready(&alone), [1]);
+}
+
+/// The files as a crash would leave them now. The view last: it may be replaced meanwhile.
+fn crash(folder: &Path) -> tempfile::TempDir {
+    let image = tempfile::tempdir().unwrap();
+    for file in ["catalog-changes.pb", "catalog.pb"] {
+        fs::copy(folder.join(file), image.path().join(file)).unwrap();
+    }
+    image
+}
+
+#[tokio::test]
+async fn what_names_were_told_is_found_after_a_crash_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("catalog.pb");
+    let eu = gateway(EU, "gw", None, Some(state)).await;
+    let sidecars: Vec<_> = (1..=8).map(|_| sidecar(EU, &[&eu], None)).collect();
+    let shown = |handle: &CatalogHandle| {
+        let view = handle.shown().view;
+        let service = view.service(&checkout()).cloned().unwrap_or_default();
+        service.ready().map(|e| e.id.0[0]).collect::<Vec<_>>()
+    };
+    let check = async |expect: Vec<u8>| {
+        until(&format!("{expect:?}"), || {
+            (shown(&eu.handle) == expect).then_some(())
+        })
+        .await;
+        let image = crash(folder.path());
+        let restarted = start(EU, "gw", Some(image.path().join("catalog.pb"))).0;
+        assert_eq!(shown(&restarted), expect);
+        assert!(!restarted.shown().ahead);
+    };
+    for (n, sidecar) in (1..).zip(&sidecars) {
+        sidecar.register(endpoint(EU, n));
+        check((1..=n).collect()).await;
+    }
+    for (n, sidecar) in (1..).zip(&sidecars) {
+        sidecar.withdraw(PATIENCE).await;
+        check((n + 1..=8).collect()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_holds_no_name_up() {
+    let (handle, _) = start(EU, "gw", Some("/dev/null/catalog.pb".into()));
+    let eu = gateway(EU, "gw-2", None, None).await;
+    let sidecar = sidecar(EU, &[&eu], None);
+    let linked = join(&eu.handle, &handle);
+    sidecar.register(endpoint(EU, 1));
+    until("shown", || {
+        handle.shown().view.service(&checkout()).map(drop)
+    })
+    .await;
+    assert!(handle.shown().ahead, "and it is said");
+    assert!(
+        !eu.handle.shown().ahead,
+        "without a disk nothing is missing there"
+    );
+    linked.abort();
 }
