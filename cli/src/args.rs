@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 use clap_complete::engine::ArgValueCandidates;
 use weft_model::{ClusterName, Namespace, duration};
 
@@ -28,6 +30,7 @@ Look:
   weft ping shop/checkout --from eu-west    which step of a connection takes the time
   weft events -w                            who changes what, as it happens
   weft history route/shop/web               every revision of a record, by whom
+  weft status --as-of 15m                   what was recorded then; other reads take it too
 Ask why:
   weft route explain GET http://checkout.shop/
   weft dns explain checkout.shop.svc.clusterset.local
@@ -60,6 +63,9 @@ pub(crate) struct Args {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    /// The command's words: `cluster token list`.
+    #[arg(skip)]
+    pub(crate) path: String,
 }
 
 impl Args {
@@ -69,7 +75,10 @@ impl Args {
     /// # Errors
     /// It does not parse, or asks for help or the version.
     pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        let mut args = Self::try_parse_from(words)?;
+        let matches = Self::command().try_get_matches_from(words)?;
+        let read = Self::from_arg_matches(&matches);
+        let mut args = read.map_err(|error| error.format(&mut Self::command()))?;
+        args.path = path_of(&matches);
         if let Some(Command::Cluster(cluster)) = &args.command
             && cluster.names_who_joins()
         {
@@ -77,6 +86,16 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+fn path_of(matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut at = matches.subcommand();
+    while let Some((word, below)) = at {
+        words.push(word);
+        at = below.subcommand();
+    }
+    words.join(" ")
 }
 
 /// Flags that every command takes.
@@ -110,7 +129,8 @@ pub(crate) struct Global {
     )]
     pub(crate) namespace: Option<Namespace>,
     /// Read the registry as it was: after a log position (4182), at a time
-    /// (2026-03-01T14:02:11Z), or so long ago (15m).
+    /// (2026-03-01T14:02:11Z), or so long ago (15m). What the log does not record has no past: that
+    /// is refused, with what to ask instead (WEFT-6031).
     #[arg(
         long,
         global = true,
@@ -175,6 +195,9 @@ pub(crate) enum Command {
     /// Run a whole federation on this machine.
     Dev(command::dev::Dev),
     /// One screen: quorum, clusters, tunnels, services.
+    ///
+    /// Exits 1 if anything is unhealthy; a warning is not, unless --fail-on warn is set: 4. With `--as-of`
+    /// it shows what the log had recorded by then, says what is not recorded, and exits 0.
     Status(command::status::Status),
     /// Traffic by service, region or tunnel; live on a terminal.
     Top(command::top::Top),
@@ -195,12 +218,27 @@ pub(crate) enum Command {
     /// Create or change resources from files.
     Apply(command::apply::Apply),
     /// Show what apply would change; exits 1 if anything.
+    ///
+    /// With `--as-of` the files are compared with what was recorded then.
     Diff(command::apply::Diff),
     /// Delete resources.
     Delete(command::apply::Delete),
     /// What the log says of late: who did what, to which record, and when.
+    ///
+    /// Refused entries are shown too. Without `--since` the newest 10,000 log positions are looked at; a
+    /// gateway keeps 100,000 of them on its disk and says where they begin. `-w` goes on with what comes,
+    /// over restarts of the gateway that is asked, and misses nothing that is kept there; where it
+    /// missed entries that are not kept any more, it says so (WEFT-6006), and where the registry was
+    /// founded anew without what it had shown. With `--as-of` the log ends there, and `--since` counts
+    /// back from there.
     Events(command::events::Events),
     /// Every revision of a record; or whether the audit trail holds.
+    ///
+    /// It is read from the asked gateway's own disk, without waiting for anybody. Each keeps a bounded
+    /// history (100,000 entries, 128 MiB); the answer says where it begins. `--verify` judges all of it
+    /// again: each signature against the key that the log records for its author, each outcome, each
+    /// state kept on the way. It cannot vouch for what stood before, nor for the time of an entry,
+    /// which is the leader's word. With `--as-of` the revisions end there.
     History(command::history::History),
     /// Undo one change, by a new one.
     Revert(command::revert::Revert),
@@ -304,8 +342,6 @@ pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_format_is_known_before_the_rest_parses() {
         use crate::output::Format;
@@ -359,6 +395,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
         super::Args::command().debug_assert();
     }
 }

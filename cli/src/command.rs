@@ -20,6 +20,7 @@ pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod man;
 pub(crate) mod netcheck;
+mod past;
 pub(crate) mod ping;
 pub(crate) mod proxy;
 pub(crate) mod raft;
@@ -54,11 +55,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         output::data(&format!("{}\n\n{EXAMPLES}", about.unwrap_or_default()));
         return Ok(Exit::Done);
     };
-    if global.as_of.is_some() && !command.reads_the_past() {
-        return Err(Problem::new(
-            weft_model::code::AS_OF_LIVE,
-            "this command takes no --as-of",
-        ));
+    if global.as_of.is_some() {
+        past::admit(&args.path, &command)?;
     }
     match command {
         Command::Dev(command) => command.run(&global),
@@ -102,20 +100,6 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Sidecar(command) => command.run(),
         Command::Capture(command) => command.run(&global),
         Command::Sample(command) => command.run(),
-    }
-}
-
-impl Command {
-    /// Whether all that it reads is recorded in the log.
-    fn reads_the_past(&self) -> bool {
-        match self {
-            Self::Get(command) => !command.is_consistent(),
-            Self::Describe(_) => true,
-            Self::Service(command) => command.reads_the_past(),
-            Self::Cluster(command) => command.reads_the_past(),
-            Self::Release(command) => command.reads_the_past(),
-            _ => false,
-        }
     }
 }
 

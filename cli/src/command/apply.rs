@@ -124,7 +124,7 @@ fn midway(problem: Problem, done: &[Applied], names: &[String]) -> Problem {
         .next(next)
 }
 
-/// Show what apply would change; exits 0 if nothing, 1 if anything.
+/// Show what apply would change.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Diff {
     #[command(flatten)]
@@ -167,7 +167,11 @@ impl Diff {
                 ));
             }
         }
-        if differs {
+        if let (true, Some(_)) = (differs, global.as_of) {
+            output::narrate(
+                "compared with what was recorded then; without --as-of, with what is now",
+            );
+        } else if differs {
             let files: Vec<String> = self
                 .files
                 .files

@@ -132,11 +132,6 @@ impl Cluster {
         matches!(self, Self::Token(Token::Create { .. }))
     }
 
-    /// Whether the log alone answers it.
-    pub(crate) fn reads_the_past(&self) -> bool {
-        matches!(self, Self::List)
-    }
-
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         match self {
             Self::List if global.as_of.is_some() => {

@@ -24,13 +24,7 @@ use print::Printer;
 pub(crate) use print::who;
 use record::RecordFilter;
 
-/// What the log says of late: who did what, to which record, and when.
-///
-/// Refused entries are shown too. Without `--since` the newest 10,000 log positions are looked at; a
-/// gateway keeps 100,000 of them on its disk and says where they begin. `-w` goes on with what comes,
-/// over restarts of the gateway that is asked, and misses nothing that is kept there; where it
-/// missed entries that are not kept any more, it says so (WEFT-6006), and where the registry was
-/// founded anew without what it had shown.
+/// What the log says of late.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
     /// Go on with entries as they are applied.
@@ -68,18 +62,28 @@ fn parse_since(text: &str) -> Result<Since, String> {
 }
 
 impl Events {
+    /// Whether it goes on with what comes.
+    pub(crate) fn watches(&self) -> bool {
+        self.watch
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let mut client = Client::connect(global).await?;
-        let after = match self.since {
-            Some(Since::Index(index)) => Some(index),
-            _ => None,
+        let (after, age) = match self.since {
+            Some(Since::Index(index)) => (Some(index), None),
+            Some(Since::Age(age)) => (None, Some(millis(age))),
+            None => (None, None),
         };
-        let now = clock::now();
-        let since = match self.since {
-            Some(Since::Age(age)) => Some(now.0.saturating_sub(millis(age))),
-            _ => None,
+        let now = clock::now().0;
+        let since = match global.as_of {
+            // When that was, the gateway knows.
+            Some(_) => json!({ "after": after, "agoMs": age }),
+            None => {
+                json!({ "after": after, "sinceMs": age.map(|age| now.saturating_sub(age)) })
+            }
         };
-        let kept = recent(&mut client, after, since).await?;
+        let kept = recent(&mut client, since).await?;
+        let now = kept.as_of.map_or(now, |moment| moment.time_ms);
         let place = Place {
             cursor: kept.read.max(after.unwrap_or(0)),
             recovered: kept.recovered.unwrap_or(0),
@@ -97,10 +101,7 @@ impl Events {
         let wanted = Wanted {
             record: self.record.as_ref(),
             namespace: global.namespace.as_ref(),
-            oldest: match self.since {
-                Some(Since::Age(age)) => WallTime(now.0.saturating_sub(millis(age))),
-                _ => WallTime(0),
-            },
+            oldest: WallTime(age.map_or(0, |age| now.saturating_sub(age))),
         };
         if self.watch {
             let mut printer = Printer::begin(global.output);
@@ -130,13 +131,9 @@ impl Wanted<'_> {
 }
 
 /// What is kept after an index, or since a time; without either the newest page of it.
-async fn recent(
-    client: &mut Client,
-    after: Option<u64>,
-    since: Option<u64>,
-) -> Result<EventsView, Problem> {
-    let mut kept = page(client, json!({ "after": after, "sinceMs": since })).await?;
-    // A page at a time, up to where the log was when the first one was read.
+async fn recent(client: &mut Client, since: serde_json::Value) -> Result<EventsView, Problem> {
+    let mut kept = page(client, since).await?;
+    // A page at a time, up to where the log was when the first one was read, or the moment asked for.
     let end = kept.freshness.applied_index;
     while kept.read < end {
         let more = page(client, json!({ "after": kept.read })).await?;

@@ -26,6 +26,7 @@ pub(crate) struct Get {
 }
 
 impl Get {
+    /// Whether the leader is asked first.
     pub(crate) fn is_consistent(&self) -> bool {
         self.consistent
     }

@@ -19,13 +19,7 @@ use crate::problem::{Exit, Problem};
 
 pub(crate) use compare::leaves;
 
-/// Every revision of a record: when, by whom, and what changed; or whether the audit trail holds.
-///
-/// It is read from the asked gateway's own disk, without waiting for anybody. Each keeps a bounded
-/// history (100,000 entries, 128 MiB); the answer says where it begins. `--verify` judges all of it
-/// again: each signature against the key that the log records for its author, each outcome, each
-/// state kept on the way. It cannot vouch for what stood before, nor for the time of an entry,
-/// which is the leader's word.
+/// Revisions of a record, or the audit trail.
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
     /// The record: `route/shop/web`, `serviceexport/checkout`.
@@ -79,6 +73,16 @@ fn parse_range(text: &str) -> Result<(u64, u64), String> {
 }
 
 impl History {
+    /// Whether the whole trail is to be judged.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verify
+    }
+
+    /// Whether it names two positions itself.
+    pub(crate) fn compares(&self) -> bool {
+        self.diff.is_some()
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let Some(record) = self.record else {
             return verify(global).await;

@@ -220,12 +220,9 @@ fn key_of(view: &ReleaseView) -> Result<ServiceKey, Problem> {
 }
 
 impl Release {
-    /// Whether the log alone answers it.
-    pub(crate) fn reads_the_past(&self) -> bool {
-        matches!(
-            self,
-            Self::List | Self::Status { watch: false, .. } | Self::History { .. }
-        )
+    /// Whether it goes on with what comes.
+    pub(crate) fn watches(&self) -> bool {
+        matches!(self, Self::Status { watch: true, .. })
     }
 
     pub(crate) async fn run(self, global: &Global) -> Outcome {

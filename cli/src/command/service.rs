@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
-use serde_json::json;
+use serde_json::{Value, json};
 use weft_gateway::admin::view::{EndpointView, ListView, ServiceView};
 use weft_model::ServiceKey;
 
@@ -27,17 +27,15 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Whether the log alone answers it.
-    pub(crate) fn reads_the_past(&self) -> bool {
-        matches!(self, Self::List)
-    }
-
     pub(crate) async fn run(self, global: &Global) -> Outcome {
         let mut client = Client::connect(global).await?;
         match self {
             Self::List => {
                 let list: ListView<ServiceView> = client.ask("services", json!({})).await?;
-                services(&list, global.output);
+                match global.as_of {
+                    Some(_) => services_past(&list, global.output),
+                    None => services(&list, global.output),
+                }
             }
             Self::Endpoints { service } => {
                 let list: ListView<EndpointView> = client
@@ -84,6 +82,43 @@ fn services(list: &ListView<ServiceView>, format: Format) {
     }
 }
 
+/// Services as the log had them: what was ready is not in it, and not shown as none.
+fn services_past(list: &ListView<ServiceView>, format: Format) {
+    match format {
+        Format::Json | Format::Yaml => output::value(format, &without_ready(list)),
+        Format::Name => services(list, format),
+        Format::Table | Format::Wide => output::table(
+            &[
+                "SERVICE",
+                "TYPE",
+                "PORTS",
+                "VIRTUAL IP",
+                "EXPORTED BY",
+                "CONFLICTS",
+            ],
+            list.items.iter().map(|service| {
+                vec![
+                    service.name.clone(),
+                    service.service_type.clone(),
+                    service.ports.join(","),
+                    service.virtual_ips.join(","),
+                    service.exporters.join(","),
+                    service.conflicts.join(","),
+                ]
+            }),
+        ),
+    }
+}
+
+fn without_ready(list: &ListView<ServiceView>) -> Value {
+    let mut document = json!(list);
+    let items = document.get_mut("items").and_then(Value::as_array_mut);
+    for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
+        item.remove("ready");
+    }
+    document
+}
+
 fn endpoints(list: &ListView<EndpointView>, format: Format) {
     match format {
         Format::Json | Format::Yaml => output::value(format, list),
@@ -111,5 +146,35 @@ fn endpoints(list: &ListView<EndpointView>, format: Format) {
                 ]
             }),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_gateway::admin::view::Freshness;
+
+    use super::*;
+
+    #[test]
+    fn what_was_ready_is_left_out_of_the_past_and_nothing_else() {
+        let list = ListView {
+            api_version: "weft.dev/v1".into(),
+            freshness: Freshness::default(),
+            items: vec![ServiceView {
+                name: "shop/web".into(),
+                service_type: "ClusterSetIP".into(),
+                ports: vec!["80/http".into()],
+                virtual_ips: vec!["240.0.0.1".into()],
+                exporters: vec!["a".into()],
+                ready: Vec::new(),
+                conflicts: Vec::new(),
+            }],
+        };
+        let mut whole = json!(list);
+        let past = without_ready(&list);
+        assert_eq!(past["items"][0].get("ready"), None);
+        let ready = whole["items"][0].as_object_mut().unwrap().remove("ready");
+        assert_eq!(ready, Some(json!([])));
+        assert_eq!(past, whole);
     }
 }

@@ -1,5 +1,7 @@
 //! `weft status`: one screen, problems last.
 
+mod past;
+
 use weft_gateway::admin::view::{ClusterView, ProblemView, StatusView};
 
 use super::Outcome;
@@ -10,7 +12,7 @@ use crate::client::Client;
 use crate::output::{self, Format};
 use crate::problem::Exit;
 
-/// Exits 1 if anything is unhealthy; a warning is not, unless --fail-on warn is set: 4.
+/// One screen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
     /// Ask the leader first, so that the answer is linearizable.
@@ -22,7 +24,20 @@ pub(crate) struct Status {
 }
 
 impl Status {
+    /// Whether the leader is asked first.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.consistent
+    }
+
+    /// Whether problems that are no failures are to fail it.
+    pub(crate) fn fails_on_warnings(&self) -> bool {
+        self.fail_on == FailOn::Warn
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Outcome {
+        if global.as_of.is_some() {
+            return past::run(global).await;
+        }
         let mut client = Client::connect(global).await?;
         let status: StatusView = client.status(self.consistent).await?;
         match global.output {

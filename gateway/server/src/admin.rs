@@ -19,6 +19,7 @@ mod tap;
 pub mod view;
 mod write;
 
+use history::Past;
 pub(crate) use paths::own_peers;
 
 use std::pin::Pin;
@@ -28,7 +29,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 use weft_identity::{EnrolmentClaims, EnrolmentToken, bundle_hash};
-use weft_model::{Federation, Index, NodeId, Role, code};
+use weft_model::{Index, NodeId, Role, code};
 use weft_proto::api::admin_server::Admin;
 use weft_proto::api::{
     AskRequest, BackupRequest, DeleteRequest, Document, GetRequest, IssueWorkloadTokenRequest,
@@ -64,18 +65,25 @@ impl AdminService {
         Ok(())
     }
 
-    /// Questions that the log alone answers, for a state of the past.
-    fn ask_past(
+    /// Questions that the log alone answers, about a moment of the past.
+    async fn ask_past(
         &self,
         question: &str,
         arguments: &serde_json::Value,
-        state: &Federation,
+        past: &Past,
     ) -> Result<Response<Document>, Status> {
-        let past = Some(state);
+        let (hub, state) = (&self.hub, &*past.state);
         match question {
-            "services" => self.document(&read::services_past(&self.hub, state)),
-            "releases" => self.document(&release::list(&self.hub, arguments, past)),
-            "release" => self.document(&release::one(&self.hub, arguments, past)?),
+            "status" => self.document(&status::past(hub, past)),
+            "services" => self.document(&read::services_past(hub, state)),
+            "tokens" => self.document(&read::tokens(hub, Some(past))),
+            "events" => self.document(&events::recent(hub, arguments, Some(past)).await?),
+            "history" => self.document(&history::revisions(hub, arguments, Some(past)).await?),
+            "releases" => self.document(&release::list(hub, arguments, Some(state))),
+            "release" => self.document(&release::one(hub, arguments, Some(state))?),
+            "release-explain" => self.document(&release::explain(hub, arguments, Some(state))?),
+            "release-who" => self.document(&release::who(hub, arguments, Some(state))?),
+            "route-explain" => self.document(&explain::route(hub, arguments, Some(past))?),
             other => Err(refusal(
                 code::AS_OF_LIVE,
                 format!("{other:?} is answered from what is live, not from the log"),
@@ -143,13 +151,13 @@ impl Admin for AdminService {
         let AskRequest { question, json } = request.get_ref();
         let arguments: serde_json::Value = serde_json::from_slice(json)
             .map_err(|error| refusal(code::USAGE, format!("the arguments are no JSON: {error}")))?;
-        if let Some(moment) = history::Moment::among(&arguments) {
-            let state = history::state(&self.hub, Some(moment)).await?;
-            return self.ask_past(question, &arguments, &state);
+        if let Some(moment) = history::Moment::among(&arguments)? {
+            let past = Past::of(&self.hub, moment).await?;
+            return self.ask_past(question, &arguments, &past).await;
         }
         match question.as_str() {
             "services" => self.document(&read::services(&self.hub)),
-            "route-explain" => self.document(&explain::route(&self.hub, &arguments)?),
+            "route-explain" => self.document(&explain::route(&self.hub, &arguments, None)?),
             "proxies" => self.document(&read::proxies(&self.hub)),
             "dns-explain" => self.document(&explain::dns(&self.hub, &arguments)?),
             "endpoints" => self.document(&read::endpoints(&self.hub, &arguments)?),
@@ -161,8 +169,8 @@ impl Admin for AdminService {
             "netcheck" => self.document(&paths::netcheck(&self.hub, &arguments).await?),
             "ping" => self.document(&paths::pinged(&self.hub, &arguments).await?),
             "order" => self.document(&read::order(&self.hub, &user)),
-            "events" => self.document(&events::recent(&self.hub, &arguments).await?),
-            "history" => self.document(&history::revisions(&self.hub, &arguments).await?),
+            "events" => self.document(&events::recent(&self.hub, &arguments, None).await?),
+            "history" => self.document(&history::revisions(&self.hub, &arguments, None).await?),
             "raft-repair" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
                 let begun = self.hub.registry().repair().await;
@@ -173,16 +181,13 @@ impl Admin for AdminService {
             "releases" => self.document(&release::list(&self.hub, &arguments, None)),
             "release" => self.document(&release::with_traffic(&self.hub, &arguments).await?),
             "release-plan" => self.document(&release::plan(&self.hub, &arguments)?),
-            "release-explain" => self.document(&release::explain(&self.hub, &arguments)?),
-            "release-who" => self.document(&release::who(&self.hub, &arguments)?),
+            "release-explain" => self.document(&release::explain(&self.hub, &arguments, None)?),
+            "release-who" => self.document(&release::who(&self.hub, &arguments, None)?),
             "release-clamp" => {
                 let user = authorise::needs(&self.hub, &request, Role::Operator)?;
                 self.document(&release::clamp(&self.hub, user, &arguments).await?)
             }
-            "tokens" => {
-                let state = self.hub.registry().state();
-                self.document(&read::tokens(&self.hub, &state))
-            }
+            "tokens" => self.document(&read::tokens(&self.hub, None)),
             "leave" => {
                 authorise::needs(&self.hub, &request, Role::Admin)?;
                 self.document(&write::leave(&self.hub, user).await?)

@@ -353,8 +353,8 @@ codes! {
         "The log, as this gateway has applied it, ends before the index that was asked for.",
         "`weft raft members` shows how far the log is; ask again, or ask another gateway (--cluster).";
     AS_OF_LIVE = 6031, "there is no past of what is asked for",
-        "--as-of reads what the log records. Endpoints, tunnels, leases as seen from here, traffic and explanations are not in the log.",
-        "Leave --as-of out to see them as they are now; `weft help resources` lists what the log records.";
+        "--as-of reads what the log records: resources, members, gateways, tokens, and who changed them. Endpoints, tunnels, paths, who leads, traffic, clamps and what DNS answered are in no entry of it.",
+        "Leave --as-of out to see them as they are now; `weft status --as-of` says what was recorded.";
     HISTORY_DAMAGED = 6032, "the gateway's history is damaged",
         "What its disk holds of the past does not read back as it was written. The state now is not affected.",
         "Ask another gateway (--cluster). Check the disk; join the gateway again if it goes on.";

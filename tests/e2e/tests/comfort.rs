@@ -2,6 +2,8 @@
 
 #[path = "comfort/history.rs"]
 mod history;
+#[path = "comfort/past.rs"]
+mod past;
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +26,9 @@ fn an_administrator_is_at_home() -> Result<()> {
                 "a record's history is told, read as of then, and undone",
                 || history::tells_and_undoes(dev),
             );
+            cases.run("what was printed then is printed again", || {
+                past::is_read(dev)
+            });
             cases.run("the audit trail is proved", || history::is_proved(dev));
             cases.run("bash completes what there is", || bash_completes(dev));
             cases.run("programs read every answer and every failure", || {

@@ -169,6 +169,7 @@ mod tests {
                     applied_index: 0,
                     age_ms: 0,
                 },
+                as_of: None,
                 recovered: (recovered > 0).then_some(recovered),
                 kept_after,
                 from_after: kept_after,

@@ -1,7 +1,7 @@
 //! Events as tables, lines, documents and names.
 
 use serde::Serialize;
-use weft_gateway::admin::view::{EventView, EventsView, Freshness, RecordView};
+use weft_gateway::admin::view::{EventView, EventsView, Freshness, MomentView, RecordView};
 use weft_model::WallTime;
 
 use crate::clock;
@@ -40,6 +40,8 @@ pub(super) fn list(format: Format, kept: EventsView) {
     struct Document {
         api_version: String,
         freshness: Freshness,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        as_of: Option<MomentView>,
         kept_after: u64,
         items: Vec<Line>,
     }
@@ -49,6 +51,7 @@ pub(super) fn list(format: Format, kept: EventsView) {
             &Document {
                 api_version: kept.api_version,
                 freshness: kept.freshness,
+                as_of: kept.as_of,
                 kept_after: kept.kept_after,
                 items: kept.items.into_iter().map(Line::new).collect(),
             },

@@ -6,6 +6,7 @@ use weft_model::WallTime;
 
 use super::super::top::Window;
 use super::super::{Outcome, route};
+use super::show::Of;
 use super::{ReleaseName, show};
 use crate::args::Global;
 use crate::client::Client;
@@ -62,7 +63,13 @@ pub(super) async fn status(name: &ReleaseName, window: Window, global: &Global) 
     match global.output {
         Format::Json | Format::Yaml => output::value(global.output, &release),
         Format::Name => output::data(&release.name),
-        Format::Table | Format::Wide => output::data(&show::screen(&release, clock::now())),
+        Format::Table | Format::Wide => {
+            let of = match global.as_of {
+                Some(_) => Of::Then,
+                None => Of::Now,
+            };
+            output::data(&show::screen(&release, of, clock::now()));
+        }
     }
     Ok(Exit::Done)
 }

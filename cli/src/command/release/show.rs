@@ -12,8 +12,17 @@ use crate::output;
 /// Changes that the screen shows; `weft release history` has the rest.
 const CHANGES: usize = 5;
 
+/// What a screen is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The release as it stands.
+    Now,
+    /// As it was recorded then: what it did is not known, and nothing can be done with it.
+    Then,
+}
+
 /// Everything about it on one screen.
-pub(super) fn screen(release: &ReleaseView, now: WallTime) -> String {
+pub(super) fn screen(release: &ReleaseView, of: Of, now: WallTime) -> String {
     let mut text = format!(
         "release {}   stable {} → canary {}   {}   stage {} of {}   index {}\naudience: {}\n\n",
         release.name,
@@ -43,9 +52,11 @@ pub(super) fn screen(release: &ReleaseView, now: WallTime) -> String {
         &output::table_text(&header, rows).unwrap_or_default(),
     );
     text.push('\n');
-    figures::notes(release)
-        .iter()
-        .for_each(|note| line(&mut text, note));
+    let notes = match of {
+        Of::Now => figures::notes(release),
+        Of::Then => vec![NOT_RECORDED.to_owned()],
+    };
+    notes.iter().for_each(|note| line(&mut text, note));
     if !release.clamps.is_empty() {
         text.push('\n');
     }
@@ -64,9 +75,13 @@ pub(super) fn screen(release: &ReleaseView, now: WallTime) -> String {
             ),
         );
     }
-    line(&mut text, &next(release));
+    if of == Of::Now {
+        line(&mut text, &next(release));
+    }
     text
 }
+
+const NOT_RECORDED: &str = "not recorded: requests, clamps, and who was seen";
 
 fn line(text: &mut String, line: &str) {
     text.push_str(line);

@@ -11,6 +11,7 @@ use weft_model::{Code, WallTime, code};
 
 use super::super::top::Window;
 use super::super::{Outcome, stop_signal};
+use super::show::Of;
 use super::{ReleaseName, figures, show};
 use crate::args::Global;
 use crate::client::Client;
@@ -113,7 +114,9 @@ impl Shown {
         self.trouble = None;
         match self.format {
             Format::Json | Format::Yaml => self.document(release),
-            _ if output::is_terminal() => self.redraw(&show::screen(release, clock::now())),
+            _ if output::is_terminal() => {
+                self.redraw(&show::screen(release, Of::Now, clock::now()));
+            }
             _ => {
                 let now = clock::rfc3339(clock::now());
                 let mut lines = changed(&mut self.told, release);

@@ -3,6 +3,8 @@
 //! They are read from the history of the gateway that answers. Who asks for more than it keeps
 //! is told where it begins.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -11,6 +13,7 @@ use weft_model::{Author, Event, Federation, Index, Key, Refusal, WallTime, code}
 use weft_proto::api::WatchEvent;
 use weft_registry::{HistoryError, Judged, Origin, Registry, WatchError};
 
+use super::history::Past;
 use super::status::freshness;
 use super::view::{ChangeView, EventView, EventsView, RecordView};
 use super::{Events, history};
@@ -20,14 +23,22 @@ use crate::hub::Hub;
 /// The log positions that one answer looks at.
 const PAGE: u64 = 10_000;
 
-/// What the log says after `arguments.after`, or since `arguments.sinceMs`, a page at a time;
-/// without either, its newest page.
-pub(super) async fn recent(hub: &Hub, arguments: &Value) -> Result<EventsView, Status> {
+/// What the log says after `arguments.after`, since `arguments.sinceMs`, or in the last
+/// `arguments.agoMs` before a moment of the past, a page at a time; without any, its newest page.
+/// Of the past, the log ends there.
+pub(super) async fn recent(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Past>,
+) -> Result<EventsView, Status> {
     let registry = hub.registry();
     let number = |field: &str| arguments.get(field).and_then(Value::as_u64);
     let span = registry.history_span().await.map_err(history::status)?;
+    let last = past.map_or(span.last, |past| past.index);
+    let ago = past.zip(number("agoMs"));
+    let ago = ago.map(|(past, ago)| past.time.0.saturating_sub(ago));
     let mut cut = false;
-    let after = match (number("after"), number("sinceMs")) {
+    let after = match (number("after"), number("sinceMs").or(ago)) {
         (Some(after), _) if after < span.after.0 && span.after > FIRST => {
             return Err(compacted(span.after));
         }
@@ -41,20 +52,26 @@ pub(super) async fn recent(hub: &Hub, arguments: &Value) -> Result<EventsView, S
             Err(error) => return Err(history::status(error)),
         },
         (None, None) => {
-            let newest = span.last.0.saturating_sub(PAGE);
+            let newest = last.0.saturating_sub(PAGE);
             cut = newest.max(span.after.0) > FIRST.0;
             newest.max(span.after.0)
         }
     };
-    let limit = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let most = match past {
+        Some(past) => past.index.0.saturating_sub(after).min(PAGE),
+        None => PAGE,
+    };
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
     let page = registry.entries(Index(after), limit).await;
     let page = page.map_err(history::status)?;
-    let state = registry.state();
+    let state = past.map_or_else(|| registry.state(), |past| Arc::clone(&past.state));
     let recovered = registry.status().raft.recovered.0;
+    let is_by_then = |index| past.is_none_or(|past| index <= past.index.0);
     Ok(EventsView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
-        recovered: (recovered > 0).then_some(recovered),
+        freshness: past.map_or_else(|| freshness(hub), |past| past.freshness(hub)),
+        as_of: past.map(Past::view),
+        recovered: (recovered > 0 && is_by_then(recovered)).then_some(recovered),
         kept_after: page.begins.0,
         from_after: after,
         read: page.read.0,

@@ -1,6 +1,7 @@
 //! Explanations: the functions that decide, asked for their reasons.
 
 mod lanes;
+mod recorded;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -14,6 +15,7 @@ use weft_decide::{
 use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
 
+use super::history::Past;
 use super::status::{self, freshness};
 use super::view::{ExplanationView, StepView};
 use crate::api::refusal;
@@ -95,8 +97,12 @@ fn header_fields(arguments: &Value) -> Result<Vec<(String, String)>, Status> {
         .collect()
 }
 
-/// Where a request would go from this cluster.
-pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Status> {
+/// Where a request would go from this cluster; of the past, as far as the records alone say.
+pub(super) fn route(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Past>,
+) -> Result<ExplanationView, Status> {
     let (method, url) = (text(arguments, "method")?, text(arguments, "url")?);
     let uri: http::Uri = url
         .parse()
@@ -112,7 +118,10 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         .iter()
         .map(|(n, v)| (n.as_str(), v.as_str()))
         .collect();
-    let table = hub.service_table();
+    let table = match past {
+        Some(past) => recorded::table(hub, &past.state),
+        None => hub.service_table(),
+    };
     let head = RequestHead {
         method,
         authority: authority.as_str(),
@@ -120,12 +129,16 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         port_default: HTTP,
         headers: &HeaderList(&fields),
     };
-    let mut steps = Vec::new();
+    let mut steps: Vec<StepView> = past
+        .map(|_| fact(recorded::NOT_RECORDED.into()))
+        .into_iter()
+        .collect();
+    let explanation = |steps, result| explanation(hub, past, (method, url), steps, result);
     let found = match weft_decide::find(&table, &head) {
         Ok(route) => route,
         Err(reason) => {
             steps.extend(refused_rules(&table, &head));
-            return Ok(explanation(hub, method, url, steps, Err(reason)));
+            return Ok(explanation(steps, Err(reason)));
         }
     };
     let key = found.service.key();
@@ -133,9 +146,12 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
         "{authority} is service {key}, port {}",
         found.number()
     )));
-    steps.extend(without_sidecar(hub.config(), &found).map(fact));
+    if past.is_none() {
+        steps.extend(without_sidecar(hub.config(), &found).map(fact));
+    }
     let asked = Asked {
         hub,
+        past,
         table: &table,
         // What CONNECT opens is a connection: no audience that is told by requests meets it.
         head: (method != "CONNECT").then_some(&head),
@@ -154,12 +170,13 @@ pub(super) fn route(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Sta
             answered_by(&asked, &itself, &mut steps)
         }
     };
-    Ok(explanation(hub, method, url, steps, result))
+    Ok(explanation(steps, result))
 }
 
 /// What is asked, and by what it is judged.
 struct Asked<'a> {
     hub: &'a Hub,
+    past: Option<&'a Past>,
     table: &'a ServiceTable,
     head: Option<&'a RequestHead<'a>>,
 }
@@ -235,13 +252,17 @@ fn refused_rules(table: &ServiceTable, head: &RequestHead<'_>) -> Vec<StepView> 
         .unwrap_or_default()
 }
 
-/// Every endpoint of a backend, and how many take work, in each lane that the request may get.
+/// Every endpoint of a backend, and how many take work, in each lane that the request may get. Of
+/// the past, the lanes alone.
 fn answered_by(
     asked: &Asked<'_>,
     backend: &Backend<'_>,
     steps: &mut Vec<StepView>,
 ) -> Result<String, Reason> {
-    let possible = lanes::possible(asked.hub, backend, asked.head, steps);
+    let possible = lanes::possible(asked, backend, steps);
+    if asked.past.is_some() {
+        return Ok(recorded::backend(backend, &possible));
+    }
     // Ejections are each sidecar's own observation: a gateway knows of none.
     let judge = |lane| backend.candidates(asked.table, lane, |_| false);
     let mut taking = vec![0; possible.len()];
@@ -348,8 +369,8 @@ fn short(id: &str) -> &str {
 
 fn explanation(
     hub: &Hub,
-    method: &str,
-    url: &str,
+    past: Option<&Past>,
+    (method, url): (&str, &str),
     steps: Vec<StepView>,
     result: Result<String, Reason>,
 ) -> ExplanationView {
@@ -362,8 +383,15 @@ fn explanation(
     };
     ExplanationView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
-        question: format!("{method} {url}, from {}", hub.cluster()),
+        freshness: past.map_or_else(|| freshness(hub), |past| past.freshness(hub)),
+        question: match past {
+            Some(past) => format!(
+                "{method} {url}, from {} as of index {}",
+                hub.cluster(),
+                past.index
+            ),
+            None => format!("{method} {url}, from {}", hub.cluster()),
+        },
         steps,
         result,
         code,

@@ -11,7 +11,9 @@ use weft_registry::{HistoryError, Trail};
 use super::events::{author_name, view};
 use super::read::resources;
 use super::status::freshness;
-use super::view::{AuthorCount, FaultView, HistoryView, RevisionView, TrailView};
+use super::view::{
+    AuthorCount, FaultView, Freshness, HistoryView, MomentView, RevisionView, TrailView,
+};
 use crate::api::refusal;
 use crate::hub::Hub;
 
@@ -25,11 +27,17 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    /// `asOf: { index }` or `asOf: { timeMs }` among a question's arguments.
-    pub(super) fn among(arguments: &Value) -> Option<Self> {
-        let number = |field: &str| arguments.pointer(field).and_then(Value::as_u64);
-        let index = number("/asOf/index").map(|index| Self::Index(Index(index)));
-        index.or_else(|| number("/asOf/timeMs").map(|time| Self::Time(WallTime(time))))
+    /// `asOf: { index }` or `asOf: { timeMs }` among a question's arguments. What does not read is
+    /// refused: an answer about now would pass for one about then.
+    pub(super) fn among(arguments: &Value) -> Result<Option<Self>, Status> {
+        let Some(asked) = arguments.get("asOf").filter(|asked| !asked.is_null()) else {
+            return Ok(None);
+        };
+        let number = |field: &str| asked.get(field).and_then(Value::as_u64);
+        let index = number("index").map(|index| Self::Index(Index(index)));
+        let moment = index.or_else(|| number("timeMs").map(|time| Self::Time(WallTime(time))));
+        let unread = || refusal(code::USAGE, format!("asOf is no moment: {asked}"));
+        moment.map(Some).ok_or_else(unread)
     }
 
     /// What a request for resources asks for.
@@ -40,19 +48,63 @@ impl Moment {
     }
 }
 
-/// The state now, or as of a moment.
-pub(super) async fn state(hub: &Hub, moment: Option<Moment>) -> Result<Arc<Federation>, Status> {
-    let registry = hub.registry();
-    let index = match moment {
-        None => return Ok(registry.state()),
-        Some(Moment::Index(index)) => index,
-        Some(Moment::Time(time)) => registry.index_at(time).await.map_err(status)?,
-    };
-    registry.state_at(index).await.map_err(status)
+/// A moment of the past, and what the log had come to.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    /// The last position that counts.
+    pub(super) index: Index,
+    /// When it was: as was asked, or when the leader took the last entry.
+    pub(super) time: WallTime,
+    /// The federation then.
+    pub(super) state: Arc<Federation>,
 }
 
-/// Every revision of one record.
-pub(super) async fn revisions(hub: &Hub, arguments: &Value) -> Result<HistoryView, Status> {
+impl Past {
+    pub(super) async fn of(hub: &Hub, moment: Moment) -> Result<Self, Status> {
+        let registry = hub.registry();
+        let index = match moment {
+            Moment::Index(index) => index,
+            Moment::Time(time) => registry.index_at(time).await.map_err(status)?,
+        };
+        let state = registry.state_at(index).await.map_err(status)?;
+        let time = match moment {
+            Moment::Index(_) => state.time(),
+            Moment::Time(time) => time,
+        };
+        Ok(Self { index, time, state })
+    }
+
+    /// As a program is told it.
+    pub(super) fn view(&self) -> MomentView {
+        MomentView {
+            index: self.index.0,
+            time_ms: self.time.0,
+        }
+    }
+
+    /// How fresh an answer about it is.
+    pub(super) fn freshness(&self, hub: &Hub) -> Freshness {
+        Freshness {
+            applied_index: self.index.0,
+            ..freshness(hub)
+        }
+    }
+}
+
+/// The state now, or as of a moment.
+pub(super) async fn state(hub: &Hub, moment: Option<Moment>) -> Result<Arc<Federation>, Status> {
+    match moment {
+        None => Ok(hub.registry().state()),
+        Some(moment) => Ok(Past::of(hub, moment).await?.state),
+    }
+}
+
+/// Every revision of one record, or those up to a moment.
+pub(super) async fn revisions(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Past>,
+) -> Result<HistoryView, Status> {
     let text = |field: &str| {
         let value = arguments.get(field).and_then(Value::as_str);
         value.unwrap_or_default().to_owned()
@@ -73,8 +125,12 @@ pub(super) async fn revisions(hub: &Hub, arguments: &Value) -> Result<HistoryVie
     };
     let found = hub.registry().revisions(wanted).await.map_err(status)?;
     let (begins, revisions) = found;
-    let now = hub.registry().state();
-    let items = revisions.iter().map(|revision| {
+    let last = past.map_or(Index(u64::MAX), |past| past.index);
+    let kept = revisions
+        .iter()
+        .filter(|revision| revision.entry.index <= last);
+    let now = past.map_or_else(|| hub.registry().state(), |past| Arc::clone(&past.state));
+    let items = kept.map(|revision| {
         let resource = resource_of(&revision.state, &revision.key);
         RevisionView {
             event: view(&now, &revision.entry),
@@ -85,7 +141,7 @@ pub(super) async fn revisions(hub: &Hub, arguments: &Value) -> Result<HistoryVie
     });
     Ok(HistoryView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
+        freshness: past.map_or_else(|| freshness(hub), |past| past.freshness(hub)),
         begins_after: begins.0,
         items: items.collect(),
     })
@@ -183,4 +239,28 @@ pub(super) fn status(error: HistoryError) -> Status {
         HistoryError::Stopped => code::UNREACHABLE,
     };
     refusal(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_moment_that_does_not_read_is_not_now() {
+        let check = |asked: Value, expect: Option<Moment>| {
+            assert_eq!(Moment::among(&asked).unwrap(), expect, "{asked}");
+        };
+        check(json!({}), None);
+        check(json!({ "asOf": null }), None);
+        let index = Some(Moment::Index(Index(41)));
+        check(json!({ "asOf": { "index": 41 } }), index);
+        let time = Some(Moment::Time(WallTime(1_000)));
+        check(json!({ "asOf": { "timeMs": 1_000 } }), time);
+        for wrong in [json!({}), json!({ "index": "41" }), json!(41)] {
+            let refused = Moment::among(&json!({ "asOf": wrong })).unwrap_err();
+            assert!(refused.message().contains("no moment"), "{refused}");
+        }
+    }
 }

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 use tonic::Status;
 use weft_model::{
     ApiVersion, Endpoint, Federation, Health, Kind, KindName, ReleaseRecord, ServiceKey,
-    TokenState, UserName, code,
+    TokenState, UserName, WallTime, code,
 };
 use weft_proto::api::GetRequest;
 
+use super::history::Past;
 use super::status::{exported_services, freshness, services as service_views, traffic};
 use super::view::{EndpointView, ListView, ProxyView, ServiceView};
 use crate::api::refusal;
@@ -244,27 +245,35 @@ pub(super) fn order(hub: &Hub, user: &UserName) -> Value {
     json!({ "generation": hub.registry().state().next_order(user) })
 }
 
-/// Join tokens; their secrets are nowhere.
-pub(super) fn tokens(hub: &Hub, state: &Federation) -> ListView<Value> {
-    let items = state
-        .tokens()
-        .map(|(id, (grant, became))| {
-            let state = match became {
-                TokenState::Open if hub.now() > grant.expires => "expired".to_owned(),
-                TokenState::Open => "open".to_owned(),
-                TokenState::Redeemed(node) => format!("redeemed by node {node}"),
-                TokenState::Revoked => "revoked".to_owned(),
-            };
-            json!({
-                "id": id.to_string(),
-                "cluster": grant.cluster,
-                "region": grant.region,
-                "expiresMs": grant.expires,
-                "state": state,
-            })
+/// Join tokens, now or as of a moment; their secrets are nowhere.
+pub(super) fn tokens(hub: &Hub, past: Option<&Past>) -> ListView<Value> {
+    let Some(past) = past else {
+        return list(hub, tokens_of(&hub.registry().state(), hub.now()));
+    };
+    ListView {
+        freshness: past.freshness(hub),
+        ..list(hub, tokens_of(&past.state, past.time))
+    }
+}
+
+/// What had become of each by then.
+fn tokens_of(state: &Federation, now: WallTime) -> Vec<Value> {
+    let items = state.tokens().map(|(id, (grant, became))| {
+        let state = match became {
+            TokenState::Open if now > grant.expires => "expired".to_owned(),
+            TokenState::Open => "open".to_owned(),
+            TokenState::Redeemed(node) => format!("redeemed by node {node}"),
+            TokenState::Revoked => "revoked".to_owned(),
+        };
+        json!({
+            "id": id.to_string(),
+            "cluster": grant.cluster,
+            "region": grant.region,
+            "expiresMs": grant.expires,
+            "state": state,
         })
-        .collect();
-    list(hub, items)
+    });
+    items.collect()
 }
 
 /// Sidecars with a session here.
@@ -275,4 +284,34 @@ pub(super) fn proxies(hub: &Hub) -> ListView<ProxyView> {
         endpoints: u32::try_from(endpoints).unwrap_or(u32::MAX),
     };
     list(hub, sessions.map(view).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use weft_model::fixture::federation;
+
+    use super::*;
+
+    #[test]
+    fn a_token_has_ended_when_its_time_was_over_at_the_moment_asked_for() {
+        let mut log = weft_model::fixture::Log::founded();
+        log.join(2, "eu-west-1");
+        let (id, (grant, _)) = log.state.tokens().next().unwrap();
+        let redeemed = tokens_of(&log.state, grant.expires.after(Duration::from_secs(1)));
+        assert_eq!(redeemed[0]["state"], "redeemed by node 2");
+        let granted = log.entries[1].clone();
+        let mut early = weft_model::fixture::Log::founded();
+        early.append(granted);
+        let check = |now, expect: &str| {
+            let tokens = tokens_of(&early.state, now);
+            assert_eq!(tokens[0]["id"], id.to_string());
+            assert_eq!(tokens[0]["state"], expect);
+        };
+        check(early.state.time(), "open");
+        check(grant.expires, "open");
+        check(grant.expires.after(Duration::from_millis(1)), "expired");
+        assert!(tokens_of(&federation(), grant.expires).len() > 1);
+    }
 }

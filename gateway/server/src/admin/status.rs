@@ -1,5 +1,7 @@
 //! The state of the federation in one document.
 
+mod past;
+
 use std::collections::BTreeMap;
 
 use weft_model::{
@@ -19,6 +21,8 @@ use super::view::{
 use crate::hub::Hub;
 use crate::isolation::{self, seconds};
 use crate::tunnel::PathState;
+
+pub(super) use past::{exported_services, past};
 
 /// How fresh this gateway's answers are.
 pub(super) fn freshness(hub: &Hub) -> Freshness {
@@ -170,12 +174,7 @@ fn cluster(
     ClusterView {
         name: name.to_string(),
         region: member.spec.region.to_string(),
-        role: match member.spec.role {
-            ClusterRole::Voter => "voter",
-            ClusterRole::Member => "member",
-            ClusterRole::Witness => "witness",
-        }
-        .into(),
+        role: role(member.spec.role).into(),
         lease: match lease {
             Lease::Held => "held",
             Lease::Lapsed => "lapsed",
@@ -192,6 +191,14 @@ fn cluster(
         drain: member.spec.drain,
         api: api.map(|address| address.to_string()).collect(),
         bundle: member.bundle.iter().map(|der| pem_of(der)).collect(),
+    }
+}
+
+fn role(role: ClusterRole) -> &'static str {
+    match role {
+        ClusterRole::Voter => "voter",
+        ClusterRole::Member => "member",
+        ClusterRole::Witness => "witness",
     }
 }
 
@@ -232,16 +239,6 @@ pub(super) fn services(
     );
     views.sort_by(|a, b| a.name.cmp(&b.name));
     views
-}
-
-/// The exported services that this cluster might see in a state, without who serves them.
-pub(super) fn exported_services(hub: &Hub, state: &Federation) -> Vec<ServiceView> {
-    let visible = state
-        .services()
-        .filter(|it| it.is_visible_to(hub.cluster()));
-    visible
-        .map(|service| recorded(hub, state, service))
-        .collect()
 }
 
 fn exported(

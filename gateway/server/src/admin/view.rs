@@ -3,6 +3,7 @@
 
 mod history;
 mod observe;
+mod past;
 mod paths;
 mod release;
 mod tap;
@@ -12,6 +13,7 @@ pub use observe::{
     EdgeView, HeardView, ObservedView, RegionTrafficView, ServiceTrafficView, SilentView, SumView,
     VersionTrafficView,
 };
+pub use past::{MomentView, PastClusterView, PastGatewayView, PastServiceView, PastStatusView};
 pub use paths::{
     ClockView, ConnectionView, LocalView, NetcheckView, PeerView, PingStepView, PingView,
     TunnelView,
@@ -274,6 +276,9 @@ pub struct EventsView {
     pub api_version: String,
     /// How fresh.
     pub freshness: Freshness,
+    /// The moment that it ends with, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<MomentView>,
     /// Where the registry was last founded anew, if it ever was: an index from there on that was
     /// given out before says nothing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@ use super::fixture::{at_stage, traffic, traffic_without};
 use super::*;
 
 fn seen(release: &ReleaseView) -> String {
-    screen(release, WallTime(13_000))
+    screen(release, Of::Now, WallTime(13_000))
 }
 
 #[test]
@@ -102,4 +102,12 @@ fn each_phase_says_what_can_be_done() {
     ] {
         assert!(ends(phase).contains(part), "{}", ends(phase));
     }
+}
+
+#[test]
+fn of_then_it_says_what_is_not_recorded_and_offers_nothing() {
+    let text = screen(&at_stage(1), Of::Then, WallTime(13_000));
+    assert!(text.contains("not recorded: requests, clamps"), "{text}");
+    assert!(text.ends_with("started, by ana, 12 s ago\n"), "{text}");
+    assert!(!text.contains("requests are not known"), "{text}");
 }

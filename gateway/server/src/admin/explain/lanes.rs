@@ -1,11 +1,13 @@
 //! Which version of a service a request meets, in words.
 
-use weft_decide::{Backend, Lane, ReleaseView, RequestHead, Scope, Standing};
+use std::sync::Arc;
+
+use weft_decide::{Backend, Lane, ReleaseView, Scope, Standing};
 use weft_model::BasisPoints;
 use weft_plan::release::{CallerPlace, weight};
 
+use super::Asked;
 use crate::admin::view::StepView;
-use crate::hub::Hub;
 
 /// A lane that a request may get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +21,8 @@ pub(super) struct Possible {
 /// The lanes that a request to `backend` may get: two if chance decides between them. Without a
 /// head it is a connection. What decided is told in `steps`.
 pub(super) fn possible(
-    hub: &Hub,
+    asked: &Asked<'_>,
     backend: &Backend<'_>,
-    head: Option<&RequestHead<'_>>,
     steps: &mut Vec<StepView>,
 ) -> Vec<Possible> {
     let release = backend.service.spec().release.as_ref();
@@ -32,7 +33,7 @@ pub(super) fn possible(
             named: String::new(),
         }];
     };
-    let standing = release.stand(head);
+    let standing = release.stand(asked.head);
     steps.push(StepView {
         verdict: "fact".into(),
         subject: format!("release {}", release.key),
@@ -40,15 +41,19 @@ pub(super) fn possible(
             "gives {} {} here{}; {standing}",
             release.canary,
             release.weight,
-            why(hub, release)
+            why(asked, release)
         ),
     });
     lanes(release, standing)
 }
 
 /// Why the canary gets so much here.
-fn why(hub: &Hub, release: &ReleaseView) -> String {
-    let state = hub.registry().state();
+fn why(asked: &Asked<'_>, release: &ReleaseView) -> String {
+    let hub = asked.hub;
+    let state = match asked.past {
+        Some(past) => Arc::clone(&past.state),
+        None => hub.registry().state(),
+    };
     let (Some(record), Some(own)) = (state.release(&release.key), state.cluster(hub.cluster()))
     else {
         return String::new();
@@ -58,7 +63,8 @@ fn why(hub: &Hub, release: &ReleaseView) -> String {
         region: own.spec.region.clone(),
     };
     let clamps = hub.clamps().load();
-    let effective = weight(&release.key, record, &caller, clamps.iter());
+    let known = clamps.iter().filter(|_| asked.past.is_none());
+    let effective = weight(&release.key, record, &caller, known);
     format!(" ({})", effective.why)
 }
 
@@ -87,8 +93,6 @@ fn lanes(release: &ReleaseView, standing: Standing) -> Vec<Possible> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use weft_decide::{Bucket, OutsideReason};
     use weft_model::{Audience, Index};
 

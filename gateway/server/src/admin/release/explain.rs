@@ -3,23 +3,29 @@
 use serde_json::Value;
 use tonic::Status;
 use weft_decide::Bucket;
-use weft_model::{Clamp, ClampId, ReleaseRecord, ReleaseSpec, ServiceKey, code};
+use weft_model::{Clamp, ClampId, Federation, ReleaseRecord, ReleaseSpec, ServiceKey, code};
 use weft_plan::release::{self, CallerPlace};
 
 use super::super::status::freshness;
-use super::super::view::{ExplanationView, StepView};
+use super::super::view::{ExplanationView, Freshness, StepView};
 use super::{asked, callers, clamps, named, places};
 use crate::api::refusal;
 use crate::hub::Hub;
 
-/// What callers of each place get, and why: every wave and clamp that was looked at.
-pub(in crate::admin) fn explain(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Status> {
+/// What callers of each place get, and why: every wave and clamp that was looked at. Of the past,
+/// what the records alone gave them.
+pub(in crate::admin) fn explain(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Federation>,
+) -> Result<ExplanationView, Status> {
     let asked = asked(arguments)?;
-    let state = hub.registry().state();
-    let (key, record) = named(&state, &asked)?;
+    let now = hub.registry().state();
+    let state = past.unwrap_or(&now);
+    let (key, record) = named(state, &asked)?;
     let from = asked.from.unwrap_or_else(|| hub.cluster().to_string());
-    let callers = callers(&state, &from)?;
-    let clamps = clamps(hub, &key);
+    let callers = callers(state, &from)?;
+    let clamps = past.map_or_else(|| clamps(hub, &key), |_| Vec::new());
     let mut steps = vec![fact(format!(
         "{key} is {} at stage {} of {}, for {}",
         record.phase,
@@ -32,6 +38,7 @@ pub(in crate::admin) fn explain(hub: &Hub, arguments: &Value) -> Result<Explanat
             "a later release of its service began at index {since}: this one decides nothing"
         )));
     }
+    steps.extend(past.map(|_| fact(CLAMPS_OF_THEN.to_owned())));
     let mut results = Vec::new();
     for caller in callers {
         steps.extend(wave_steps(&record, &caller));
@@ -45,7 +52,7 @@ pub(in crate::admin) fn explain(hub: &Hub, arguments: &Value) -> Result<Explanat
     }
     Ok(ExplanationView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
+        freshness: fresh(hub, past),
         question: format!(
             "what {} gets of {key}'s audience in {from}",
             record.spec.canary
@@ -54,6 +61,17 @@ pub(in crate::admin) fn explain(hub: &Hub, arguments: &Value) -> Result<Explanat
         result: results.join("\n  "),
         code: None,
     })
+}
+
+/// Clamps are told from gateway to gateway, and are in no entry of the log.
+const CLAMPS_OF_THEN: &str = "clamps of then are not recorded: one may have lowered it";
+
+fn fresh(hub: &Hub, past: Option<&Federation>) -> Freshness {
+    let now = freshness(hub);
+    Freshness {
+        applied_index: past.map_or(now.applied_index, |state| state.applied().0),
+        ..now
+    }
 }
 
 fn wave_steps(record: &ReleaseRecord, caller: &CallerPlace) -> Vec<StepView> {
@@ -110,11 +128,16 @@ fn clamp_steps(
 }
 
 /// Which version one client meets, place by place.
-pub(in crate::admin) fn who(hub: &Hub, arguments: &Value) -> Result<ExplanationView, Status> {
+pub(in crate::admin) fn who(
+    hub: &Hub,
+    arguments: &Value,
+    past: Option<&Federation>,
+) -> Result<ExplanationView, Status> {
     let asked = asked(arguments)?;
     let client = asked.client.clone().unwrap_or_default();
-    let state = hub.registry().state();
-    let (key, record) = named(&state, &asked)?;
+    let now = hub.registry().state();
+    let state = past.unwrap_or(&now);
+    let (key, record) = named(state, &asked)?;
     let ReleaseSpec {
         stable,
         canary,
@@ -126,8 +149,8 @@ pub(in crate::admin) fn who(hub: &Hub, arguments: &Value) -> Result<ExplanationV
         return Err(refusal(code::RELEASE_AUDIENCE, what));
     };
     let callers = match &asked.from {
-        Some(from) => callers(&state, from)?,
-        None => places(&state),
+        Some(from) => callers(state, from)?,
+        None => places(state),
     };
     // The data plane's own function.
     let bucket = Bucket::of(&key, client.as_bytes());
@@ -141,7 +164,8 @@ pub(in crate::admin) fn who(hub: &Hub, arguments: &Value) -> Result<ExplanationV
             "only its requests that satisfy one of {conditions} condition(s) count"
         )));
     }
-    let clamps = clamps(hub, &key);
+    steps.extend(past.map(|_| fact(CLAMPS_OF_THEN.to_owned())));
+    let clamps = past.map_or_else(|| clamps(hub, &key), |_| Vec::new());
     let mut results = Vec::new();
     for caller in &callers {
         let effective = release::weight(&key, &record, caller, &clamps);
@@ -156,7 +180,7 @@ pub(in crate::admin) fn who(hub: &Hub, arguments: &Value) -> Result<ExplanationV
     }
     Ok(ExplanationView {
         api_version: "weft.dev/v1".into(),
-        freshness: freshness(hub),
+        freshness: fresh(hub, past),
         question: format!(
             "which version of {} a client {client:?} meets",
             record.spec.key(&key.namespace)
