@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("weft-test-support", &["weft-wan"]),
+    ("weft-mutants", &[]),
     (
         "weft-sim",
         &[
@@ -96,7 +97,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What any crate's tests may use of ours besides.
-const FOR_TESTS: &[&str] = &["weft-test-support", "weft-wan"];
+const FOR_TESTS: &[&str] = &["weft-test-support", "weft-mutants", "weft-wan"];
 
 /// The crates that decide and never act.
 pub(super) const CORES: &[&str] = &["weft-model", "weft-decide", "weft-plan"];
