@@ -99,6 +99,18 @@ impl Backup {
     /// Founds the group anew from what was kept, in a folder that holds no registry yet, with
     /// `node` as its only voter. It is done or not.
     pub fn restore(&self, dir: &Path, node: NodeId) -> Result<Index, RecoverError> {
+        let stored = self.founding(node)?;
+        let at = stored.applied();
+        let folder = Folder {
+            domain: self.domain.clone(),
+            node,
+        };
+        Store::create(dir, folder, StoreId(rand::random()), Some(&stored))?;
+        Ok(at)
+    }
+
+    /// What a group begins with that is founded anew from it.
+    pub(crate) fn founding(&self, node: NodeId) -> Result<Stored, RecoverError> {
         crate::recovery::check(&self.image, node)?;
         let at = Index(self.image.index.0 + 1);
         let term = self.image.term + TERMS_AHEAD;
@@ -109,7 +121,7 @@ impl Backup {
             recovered: at,
             ..self.image.clone()
         };
-        let stored = Stored {
+        Ok(Stored {
             before: (at.0, term),
             entries: Vec::new(),
             hard: raft::eraftpb::HardState {
@@ -120,13 +132,7 @@ impl Backup {
             image,
             history: Some(at.0),
             last_row: 0,
-        };
-        let folder = Folder {
-            domain: self.domain.clone(),
-            node,
-        };
-        Store::create(dir, folder, StoreId(rand::random()), Some(&stored))?;
-        Ok(at)
+        })
     }
 }
 
@@ -159,6 +165,16 @@ mod tests {
             changed[at] ^= 1;
             assert!(Backup::decode(&changed).is_err(), "byte {at}");
             assert!(Backup::decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_backup_of_a_position_that_no_group_reaches_is_refused() {
+        for (index, term) in [(u64::MAX, 1), (2, u64::MAX)] {
+            let mut backup = backup();
+            (backup.image.index, backup.image.term) = (Index(index), term);
+            let refused = Backup::decode(&backup.encode()).unwrap_err().to_string();
+            assert!(refused.contains("position"), "{refused}");
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod agreement;
 mod backup;
+mod bounds;
 pub mod disk;
 pub mod driver;
 mod history;

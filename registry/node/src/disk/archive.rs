@@ -48,13 +48,14 @@ impl Default for Bounds {
 /// `images` are the archived snapshots with what they and the rows after them take, oldest first;
 /// `newest` is the position of the snapshot that is not archived yet, up to which there are rows.
 pub(super) fn forget(images: &[(u64, u64)], newest: u64, bounds: Bounds) -> Option<u64> {
-    let mut bytes: u64 = images.iter().map(|(_, bytes)| bytes).sum();
+    let sizes = images.iter().map(|(_, bytes)| *bytes);
+    let mut bytes = sizes.fold(0, u64::saturating_add);
     let mut after = None;
     for (at, (index, takes)) in images.iter().enumerate() {
         if newest.saturating_sub(*index) <= bounds.entries && bytes <= bounds.bytes {
             break;
         }
-        bytes -= takes;
+        bytes = bytes.saturating_sub(*takes);
         after = Some(images.get(at + 1).map_or(newest, |(next, _)| *next));
     }
     after

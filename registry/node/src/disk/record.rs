@@ -6,6 +6,7 @@ use raft::eraftpb::{Entry, HardState};
 use weft_proto::{log, peer};
 
 use super::batch::{Meta, Stored};
+use crate::bounds::NUMBER_MAX;
 use crate::image::Image;
 use crate::wire::{self, Row};
 
@@ -100,7 +101,8 @@ pub(super) fn archived(snapshot: &[u8], rows_bytes: u64) -> Result<Bytes, Damage
 pub(super) fn archived_bytes(index: u64, value: &[u8]) -> Result<u64, Damage> {
     let what = format!("history image {index}");
     let wire = log::HistoryImage::decode(unseal(&what, value)?).map_err(|e| damage(&what, e))?;
-    Ok(wire.rows_bytes + value.len() as u64)
+    let rows = wire.rows_bytes.checked_add(value.len() as u64);
+    rows.ok_or_else(|| damage(&what, "the rows after it have no such size"))
 }
 
 pub(super) fn read_archived(index: u64, value: &[u8]) -> Result<Image, Damage> {
@@ -108,6 +110,10 @@ pub(super) fn read_archived(index: u64, value: &[u8]) -> Result<Image, Damage> {
     let wire = log::HistoryImage::decode(unseal(&what, value)?).map_err(|e| damage(&what, e))?;
     let snapshot =
         peer::RaftSnapshot::decode(wire.snapshot).map_err(|error| damage(&what, error))?;
+    if snapshot.index != index {
+        let problem = format!("it says that it is image {}", snapshot.index);
+        return Err(damage(&what, problem));
+    }
     let snapshot = wire::raft::read_snapshot(snapshot);
     wire::decode_image(&snapshot).map_err(|error| damage(&what, error))
 }
@@ -115,6 +121,7 @@ pub(super) fn read_archived(index: u64, value: &[u8]) -> Result<Image, Damage> {
 pub(super) fn read_start(meta: Meta, value: &[u8]) -> Result<(u64, u64), Damage> {
     let what = meta.key();
     let start = log::LogStart::decode(unseal(what, value)?).map_err(|e| damage(what, e))?;
+    bounded(what, [start.index, start.term])?;
     Ok((start.index, start.term))
 }
 
@@ -136,6 +143,7 @@ pub(super) fn read(
     if let Some(value) = meta(Meta::Hard)? {
         let what = Meta::Hard.key();
         let wire = log::HardState::decode(unseal(what, &value)?).map_err(|e| damage(what, e))?;
+        bounded(what, [wire.term, wire.commit])?;
         stored.hard = wire::raft::read_hard_state(wire);
     }
     if let Some(value) = meta(Meta::Start)? {
@@ -170,6 +178,7 @@ fn read_entry(index: u64, value: &Bytes) -> Result<Entry, Damage> {
     let wire =
         peer::RaftEntry::decode(value.slice(CRC_BYTES..)).map_err(|error| damage(&what, error))?;
     let entry = wire::raft::read_entry(wire).map_err(|error| damage(&what, error))?;
+    bounded(&what, [entry.index, entry.term])?;
     if entry.index != index {
         return Err(damage(
             &what,
@@ -177,6 +186,13 @@ fn read_entry(index: u64, value: &Bytes) -> Result<Entry, Damage> {
         ));
     }
     Ok(entry)
+}
+
+fn bounded(what: &str, numbers: [u64; 2]) -> Result<(), Damage> {
+    match numbers.into_iter().find(|number| *number >= NUMBER_MAX) {
+        Some(number) => Err(damage(what, format!("a term or position of {number}"))),
+        None => Ok(()),
+    }
 }
 
 /// The log has no gap, terms never fall, the commit lies within, the snapshot touches the log.

@@ -217,3 +217,66 @@ fn reads_as(dir: &std::path::Path, bytes: &[u8], good: &Stored) -> bool {
         Err(error) => panic!("{error}: {error:?}"),
     }
 }
+
+/// What such a disk holds, with a checksum that is right.
+fn read(stored: &Stored) -> Result<Stored, Damage> {
+    let entries = stored.entries.iter();
+    let entries = entries.map(|entry| Ok((entry.index, record::entry(entry))));
+    record::read(entries, |meta| {
+        Ok(match meta {
+            batch::Meta::Hard => Some(record::hard(&stored.hard)),
+            batch::Meta::Start => Some(record::start(stored.before.0, stored.before.1)),
+            batch::Meta::Snapshot => Some(record::image(&stored.image)),
+            _ => None,
+        })
+    })
+}
+
+/// The consensus library ends the process over each of these.
+#[test]
+fn what_no_group_comes_to_is_damage_whatever_its_checksum() {
+    let check = |change: fn(&mut Stored), expect: Option<&str>| {
+        let mut stored = first();
+        change(&mut stored);
+        let damage = read(&stored).err().map(|damage| damage.to_string());
+        assert_eq!(damage.as_deref(), expect);
+    };
+    check(|_| {}, None);
+    check(
+        |stored| stored.image.conf = raft::eraftpb::ConfState::from((vec![1, 2], vec![2])),
+        Some("snapshot: conf_state: it is impossible"),
+    );
+    check(
+        |stored| stored.image.conf = raft::eraftpb::ConfState::from((vec![0], vec![])),
+        Some("snapshot: conf_state: it is impossible"),
+    );
+    check(
+        |stored| stored.image.term = u64::MAX,
+        Some("snapshot: snapshot: position 1 in term 18446744073709551615"),
+    );
+    check(
+        |stored| stored.hard.term = u64::MAX,
+        Some("hard state: a term or position of 18446744073709551615"),
+    );
+    check(
+        |stored| stored.before = (u64::MAX, 1),
+        Some("log start: a term or position of 18446744073709551615"),
+    );
+    check(
+        |stored| stored.entries[3].term = u64::MAX,
+        Some("entry 5: a term or position of 18446744073709551615"),
+    );
+}
+
+#[test]
+fn an_archived_snapshot_of_another_position_or_of_no_size_is_damage() {
+    let snapshot = record::image(&first().image);
+    let archived = record::archived(&snapshot, 70).unwrap();
+    assert!(record::read_archived(1, &archived).is_ok());
+    let other = record::read_archived(7, &archived).unwrap_err();
+    assert_eq!(other.problem, "it says that it is image 1");
+    assert!(record::archived_bytes(1, &archived).is_ok());
+    let endless = record::archived(&snapshot, u64::MAX).unwrap();
+    let damage = record::archived_bytes(1, &endless).unwrap_err();
+    assert_eq!(damage.problem, "the rows after it have no such size");
+}

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use raft::eraftpb::Snapshot;
+use raft::eraftpb::{ConfState, Snapshot, SnapshotMetadata};
 use weft_model::{
     ExportRecord, Federation, FederationParts, FormatLevel, Generation, Index, Member, Node,
     NodeId, Quarantine, SignerEpoch, TokenState, VirtualIpIndex, WallTime, WorkloadRecord,
@@ -13,6 +13,7 @@ use super::field::{
     WireError, ders, id_bytes, invalid, malformed, name, optional, present, read_ders, text, token,
 };
 use super::{cluster, export, outcome, release, route, workload};
+use crate::bounds::{NUMBER_MAX, is_possible};
 use crate::image::{Image, Quarantined, Unreadable};
 
 /// Encodes what a snapshot carries beside its position and configuration.
@@ -45,6 +46,7 @@ pub(crate) fn decode_image(snapshot: &Snapshot) -> Result<Image, WireError> {
         let max = super::SNAPSHOT_BYTES_MAX;
         return Err(WireError::TooLarge { bytes, max });
     }
+    bounded(snapshot.get_metadata())?;
     let wire = log::Image::decode(snapshot.data.clone()).map_err(malformed)?;
     let parts = read(present("federation", wire.federation.as_ref())?)?;
     let state = Federation::from_parts(parts).map_err(|error| invalid("federation", error))?;
@@ -64,6 +66,23 @@ pub(crate) fn decode_image(snapshot: &Snapshot) -> Result<Image, WireError> {
         },
         recovered: Index(wire.recovered),
     })
+}
+
+/// The library takes for granted that it is so, and what goes on from a snapshot adds to its numbers.
+/// A state that nothing is in yet has no configuration.
+fn bounded(metadata: &SnapshotMetadata) -> Result<(), WireError> {
+    let conf = metadata.get_conf_state();
+    if metadata.index >= NUMBER_MAX || metadata.term >= NUMBER_MAX {
+        let (index, term) = (metadata.index, metadata.term);
+        return Err(invalid(
+            "snapshot",
+            format!("position {index} in term {term}"),
+        ));
+    }
+    if *conf != ConfState::default() && !is_possible(conf) {
+        return Err(invalid("conf_state", "it is impossible"));
+    }
+    Ok(())
 }
 
 fn write(parts: FederationParts) -> log::Federation {
