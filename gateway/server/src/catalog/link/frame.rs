@@ -1,6 +1,8 @@
 //! Frames of the catalog stream: a u32 length, big endian, then a `PeerFrame`;
 //! and what stands in them.
 
+use std::io;
+
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weft_model::{Clamp, Digest, DigestRow};
@@ -33,6 +35,7 @@ pub(super) async fn write_frame(
     Ok(())
 }
 
+/// Memory grows with what has arrived, not with what was announced.
 pub(super) async fn read_frame(
     from: &mut (impl AsyncRead + Unpin),
 ) -> Result<wire::PeerFrame, LinkError> {
@@ -40,9 +43,11 @@ pub(super) async fn read_frame(
     if len > FRAME_MAX {
         return Err(LinkError::TooLong(len));
     }
-    let len = usize::try_from(len).map_err(|_| LinkError::TooLong(len))?;
-    let mut bytes = vec![0; len];
-    from.read_exact(&mut bytes).await?;
+    let mut bytes = Vec::new();
+    let read = from.take(len.into()).read_to_end(&mut bytes).await?;
+    if u32::try_from(read) != Ok(len) {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
     Ok(wire::PeerFrame::decode(bytes::Bytes::from(bytes))?)
 }
 
@@ -124,5 +129,22 @@ pub(in crate::catalog) fn to_digest(from: &Digest) -> wire::Digest {
         });
     wire::Digest {
         rows: rows.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_that_is_announced_and_does_not_come_takes_no_memory() {
+        let announced = FRAME_MAX.to_be_bytes();
+        let mut from = &announced[..];
+        let (read, held) = weft_mutants::held(|| {
+            use futures_util::FutureExt;
+            read_frame(&mut from).now_or_never()
+        });
+        assert!(matches!(read, Some(Err(LinkError::Stream(_)))), "{read:?}");
+        assert!(held < 64 * 1024, "{held} bytes");
     }
 }
