@@ -18,6 +18,8 @@ const RETRY: u64 = 1 << 10;
 /// A serial is this number and a position in the log, of which a restart may find the last ones
 /// missing until the leader tells them again: fewer than this.
 const MARGIN: u64 = 1 << 16;
+/// Nobody counts this far: a file that says so has rotted, and counting on would overflow.
+const UNUSED_MAX: u64 = 1 << 60;
 
 /// Counts the zones of one gateway.
 #[derive(Debug)]
@@ -73,8 +75,13 @@ impl Serials {
 
 fn load(path: &std::path::Path) -> Option<u64> {
     let bytes = std::fs::read(path).ok()?;
-    let file = SerialFile::decode(&*bytes).ok()?;
-    (file.format == FORMAT).then_some(file.unused)
+    decode(&bytes)
+}
+
+/// Reads the file's bytes; none if no gateway can have written them.
+fn decode(bytes: &[u8]) -> Option<u64> {
+    let file = SerialFile::decode(bytes).ok()?;
+    (file.format == FORMAT && file.unused < UNUSED_MAX).then_some(file.unused)
 }
 
 #[cfg(test)]
@@ -105,6 +112,35 @@ mod tests {
         std::fs::write(&path, b"\xff\xff").unwrap();
         let after = Serials::open(path).take();
         assert!(after >= before, "{after} after {before}");
+    }
+
+    #[test]
+    fn a_file_that_says_what_nobody_counts_to_is_as_good_as_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serial.pb");
+        let file = |unused| SerialFile {
+            format: FORMAT,
+            unused,
+        };
+        std::fs::write(&path, file(u64::MAX).encode_to_vec()).unwrap();
+        assert!(Serials::open(path).take() < UNUSED_MAX);
+    }
+
+    #[test]
+    fn no_mutant_of_the_file_panics() {
+        let file = SerialFile {
+            format: FORMAT,
+            unused: 2_000_000_000,
+        };
+        let written = file.encode_to_vec();
+        weft_mutants::check(&[weft_mutants::Decoder::new("serials", [written], |bytes| {
+            let mut serials = Serials {
+                path: PathBuf::from("/dev/null/serial.pb"),
+                last: decode(bytes).ok_or("no serials")?,
+                reserved: 0,
+            };
+            Ok::<_, &str>(serials.take())
+        })]);
     }
 
     #[test]
