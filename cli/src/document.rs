@@ -114,10 +114,12 @@ pub(crate) fn from_json(value: &serde_json::Value) -> Result<Document, Problem> 
 
 /// Reads a configuration file of one kind.
 pub(crate) fn read_config<T: DeserializeOwned>(path: &Path, kind: &str) -> Result<T, Problem> {
-    let text = read(path)?;
-    let name = display_name(path);
-    let header: Header = parse(&name, &text)?;
-    check_version(&name, &header)?;
+    config(&display_name(path), &read(path)?, kind)
+}
+
+fn config<T: DeserializeOwned>(name: &str, text: &str, kind: &str) -> Result<T, Problem> {
+    let header: Header = parse(name, text)?;
+    check_version(name, &header)?;
     if header.kind != kind {
         return Err(Problem::new(
             code::UNKNOWN_KIND,
@@ -127,7 +129,7 @@ pub(crate) fn read_config<T: DeserializeOwned>(path: &Path, kind: &str) -> Resul
             ),
         ));
     }
-    parse(&name, &text)
+    parse(name, text)
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
@@ -427,5 +429,56 @@ spec:
                 }
             }
         }
+    }
+
+    /// What users write: every sample of the project, changed.
+    #[test]
+    fn no_mutant_of_a_file_panics() {
+        use weft_mutants::Decoder;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = [root.join("../deploy"), root.join("samples")];
+        let entries = folders
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let yaml = paths.filter(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+        let (mut resources, mut gateways, mut sidecars) = (vec![EXPORT.into()], vec![], vec![]);
+        for path in yaml {
+            let text = std::fs::read(&path).expect("a sample");
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some("gateway.yaml") => gateways.push(text),
+                Some("sidecar.yaml") => sidecars.push(text),
+                _ => resources.push(text),
+            }
+        }
+        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let words = |problem: Problem| problem.to_string();
+        weft_mutants::check(&[
+            Decoder::new("a file of resources", resources, |bytes| {
+                let parts = split(&text(bytes)?);
+                let read = parts.iter().map(|part| {
+                    let document = resource("x.yaml", part).map_err(words)?;
+                    document.check()
+                });
+                read.collect::<Result<Vec<_>, _>>()
+            })
+            .fewer(4),
+            Decoder::new("a gateway's configuration", gateways, |bytes| {
+                let read = config("x.yaml", &text(bytes)?, "GatewayConfig");
+                read.map(|_: weft_gateway::config::GatewayConfigFile| ())
+                    .map_err(words)
+            })
+            .fewer(4),
+            Decoder::new("a sidecar's configuration", sidecars, |bytes| {
+                let read = config("x.yaml", &text(bytes)?, "SidecarConfig");
+                let read: weft_proxy::SidecarConfig = read.map_err(words)?;
+                let checked = weft_proxy::Config::try_from(read);
+                checked.map(|_| ()).map_err(|error| error.to_string())
+            })
+            .fewer(4),
+        ]);
     }
 }

@@ -19,7 +19,8 @@ use crate::tidy::workspace::Workspace;
 /// The seeds of a campaign of the simulation; none if it is not set.
 const SIM_SEEDS: &str = "WEFT_SIM_SEEDS";
 
-/// How many records are mutated, and as many snapshots; some thousand if it is not set.
+/// How many mutants there are of records, of snapshots and of each table of decoders; some thousand
+/// if it is not set.
 const MUTANTS: &str = "WEFT_MUTANTS";
 
 /// Which places of the registry's file are damaged; a part of them if it is not set.
@@ -58,10 +59,18 @@ pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
     Stages::new(root).finish("simulation", &mut command)
 }
 
-/// Reads and applies so many records and snapshots with bytes changed.
+/// The crates whose decoders read what is not their own.
+const DECODING: &[&str] = &["weft-registry", "weft-proxy", "weft-gateway", "weft"];
+
+/// Reads and applies so many records and snapshots with bytes changed, and has each crate's decoders
+/// read as many.
 pub(crate) fn mutants(root: &Path, count: u64) -> Result<(), Failure> {
-    let mut command = test(&["--package", "weft-registry", "--lib", "mutants"]);
-    command.args(["--", "--nocapture"]);
+    let mut command = test(&[]);
+    for package in DECODING {
+        command.args(["--package", package]);
+    }
+    // Every test that has it in its name, or its module's.
+    command.args(["--lib", "--bins", "mutant", "--", "--nocapture"]);
     command.env(MUTANTS, count.to_string());
     Stages::new(root).finish("mutants", &mut command)
 }

@@ -19,7 +19,9 @@ usage: cargo xtask TASK
   sim [--seeds A..B]
                     the seeded simulation of the registry, on all processors:
                     seeds 1 to 10,000, or those from A up to B
-  mutants           ten million mutated records, and as many snapshots: none may panic
+  mutants           ten million mutated records, as many snapshots, and as many of what each
+                    crate's decoders read of peers, users and disks: none may panic, or
+                    take memory that it did not bring
   sweep             the registry's file damaged at every byte of its end
   durability [--cycles N]
                     three gateways killed, one or all at once, 500 times, or N, while
@@ -56,7 +58,7 @@ sim, mutants, sweep, durability, soak, watches, nemesis, failover, quorumless, s
 and mallory run optimised builds that keep our assertions (profile long), which take some minutes the
 first time; skew's earlier build is a debug build. bench measures what ships.";
 
-/// Records and snapshots that are mutated by `cargo xtask mutants`, each.
+/// Records, snapshots and each crate's table of decoders get so many by `cargo xtask mutants`.
 const MUTANTS: u64 = 10_000_000;
 /// How often gateways die if nobody says otherwise.
 const DURABILITY_CYCLES: u32 = 500;

@@ -444,3 +444,6 @@ fn refuse_existing(folder: &Path) -> Result<(), MembershipError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod mutants;

@@ -8,6 +8,8 @@
 //! **Invariant:** nothing observed becomes a log entry, and nothing here is on disk.
 
 mod collect;
+#[cfg(test)]
+mod mutants;
 mod observatory;
 mod peers;
 mod ping;

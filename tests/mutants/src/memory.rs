@@ -68,6 +68,6 @@ mod tests {
             drop(vec![0_u8; 1 << 20]);
             drop(vec![0_u8; 1 << 16]);
         });
-        assert!(most >= 1 << 20 && most < (1 << 20) + 4096, "{most}");
+        assert!((1 << 20..(1 << 20) + 4096).contains(&most), "{most}");
     }
 }

@@ -162,4 +162,14 @@ mod tests {
         check("--status 200", false);
         check("--path /checkout", false);
     }
+
+    #[test]
+    fn no_mutant_of_a_line_panics() {
+        let lines = [EVENT.as_bytes().to_vec(), END.as_bytes().to_vec()];
+        let read = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+            parse(text)
+        };
+        weft_mutants::check(&[weft_mutants::Decoder::new("a line of a tap", lines, read)]);
+    }
 }

@@ -158,15 +158,23 @@ fn load(path: &Path, cluster: &ClusterName) -> Result<Loaded, DiskError> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
         Err(why) => return Err(DiskError::Read(why)),
     };
-    let file = wire::ViewFile::decode(&*bytes).map_err(DiskError::Damaged)?;
+    let touched = fs::metadata(path).and_then(|meta| meta.modified());
+    decode(&bytes, cluster, touched.map_err(DiskError::Read)?)
+}
+
+/// Reads the file's bytes; a cluster that was live then was heard when it was last touched.
+pub(super) fn decode(
+    bytes: &[u8],
+    cluster: &ClusterName,
+    touched: SystemTime,
+) -> Result<Loaded, DiskError> {
+    let file = wire::ViewFile::decode(bytes).map_err(DiskError::Damaged)?;
     if file.format != FORMAT {
         return Err(DiskError::Format(file.format));
     }
     if file.cluster != cluster.as_str() {
         return Err(DiskError::Cluster(file.cluster));
     }
-    let touched = fs::metadata(path).and_then(|meta| meta.modified());
-    let touched = touched.map_err(DiskError::Read)?;
     let mut loaded = Loaded {
         change: file.change,
         ..Loaded::default()

@@ -5,6 +5,7 @@ mod clamps;
 mod intent;
 mod leases;
 mod links;
+mod mutants;
 mod reports;
 mod restarts;
 mod sessions;

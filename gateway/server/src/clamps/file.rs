@@ -89,6 +89,14 @@ fn checksum(file: &wire::ClampFile) -> Bytes {
     Bytes::copy_from_slice(digest.as_ref())
 }
 
+/// What a test changed, with a checksum that is right.
+#[cfg(test)]
+pub(super) fn resealed(mut file: wire::ClampFile) -> wire::ClampFile {
+    file.checksum = Bytes::new();
+    file.checksum = checksum(&file);
+    file
+}
+
 /// A clamp from its wire form.
 pub(crate) fn read(from: &wire::Clamp) -> Result<Clamp, WireError> {
     let id = ClampId::from_slice(&from.id);

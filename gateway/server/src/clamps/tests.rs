@@ -108,3 +108,24 @@ async fn what_a_peer_tells_counts_and_goes_when_the_log_lifts_it() {
     keeper.follow(&log.state);
     assert_eq!(ids(&keeper), [2]);
 }
+
+#[test]
+fn no_mutant_of_the_file_panics() {
+    use prost::Message;
+    use weft_mutants::Decoder;
+    let log = log();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clamps.pb");
+    let clamps = Clamps::restore(vec![clamp(&log, 1), clamp(&log, 2)]);
+    file::store(&path, &clamps).unwrap();
+    let written = std::fs::read(&path).unwrap();
+    // Fields that stand twice or are unknown leave the checksum as it was.
+    let decoder = Decoder::new("clamps behind their checksum", [written], file::decode);
+    let decoder = decoder.behind(
+        |bytes| match weft_proto::catalog::ClampFile::decode(&*bytes) {
+            Ok(file) => file::resealed(file).encode_to_vec(),
+            Err(_) => bytes,
+        },
+    );
+    weft_mutants::check(&[decoder]);
+}

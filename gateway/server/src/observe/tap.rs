@@ -90,7 +90,7 @@ pub(crate) async fn far(
     }
 }
 
-fn reading(answer: Bytes) -> Result<Reading, WireError> {
+pub(super) fn reading(answer: Bytes) -> Result<Reading, WireError> {
     let answer = wire::TapAnswer::decode(answer);
     let answer = answer.map_err(|error| WireError::new("answer", error))?;
     let sent = answer.events.iter().map(|sent| {

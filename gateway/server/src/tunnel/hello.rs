@@ -146,6 +146,18 @@ impl TryFrom<Wire> for Hello {
     }
 }
 
+/// A hello's bytes, for tests that change them.
+#[cfg(test)]
+pub(super) fn written(hello: &Hello) -> Vec<u8> {
+    Wire::from(hello).encode_to_vec()
+}
+
+#[cfg(test)]
+pub(super) fn parsed(bytes: &[u8]) -> Result<Hello, HelloError> {
+    let wire = Wire::decode(bytes).map_err(FrameError::Decode)?;
+    wire.try_into()
+}
+
 /// The version of the hello that this gateway speaks.
 const VERSION: u32 = 1;
 /// The longest hello, in bytes.

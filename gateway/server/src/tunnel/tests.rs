@@ -5,6 +5,7 @@ mod detour;
 mod hostile;
 mod meeting;
 mod membership;
+mod mutants;
 mod nonsense;
 mod outage;
 mod spread;

@@ -42,7 +42,12 @@ pub(super) fn load(path: &Path, place: &Place) -> Result<Option<(Mirror, Release
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(why) => return Err(DiskError::Read(why)),
     };
-    let file = wire::StateFile::decode(Bytes::from(bytes)).map_err(DiskError::Damaged)?;
+    decode(bytes.into(), place).map(Some)
+}
+
+/// Reads the file's bytes.
+pub(super) fn decode(bytes: Bytes, place: &Place) -> Result<(Mirror, Releases), DiskError> {
+    let file = wire::StateFile::decode(bytes).map_err(DiskError::Damaged)?;
     if file.format != FORMAT {
         return Err(DiskError::Format(file.format));
     }
@@ -64,7 +69,7 @@ pub(super) fn load(path: &Path, place: &Place) -> Result<Option<(Mirror, Release
             releases.restore(service, release);
         }
     }
-    Ok(Some((mirror, releases)))
+    Ok((mirror, releases))
 }
 
 /// The file for a state.

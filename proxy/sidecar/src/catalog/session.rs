@@ -323,12 +323,8 @@ fn greet(
     if welcome.cluster != shared.config.place.cluster.as_str() {
         return Err(SessionError::Cluster(welcome.cluster.clone()));
     }
-    let gateway: GatewayName = convert::parse("gateway", &welcome.gateway)?;
-    let stream = exactly("stream", &welcome.stream)?;
-    let session = SessionId(exactly("session", &welcome.session)?);
-    let key: [u8; 32] = exactly("preamble_key", &welcome.preamble_key)?;
-    let relay: Option<SocketAddr> = convert::parse_optional("relay", &welcome.relay)?;
-    let relay = relay.map(|relay| Arc::new(RelaySession::new(relay, session, &key)));
+    let (gateway, stream, relay) = greet_parts(welcome)?;
+    let relay = relay.map(Arc::new);
     shared.set_relay(address, relay.clone());
     shared.note(address, |status| {
         status.gateway = Some(gateway);
@@ -338,6 +334,20 @@ fn greet(
     lock(&shared.merge).open(&source, welcome.resumed);
     shared.dirty.notify_one();
     Ok((source, relay))
+}
+
+/// Which gateway it is, in which run, and where it relays.
+pub(super) fn greet_parts(
+    welcome: &wire::Welcome,
+) -> Result<(GatewayName, [u8; 16], Option<RelaySession>), WireError> {
+    let session = SessionId(exactly("session", &welcome.session)?);
+    let key: [u8; 32] = exactly("preamble_key", &welcome.preamble_key)?;
+    let relay: Option<SocketAddr> = convert::parse_optional("relay", &welcome.relay)?;
+    Ok((
+        convert::parse("gateway", &welcome.gateway)?,
+        exactly("stream", &welcome.stream)?,
+        relay.map(|relay| RelaySession::new(relay, session, &key)),
+    ))
 }
 
 fn exactly<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {

@@ -1,5 +1,7 @@
 //! Mirrors and their merge, without a network.
 
+mod mutants;
+
 use weft_decide::{Locality, PathState, Place, ServiceTable};
 use weft_model::{Endpoint, Health, ServiceKey};
 use weft_proto::catalog as wire;

@@ -202,4 +202,17 @@ mod tests {
         no_port[17..19].fill(0);
         assert!(Target::parse(&no_port).is_err());
     }
+
+    #[test]
+    fn no_mutant_of_a_target_panics() {
+        use futures_util::FutureExt;
+        use weft_mutants::Decoder;
+        let frame = target().to_frame();
+        weft_mutants::check(&[Decoder::new("a target", [frame], |bytes| {
+            let mut from = bytes;
+            let read = Target::read(&mut from).now_or_never();
+            read.ok_or("it waits for more")?
+                .map_err(|why| why.to_string())
+        })]);
+    }
 }

@@ -152,4 +152,34 @@ mod tests {
             assert!(matches!(read(&length).await, Err(PreambleError::Length(_))));
         }
     }
+
+    /// The layout behind a proof that is right, and the proof itself.
+    #[test]
+    fn no_mutant_of_a_preamble_panics() {
+        use futures_util::FutureExt;
+        use weft_mutants::Decoder;
+        let whole = encode(SessionId([3; 16]), 9, &key(1), &target()).to_vec();
+        let said = whole[2..whole.len() - PROOF].to_vec();
+        let prove = |bytes: &[u8]| {
+            let mut from = bytes;
+            let read = Unproven::read(&mut from).now_or_never();
+            let unproven = read
+                .ok_or("it waits for more")?
+                .map_err(|why| why.to_string())?;
+            let _ = unproven.session();
+            match from {
+                [] => unproven.prove(&key(1)).map_err(|why| why.to_string()),
+                // It is read, and not a byte more.
+                _ => Err("bytes after its end".to_owned()),
+            }
+        };
+        weft_mutants::check(&[
+            Decoder::new("a preamble", [whole], prove).refuses_all(),
+            Decoder::new("a preamble behind its proof", [said], prove).behind(|said| {
+                let proof = hmac::sign(&key(1), &said);
+                let length = u16::try_from(said.len() + PROOF).unwrap_or(u16::MAX);
+                [&length.to_be_bytes(), &said[..], proof.as_ref()].concat()
+            }),
+        ]);
+    }
 }

@@ -1,3 +1,5 @@
+mod mutants;
+
 use std::fs;
 
 use raft::eraftpb::Entry;

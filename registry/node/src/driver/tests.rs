@@ -1,5 +1,6 @@
 mod follower;
 mod leading;
+mod mutants;
 mod poison;
 mod trio;
 mod voteless;

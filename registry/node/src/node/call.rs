@@ -83,6 +83,8 @@ pub(super) fn read_digests_answer(body: Bytes) -> Result<(Digests, bool), CallEr
 const DIGESTS_MAX: usize = 64;
 
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod tests {
     use weft_proto::peer::propose_answer::Early;
 

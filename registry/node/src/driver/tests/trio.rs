@@ -21,6 +21,8 @@ pub(super) struct Trio {
     /// What is on its way, by when it arrives; the number keeps the order.
     under_way: BTreeMap<(u64, u64), (NodeId, NodeId, RaftMessage)>,
     sent: u64,
+    /// All that was sent.
+    pub(super) said: Vec<RaftMessage>,
     writes: u64,
 }
 
@@ -46,6 +48,7 @@ impl Trio {
             now: 0,
             under_way: BTreeMap::new(),
             sent: 0,
+            said: Vec::new(),
             writes: 0,
         };
         trio.until(600, |trio| trio.leader().is_some());
@@ -76,6 +79,7 @@ impl Trio {
                         for message in messages {
                             self.sent += 1;
                             let key = (self.now + ONE_WAY, self.sent);
+                            self.said.push(message.clone());
                             self.under_way.insert(key, (node, to, message));
                         }
                     }

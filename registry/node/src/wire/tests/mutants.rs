@@ -1,42 +1,18 @@
-//! Records and snapshots with bytes changed, lost, doubled and mixed: each is read or refused, what
-//! is read is applied or refused, and nothing panics. Some thousands here; `WEFT_MUTANTS` says how
-//! many (`cargo xtask mutants` runs ten million).
+//! Records, snapshots and what the consensus says with bytes changed, lost, doubled and mixed: each
+//! is read or refused, what is read is applied or refused, and nothing panics. Some thousands here;
+//! `WEFT_MUTANTS` says how many (`cargo xtask mutants` runs ten million).
 
+use ::raft::eraftpb::{ConfChangeV2, Entry as RaftEntry, EntryType, Message, MessageType};
+use ::rand::SeedableRng;
 use ::rand::rngs::SmallRng;
 use ::rand::seq::IndexedRandom;
-use ::rand::{Rng, SeedableRng};
+use prost::Message as _;
+use weft_mutants::{Decoder, mutate, seeds};
+use weft_proto::log::conf_change::Type;
+use weft_proto::{log as wire, peer};
 
 use super::*;
-
-/// A seed for each, so that one that fails is found again.
-fn mutants() -> std::ops::Range<u64> {
-    let chosen = std::env::var("WEFT_MUTANTS").ok();
-    0..chosen.map_or(6_000, |text| {
-        text.parse().expect("WEFT_MUTANTS is a number")
-    })
-}
-
-/// Changes some bytes; now and then it puts in a piece of another record.
-fn mutate(rng: &mut SmallRng, bytes: &mut Vec<u8>, other: &[u8]) {
-    for _ in 0..rng.random_range(1..4) {
-        let at = rng.random_range(0..=bytes.len());
-        let end = (at + rng.random_range(0..24)).min(bytes.len());
-        match rng.random_range(0..6) {
-            0..2 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
-            2 if at < bytes.len() => bytes[at] = *[0, 1, 0x7f, 0x80, 0xff].choose(rng).unwrap(),
-            3 => drop(bytes.drain(at..end)),
-            4 => {
-                let piece = bytes[at..end].to_vec();
-                bytes.splice(at..at, piece);
-            }
-            _ => {
-                let from = rng.random_range(0..=other.len());
-                let to = (from + rng.random_range(0..40)).min(other.len());
-                bytes.splice(at..end, other[from..to].iter().copied());
-            }
-        }
-    }
-}
+use crate::replica::{Answer, Record};
 
 /// A federation with something of everything in it.
 fn full() -> Log {
@@ -79,7 +55,7 @@ fn a_mutated_record_is_refused_or_applied_and_never_panics() {
     let log = full();
     let records = signed(&log);
     let (mut unread, mut refused, mut applied) = (0, 0, 0);
-    for seed in mutants() {
+    for seed in seeds(6_000) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut bytes = records.choose(&mut rng).unwrap().clone();
         let other = records.choose(&mut rng).unwrap();
@@ -130,7 +106,7 @@ fn a_mutated_snapshot_is_refused_or_goes_on_and_never_panics() {
     };
     log.append(next.clone());
     let (mut refused, mut read) = (0, 0);
-    for seed in mutants() {
+    for seed in seeds(6_000) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut bytes = whole.to_vec();
         mutate(&mut rng, &mut bytes, &whole);
@@ -146,4 +122,173 @@ fn a_mutated_snapshot_is_refused_or_goes_on_and_never_panics() {
     }
     println!("{refused} refused, {read} read");
     assert!(refused > 100 && read > 20);
+}
+
+/// Messages of every kind, with all that one can carry.
+fn messages(image: &Image) -> Vec<peer::RaftMessage> {
+    let entries = vec![
+        RaftEntry {
+            index: 13,
+            term: 3,
+            data: encoded(&commands()[0]),
+            ..RaftEntry::default()
+        },
+        membership(),
+    ];
+    let kinds = [
+        MessageType::MsgAppend,
+        MessageType::MsgHeartbeat,
+        MessageType::MsgRequestVote,
+        MessageType::MsgAppendResponse,
+        MessageType::MsgReadIndex,
+    ];
+    let mut all: Vec<Message> = kinds
+        .into_iter()
+        .map(|kind| message(kind, &entries))
+        .collect();
+    let mut whole = message(MessageType::MsgSnapshot, &[]);
+    whole.set_snapshot(snapshot(image, encode_image(image)));
+    all.push(whole);
+    all.iter()
+        .map(|it| raft::write_message(it, Index(7)))
+        .collect()
+}
+
+fn message(kind: MessageType, entries: &[RaftEntry]) -> Message {
+    let mut message = Message {
+        to: 1,
+        from: 2,
+        term: 3,
+        log_term: 3,
+        index: 12,
+        entries: entries.to_vec().into(),
+        commit: 12,
+        reject_hint: 4,
+        context: Bytes::from_static(b"a read"),
+        ..Message::default()
+    };
+    message.set_msg_type(kind);
+    message
+}
+
+/// A change of who votes, as it stands in the log.
+fn membership() -> RaftEntry {
+    let mut change = ConfChangeV2::default();
+    let singles = [
+        (Type::AddVoter, 4),
+        (Type::Remove, 300),
+        (Type::AddLearner, 5),
+    ];
+    let singles = singles.map(|(kind, node)| raft::conf_change_single(kind, node));
+    change.set_changes(Vec::from(singles).into());
+    let mut entry = RaftEntry {
+        index: 14,
+        term: 3,
+        data: written(&change),
+        ..RaftEntry::default()
+    };
+    entry.set_entry_type(EntryType::EntryConfChangeV2);
+    entry
+}
+
+/// Rows of history, one for each thing that can come of an entry.
+fn rows(log: &Log) -> Vec<wire::HistoryRow> {
+    let entry = |command: &Command| RaftEntry {
+        index: 9,
+        term: 2,
+        data: encoded(command),
+        ..RaftEntry::default()
+    };
+    let mut state = log.state.clone();
+    let withdrawn = log.entry(
+        log.gateway(1),
+        Command::DeleteExport(name("us-east-1"), name("shop/web")),
+    );
+    let events = state
+        .apply(Index(log.entries.len() as u64 + 1), &withdrawn)
+        .events;
+    let answers = [
+        Some(Answer::Judged(Ok(Index(9)))),
+        Some(Answer::Judged(Ok(Index(4)))),
+        Some(Answer::Judged(Err(Refusal::Unknown("a cluster".into())))),
+        Some(Answer::Quarantined("odd".into())),
+        None,
+    ];
+    let record = |answer: &Option<Answer>| Record {
+        index: Index(9),
+        checksum: 0,
+        request: None,
+        origin: None,
+        answer: answer.clone(),
+        events: events.clone(),
+    };
+    let commands = commands();
+    let rows = answers.iter().zip(&commands);
+    rows.map(|(answer, command)| write_row(&entry(command), &record(answer)))
+        .collect()
+}
+
+#[test]
+fn no_mutant_of_what_the_consensus_and_history_say_panics() {
+    let log = full();
+    let image = Image {
+        index: Index(12),
+        term: 3,
+        conf: ConfState::from((vec![1, 2], vec![3])),
+        state: log.state.clone(),
+        ..Image::default()
+    };
+    let messages = messages(&image);
+    let batch = peer::RaftBatch {
+        messages: messages.clone(),
+    };
+    let entries = [
+        membership(),
+        message(MessageType::MsgAppend, &[])
+            .entries
+            .first()
+            .cloned()
+            .unwrap_or_default(),
+    ];
+    weft_mutants::check(&[
+        Decoder::new(
+            "a batch of Raft messages",
+            [batch.encode_to_vec()],
+            |bytes| {
+                let batch = peer::RaftBatch::decode(bytes).map_err(malformed)?;
+                let read = batch.messages.into_iter().map(raft::read_message);
+                read.collect::<Result<Vec<_>, _>>()
+            },
+        ),
+        Decoder::new(
+            "a Raft message",
+            messages.iter().map(|it| it.encode_to_vec()),
+            |bytes| raft::read_message(peer::RaftMessage::decode(bytes).map_err(malformed)?),
+        ),
+        Decoder::new(
+            "a Raft entry",
+            entries
+                .iter()
+                .map(|it| raft::write_entry(it).encode_to_vec()),
+            |bytes| raft::read_entry(peer::RaftEntry::decode(bytes).map_err(malformed)?),
+        ),
+        Decoder::new("a change of who votes", [membership().data], |bytes| {
+            let bytes = Bytes::copy_from_slice(bytes);
+            raft::read_conf_change(EntryType::EntryConfChangeV2, bytes)
+        }),
+        Decoder::new(
+            "a Raft snapshot",
+            [raft::write_snapshot(&snapshot(&image, encode_image(&image))).encode_to_vec()],
+            |bytes| {
+                let snapshot = peer::RaftSnapshot::decode(bytes).map_err(malformed)?;
+                decode_image(&raft::read_snapshot(snapshot))
+            },
+        )
+        .fewer(4),
+        Decoder::new(
+            "a row of history",
+            rows(&log).iter().map(|it| it.encode_to_vec()),
+            |bytes| read_row(wire::HistoryRow::decode(bytes).map_err(malformed)?),
+        ),
+    ]);
 }
