@@ -16,6 +16,9 @@ pub(crate) struct Weights {
     known: BTreeMap<usize, BTreeMap<ClampId, Clamp>>,
     /// Those that a resume has named.
     named: BTreeSet<ClampId>,
+    /// What a gateway has seen lifted: a start may take its replica back to before that, since a
+    /// disk may not know yet that the last entries it holds are committed.
+    lifted: BTreeSet<(usize, ClampId)>,
     /// A gateway's run and position in the log, and the weight there.
     last: BTreeMap<usize, (u8, Index, BasisPoints)>,
     /// How often a clamp held a weight down.
@@ -42,13 +45,15 @@ impl Weights {
                 gateway.name
             ));
         }
+        let lifted = record.lifted.iter().map(|id| (gateway.number, *id));
+        self.lifted.extend(lifted);
         let known = self.known.entry(gateway.number).or_default();
         let kept = gateway.kept_clamps().iter();
         known.extend(kept.map(|clamp| (clamp.id, clamp.clone())));
         for clamp in known.values() {
             let counts = clamp.run == record.created
                 && clamp.region.as_str() == gateway.region
-                && !record.lifted.contains(&clamp.id);
+                && !self.lifted.contains(&(gateway.number, clamp.id));
             if counts && effective > BasisPoints::from(clamp.weight) {
                 let (by, id) = (&gateway.name, clamp.id);
                 return Err(format!("{by} gives {effective:?} in spite of clamp {id}"));
