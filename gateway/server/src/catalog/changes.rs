@@ -33,6 +33,8 @@ impl ChangeFile {
     /// Reads the changes that follow `seen`, up to the first that a crash left unfinished. Without
     /// a view, or with one that another version wrote (`seen` is 0), they follow nothing and go.
     pub(super) fn open(path: PathBuf, seen: u64) -> (Self, Vec<ViewChange>) {
+        // The view has no checksum: a number that has rotted is as good as none.
+        let seen = if seen < NUMBER_MAX { seen } else { 0 };
         let mut file = Self {
             path,
             ends: VecDeque::new(),
@@ -49,7 +51,7 @@ impl ChangeFile {
         let mut rest = bytes.clone();
         while let Some(change) = next(&mut rest) {
             let before = file.ends.back().map(|(number, _)| *number);
-            if before.is_some_and(|before| before + 1 != change.number) {
+            if before.is_some_and(|before| before.checked_add(1) != Some(change.number)) {
                 break;
             }
             let end = (bytes.len() - rest.len()) as u64;
@@ -156,11 +158,26 @@ fn checksum(change: &ViewChange) -> Bytes {
     Bytes::copy_from_slice(digest.as_ref())
 }
 
+/// Nobody counts this far.
+const NUMBER_MAX: u64 = 1 << 60;
+
 #[cfg(test)]
 mod tests {
     use weft_proto::catalog::GoneEndpoint;
 
     use super::*;
+
+    /// Counting on from there overflowed at the first change.
+    #[test]
+    fn a_view_of_a_change_that_nobody_counts_to_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("view-changes.pb");
+        let (mut file, later) = ChangeFile::open(path, u64::MAX);
+        assert!(later.is_empty() && !file.has_begun());
+        file.cut(file.last()).unwrap();
+        file.append(change("eu-west-1")).unwrap();
+        assert_eq!(file.last(), 2);
+    }
 
     fn change(name: &str) -> ViewChange {
         let gone = GoneEndpoint {
