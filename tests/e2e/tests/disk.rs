@@ -16,6 +16,8 @@ const CLUSTER: &str = "eu-west-1";
 const GATEWAY: &str = "eu-west-1/gw-1";
 /// A refusal is prompt: not a write's whole time.
 const PROMPT: Duration = Duration::from_secs(6);
+/// With room again it writes again, and has what the others wrote, within this.
+const HEALED: Duration = Duration::from_secs(10);
 /// Left on a disk that is nearly full.
 const LITTLE: u64 = 3 * 1024 * 1024;
 
@@ -392,14 +394,23 @@ fn restarted(dev: &Dev) -> Result<()> {
     refused(dev, 5)
 }
 
+#[expect(clippy::print_stdout, reason = "the measure is what the test is for")]
 fn healed(dev: &Dev, disk: &Disk) -> Result<()> {
     let before = pid(dev)?;
     disk.free()?;
+    let freed = Instant::now();
     written(dev, CLUSTER, 3)?;
+    let wrote = freed.elapsed();
+    eventually("it has what the others wrote", SOON, || listed(dev, 4))?;
+    let caught_up = freed.elapsed();
+    println!(
+        "room again: it wrote after {wrote:?}, and had what the others wrote after {caught_up:?}"
+    );
+    ensure!(caught_up < HEALED, "only after {caught_up:?}");
     ensure!(pid(dev)? == before, "it was started again");
     let text = page(dev, "/readyz")?;
     ensure!(!text.contains("read-only"), "{text}");
-    eventually("it has what the others wrote", SOON, || listed(dev, 4))
+    Ok(())
 }
 
 fn survives(dev: &Dev) -> Result<()> {
