@@ -32,6 +32,7 @@ mod link;
 mod metrics;
 mod path;
 mod peer;
+mod pieces;
 mod raft;
 mod relay_link;
 mod serve;

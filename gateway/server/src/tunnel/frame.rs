@@ -28,6 +28,14 @@ pub enum FrameError {
         /// What is allowed.
         limit: usize,
     },
+    /// The frame holds more messages than allowed here.
+    #[error("a frame of {pieces} messages and entries, at most {limit} are allowed")]
+    TooMany {
+        /// How many it holds.
+        pieces: usize,
+        /// What is allowed.
+        limit: usize,
+    },
     /// The bytes are not the message they should be.
     #[error("the frame does not decode")]
     Decode(#[source] prost::DecodeError),

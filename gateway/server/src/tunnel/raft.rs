@@ -18,6 +18,7 @@ use weft_proto::peer::{RaftBatch, RaftStream, StreamHeader};
 use super::frame::{self, FrameError};
 use super::incoming::IncomingStream;
 use super::link::{Hold, Link, OpenError};
+use super::pieces;
 use super::shared::Shared;
 
 /// The queues, by peer.
@@ -201,11 +202,19 @@ impl RaftReceiver {
     /// The next batch; none when the peer has ended the stream in favour of another.
     ///
     /// # Errors
-    /// The stream broke, or a batch is too long or does not decode.
+    /// The stream broke, or a batch is too long, has too many messages and entries, or does not
+    /// decode.
     pub async fn next(&mut self) -> Result<Option<RaftBatch>, FrameError> {
         let Some(frame) = frame::read_frame(&mut self.recv, BATCH_MAX).await? else {
             return Ok(None);
         };
+        let pieces = pieces::count(&frame);
+        if pieces > PIECES_MAX {
+            return Err(FrameError::TooMany {
+                pieces,
+                limit: PIECES_MAX,
+            });
+        }
         RaftBatch::decode(frame)
             .map(Some)
             .map_err(FrameError::Decode)
@@ -218,6 +227,9 @@ const MESSAGES_MAX: usize = 1024;
 const BYTES_MAX: usize = 32 << 20;
 /// The longest batch that is read, in bytes.
 const BATCH_MAX: usize = 64 << 20;
+/// Messages and entries in a batch, all told: more than entries of the shortest command that
+/// fill what may wait for a peer.
+const PIECES_MAX: usize = 1 << 18;
 /// Above the other streams of a control connection, whose priority is 0.
 const PRIORITY: i32 = 10;
 

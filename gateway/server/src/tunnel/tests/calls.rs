@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use weft_proto::peer::{RaftBatch, RaftMessage};
 
 use crate::testing::{PATIENCE, World, pair, within};
-use crate::tunnel::{CallError, IncomingStream, OpenError, QUESTION_MAX, Question, RaftReceiver};
+use crate::tunnel::{
+    CallError, FrameError, IncomingStream, OpenError, QUESTION_MAX, Question, RaftReceiver,
+};
 
 /// Answers calls: echoes, refuses, or stays silent, by the method.
 async fn answer(mut incoming: mpsc::Receiver<IncomingStream>) {
@@ -84,4 +86,18 @@ async fn raft_messages_arrive_in_order_and_a_slow_peer_blocks_nobody() {
         assert!(index > last);
         last = index;
     }
+}
+
+#[tokio::test]
+async fn a_batch_of_more_messages_than_anybody_has_to_say_is_refused_before_it_is_decoded() {
+    let world = World::new();
+    let (a, mut b) = pair(&world, 1).await;
+    let batch = RaftBatch {
+        messages: vec![RaftMessage::default(); (1 << 18) + 1],
+    };
+    a.tunnels.send_raft(b.node(), batch);
+    let stream = within("a Raft stream", b.incoming.recv()).await.unwrap();
+    let mut raft = RaftReceiver::new(stream).unwrap();
+    let refused = within("a batch", raft.next()).await.unwrap_err();
+    assert!(matches!(refused, FrameError::TooMany { .. }), "{refused}");
 }
