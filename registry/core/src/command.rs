@@ -261,14 +261,16 @@ impl Command {
             Self::RedeemToken(joiner) if joiner.gateway.role == GatewayRole::Follower => {
                 FormatLevel::FOLLOWERS
             }
-            Self::RedeemToken(joiner) => spec_level(&joiner.spec),
-            Self::PutCluster(_, spec) => spec_level(spec),
-            Self::Found(founding) => spec_level(&founding.spec),
+            // Whatever role they say, it becomes the token's, or a founder's: builds in use take
+            // them with any at every level, and what one refuses and another takes divides them.
+            Self::RedeemToken(joiner) => relay_level(&joiner.spec),
+            Self::Found(founding) => relay_level(&founding.spec),
+            Self::PutCluster(_, spec) => relay_level(spec).max(role_level(spec.role)),
+            Self::GrantToken(grant) => role_level(grant.role),
             Self::PutRoute(..)
             | Self::DeleteRoute(..)
             | Self::PutTrafficPolicy(..)
             | Self::DeleteTrafficPolicy(..) => FormatLevel::ROUTES,
-            Self::GrantToken(grant) if grant.role == ClusterRole::Witness => FormatLevel::WITNESSES,
             Self::EndRelease(_, ReleaseEnd::StepBack { .. }) => FormatLevel::STEPS_BACK,
             Self::PutRelease(..)
             | Self::AdvanceRelease(..)
@@ -316,11 +318,16 @@ impl Command {
     }
 }
 
-/// The highest first: a spec may need several.
-fn spec_level(spec: &ClusterSpec) -> FormatLevel {
-    match (spec.relay, spec.role) {
-        (RelayConsent::Allow, _) => FormatLevel::RELAYS,
-        (RelayConsent::Deny, ClusterRole::Witness) => FormatLevel::WITNESSES,
-        (RelayConsent::Deny, ClusterRole::Voter | ClusterRole::Member) => FormatLevel::FIRST,
+fn relay_level(spec: &ClusterSpec) -> FormatLevel {
+    match spec.relay {
+        RelayConsent::Allow => FormatLevel::RELAYS,
+        RelayConsent::Deny => FormatLevel::FIRST,
+    }
+}
+
+fn role_level(role: ClusterRole) -> FormatLevel {
+    match role {
+        ClusterRole::Witness => FormatLevel::WITNESSES,
+        ClusterRole::Voter | ClusterRole::Member => FormatLevel::FIRST,
     }
 }

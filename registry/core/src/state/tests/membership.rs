@@ -166,31 +166,22 @@ fn what_comes_before_its_level_is_refused_or_kept_unread() {
 
 #[test]
 fn a_command_is_of_the_highest_level_that_a_part_of_it_needs() {
-    let with = |role, relay| ClusterSpec {
-        role,
-        relay,
-        ..cluster_spec("eu-west")
-    };
-    for (spec, level) in [
-        (
-            with(ClusterRole::Member, RelayConsent::Deny),
-            FormatLevel::FIRST,
-        ),
-        (
-            with(ClusterRole::Witness, RelayConsent::Deny),
-            FormatLevel::WITNESSES,
-        ),
-        (
-            with(ClusterRole::Voter, RelayConsent::Allow),
-            FormatLevel::RELAYS,
-        ),
-        (
-            with(ClusterRole::Witness, RelayConsent::Allow),
-            FormatLevel::RELAYS,
-        ),
+    use ClusterRole::{Member, Voter, Witness};
+    use RelayConsent::{Allow, Deny};
+    let (first, relays) = (FormatLevel::FIRST, FormatLevel::RELAYS);
+    for (role, relay, of_put, of_redeem) in [
+        (Member, Deny, first, first),
+        (Voter, Allow, relays, relays),
+        (Witness, Deny, FormatLevel::WITNESSES, first),
+        (Witness, Allow, relays, relays),
     ] {
+        let spec = ClusterSpec {
+            role,
+            relay,
+            ..cluster_spec("eu-west")
+        };
         let put = Command::PutCluster(name(EU), Box::new(spec.clone()));
-        assert_eq!(put.level(), level);
+        assert_eq!(put.level(), of_put);
         let mut joiner = Redemption {
             token: TokenId([1; 16]),
             bundle: Vec::new(),
@@ -198,11 +189,30 @@ fn a_command_is_of_the_highest_level_that_a_part_of_it_needs() {
             gateway: gateway(4),
         };
         let redeem = Command::RedeemToken(Box::new(joiner.clone()));
-        assert_eq!(redeem.level(), level);
+        assert_eq!(redeem.level(), of_redeem);
         joiner.gateway.role = GatewayRole::Follower;
         let redeem = Command::RedeemToken(Box::new(joiner));
         assert_eq!(redeem.level(), FormatLevel::FOLLOWERS);
     }
+}
+
+#[test]
+fn the_role_that_a_joiner_names_counts_for_nothing() {
+    let mut log = three();
+    let admin = log.admin();
+    for (seed, gateway_name) in [(50, "gw"), (51, "gw-2")] {
+        let granted = grant("eu-2", seed, soon(&log));
+        log.accept(admin.clone(), Command::GrantToken(granted));
+        let (author, mut command) = redeem("eu-2", seed, gateway_name);
+        if let Command::RedeemToken(joiner) = &mut command {
+            joiner.spec.role = ClusterRole::Witness;
+        }
+        // Witnesses are of a later level.
+        assert_eq!(log.state.format(), FormatLevel::FIRST);
+        log.accept(author, command);
+    }
+    let member = log.state.cluster(&name("eu-2")).expect("it joined");
+    assert_eq!(member.spec.role, ClusterRole::Member);
 }
 
 #[test]
