@@ -21,7 +21,9 @@ use weft_model::{
 use weft_proto::log;
 use weft_proto::peer::ProposeAnswer;
 use weft_proto::peer::propose_answer::Early;
-use weft_registry::{CallError, METHOD_PROPOSE, ProposeError, Registry, Start, WatchError};
+use weft_registry::{
+    CallError, METHOD_PROPOSE, ProposeError, Registry, RegistryConfig, Start, WatchError,
+};
 
 async fn propose(registry: &Registry, number: u8, generation: u64) -> Index {
     let proposed = timeout(DEADLINE, registry.propose(write(number, generation)));
@@ -184,9 +186,9 @@ async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
     nodes[1].shutdown().await;
     nodes[2].shutdown().await;
     drop(nodes);
-    let config = weft_registry::RegistryConfig {
+    let config = RegistryConfig {
         propose_timeout: Duration::from_millis(300),
-        ..weft_registry::RegistryConfig::new(dir.path().join("1"), Start::Resume(None))
+        ..RegistryConfig::new(dir.path().join("1"), Start::Resume(None))
     };
     let alone = Registry::start(config, Switch::default().port(NodeId(1))).unwrap();
     assert_eq!(
@@ -196,6 +198,38 @@ async fn without_a_quorum_reads_go_on_and_a_write_says_why_not() {
     );
     let error = alone.propose(write(1, 1)).await.unwrap_err();
     assert!(matches!(error, ProposeError::NoLeader { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_write_on_its_way_to_the_leader_is_not_said_to_have_no_effect() {
+    let (dir, switch) = (tempdir().unwrap(), Switch::default());
+    let mut nodes = three(dir.path(), &switch).await;
+    let writer = (leader(&nodes).await + 1) % 3;
+    let (number, node) = (writer as u8 + 1, NodeId(writer as u64 + 1));
+    propose(&nodes[writer], number, 1).await;
+    nodes[writer].shutdown().await;
+    let config = RegistryConfig {
+        // Less than an election takes.
+        propose_timeout: Duration::from_millis(300),
+        ..RegistryConfig::new(dir.path().join(number.to_string()), Start::Resume(None))
+    };
+    nodes[writer] = Registry::start(config, switch.port(node)).unwrap();
+    switch.plug(node, nodes[writer].clone());
+    until("it follows again", || {
+        let leader = nodes[writer].status().raft.leadership.leader;
+        leader.is_some_and(|leader| leader != node)
+            && newest(&nodes[writer], number) == Generation(1)
+    })
+    .await;
+    // The leader hears it; it hears neither the answer nor what is committed.
+    switch.deafen(node);
+    let told = nodes[writer].propose(write(number, 2)).await.unwrap_err();
+    assert!(matches!(told, ProposeError::Timeout { .. }), "{told}");
+    until("it has its effect", || {
+        let mut others = (0..3).filter(|other| *other != writer);
+        others.all(|other| newest(&nodes[other], number) == Generation(2))
+    })
+    .await;
 }
 
 /// Both write within this time, or the test fails.

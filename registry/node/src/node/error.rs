@@ -48,6 +48,9 @@ pub(super) enum Gone {
 }
 
 /// Why a proposal has no index.
+///
+/// That it has no effect is said of this attempt. An earlier one under the same request id that
+/// still waits, or ended in [`Self::Timeout`], may have its effect all the same.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProposeError {
     /// This replica's state is not the others'.

@@ -15,8 +15,13 @@ pub(super) type Reply = oneshot::Sender<Result<Index, ProposeError>>;
 /// The proposals made on this node that are not answered yet.
 pub(super) struct Proposals {
     waiting: BTreeMap<RequestId, Waiting>,
+    /// How many attempts are on their way to a leader, also of requests that nobody waits for any
+    /// more: one may be proposed again.
+    sent: Sent,
     timeout: Duration,
 }
+
+type Sent = BTreeMap<RequestId, usize>;
 
 struct Waiting {
     proposal: Proposal,
@@ -25,11 +30,19 @@ struct Waiting {
     begun: Instant,
     again: Instant,
     pause: Duration,
+    /// How far it came, but for the attempts that are on their way.
     reach: Reach,
-    /// What every replica would say of it, as far as is known, and since when.
-    foreseen: Option<(Instant, Refusal)>,
+    foreseen: Option<Foreseen>,
     /// A leader without room for it, and since when.
     no_room: Option<(NodeId, Instant)>,
+}
+
+/// What every replica would say of a proposal, as a node's state is.
+struct Foreseen {
+    /// The leader, or this node.
+    by: NodeId,
+    since: Instant,
+    refusal: Refusal,
 }
 
 /// How far a proposal may have come.
@@ -55,6 +68,7 @@ impl Proposals {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            sent: Sent::new(),
             timeout,
         }
     }
@@ -86,12 +100,35 @@ impl Proposals {
 
     /// What is to be sent now. Each comes again after `patience`, unless it is told otherwise.
     pub(super) fn take_due(&mut self, now: Instant, patience: Duration) -> Vec<(Proposal, Reach)> {
-        let due = self.waiting.values_mut().filter(|w| w.again <= now);
-        due.map(|waiting| {
+        let (waiting, sent) = (&mut self.waiting, &self.sent);
+        let due = waiting.iter_mut().filter(|(_, w)| w.again <= now);
+        due.map(|(request, waiting)| {
             waiting.again = now + patience;
-            (waiting.proposal.clone(), waiting.reach)
+            (waiting.proposal.clone(), waiting.reach(request, sent))
         })
         .collect()
+    }
+
+    /// The state of `node`, this one, has nothing against it, or no longer.
+    pub(super) fn passed(&mut self, request: &RequestId, node: NodeId) {
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            waiting.foreseen.take_if(|foreseen| foreseen.by == node);
+        }
+    }
+
+    /// It is on its way to a leader, which may have it from now on.
+    pub(super) fn sent(&mut self, request: RequestId) {
+        *self.sent.entry(request).or_default() += 1;
+    }
+
+    /// An attempt that was on its way has an end; what it came to is said besides.
+    pub(super) fn returned(&mut self, request: &RequestId) {
+        if let Some(count) = self.sent.get_mut(request) {
+            *count -= 1;
+            if *count == 0 {
+                self.sent.remove(request);
+            }
+        }
     }
 
     /// A leader took it, or may have.
@@ -118,32 +155,40 @@ impl Proposals {
         }
     }
 
-    /// Every replica would refuse it, or should, as the leader's state is, or this node's: it comes
-    /// again after a pause, since that state may be a moment behind.
+    /// Every replica would refuse it, or should, as the state of `by` is, the leader or this node:
+    /// it comes again after a pause, since that state may be a moment behind.
     pub(super) fn declined_for_good(
         &mut self,
         now: Instant,
         request: &RequestId,
+        by: NodeId,
         refusal: Refusal,
     ) {
         self.declined(now, request);
         if let Some(waiting) = self.waiting.get_mut(request) {
-            let since = waiting.foreseen.as_ref().map_or(now, |(since, _)| *since);
-            waiting.foreseen = Some((since, refusal));
+            let before = waiting.foreseen.as_ref().filter(|it| it.by == by);
+            let since = before.map_or(now, |it| it.since);
+            waiting.foreseen = Some(Foreseen { by, since, refusal });
         }
     }
 
     /// This node has no room any more: what no leader took is refused. What one may have taken
     /// waits for its time, since it may yet be applied.
     pub(super) fn refuse_untaken(&mut self, node: NodeId) {
-        let untaken = |_: &RequestId, waiting: &mut Waiting| waiting.reach == Reach::Here;
-        let untaken: Vec<Waiting> = self
+        let sent = &self.sent;
+        let untaken = self
             .waiting
-            .extract_if(.., untaken)
-            .map(|(_, w)| w)
-            .collect();
-        for waiting in untaken {
+            .extract_if(.., |request, waiting| waiting.is_here(request, sent));
+        for (_, waiting) in untaken {
             waiting.reply(&Err(ProposeError::NoRoom { node }));
+        }
+    }
+
+    /// Another leads, or nobody: what was said of a proposal until now is asked anew.
+    pub(super) fn forget(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.foreseen = None;
+            waiting.no_room = None;
         }
     }
 
@@ -152,7 +197,6 @@ impl Proposals {
         for waiting in self.waiting.values_mut() {
             waiting.again = now;
             waiting.pause = PAUSE_MIN;
-            waiting.no_room = None;
         }
     }
 
@@ -174,17 +218,18 @@ impl Proposals {
 
     /// Gives up on those that waited too long, and says how many.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
-        let timeout = self.timeout;
-        let expired = self.waiting.extract_if(.., |_, waiting| {
+        let (timeout, sent) = (self.timeout, &self.sent);
+        let expired = self.waiting.extract_if(.., |request, waiting| {
             let timed_out = now.duration_since(waiting.begun) >= timeout;
-            timed_out || waiting.gives_up_on_room(now) || waiting.gives_up_on_news(now)
+            let gives_up = waiting.gives_up_on_room(now) || waiting.gives_up_on_news(now);
+            timed_out || (gives_up && waiting.is_here(request, sent))
         });
         let mut count = 0;
         for (request, mut waiting) in expired {
             count += 1;
             let waited = timeout;
-            let error = match waiting.reach {
-                Reach::Here if let Some((_, refusal)) = waiting.foreseen.take() => {
+            let error = match waiting.reach(&request, sent) {
+                Reach::Here if let Some(Foreseen { refusal, .. }) = waiting.foreseen.take() => {
                     ProposeError::Refused(refusal)
                 }
                 Reach::Here if let Some((node, _)) = waiting.no_room => {
@@ -202,7 +247,7 @@ impl Proposals {
     /// shutdown here says nothing of it.
     pub(super) fn fail(&mut self, error: &ProposeError) {
         for (request, waiting) in std::mem::take(&mut self.waiting) {
-            let error = match (waiting.reach, error) {
+            let error = match (waiting.reach(&request, &self.sent), error) {
                 (Reach::MaybeLeader, ProposeError::Shutdown) => ProposeError::Timeout {
                     request,
                     waited: waiting.begun.elapsed(),
@@ -215,16 +260,29 @@ impl Proposals {
 }
 
 impl Waiting {
+    /// How far it may have come, with the attempts that are on their way.
+    fn reach(&self, request: &RequestId, sent: &Sent) -> Reach {
+        match sent.contains_key(request) {
+            true => Reach::MaybeLeader,
+            false => self.reach,
+        }
+    }
+
+    /// Whether no leader has it or may come to have it: then its end can be told.
+    fn is_here(&self, request: &RequestId, sent: &Sent) -> bool {
+        self.reach(request, sent) == Reach::Here
+    }
+
     /// Whether it has been tried for so long that no leader will come to know better of it.
     fn gives_up_on_news(&self, now: Instant) -> bool {
-        let tried = |(since, _): &(Instant, Refusal)| now.duration_since(*since) >= NEWS_PATIENCE;
-        self.reach == Reach::Here && self.foreseen.as_ref().is_some_and(tried)
+        let tried = |it: &Foreseen| now.duration_since(it.since) >= NEWS_PATIENCE;
+        self.foreseen.as_ref().is_some_and(tried)
     }
 
     /// Whether the leader has had no room for so long that nobody else will lead.
     fn gives_up_on_room(&self, now: Instant) -> bool {
         let waited = |(_, since)| now.duration_since(since) >= ROOM_PATIENCE;
-        self.reach == Reach::Here && self.no_room.is_some_and(waited)
+        self.no_room.is_some_and(waited)
     }
 
     fn reply(self, result: &Result<Index, ProposeError>) {
@@ -236,58 +294,4 @@ impl Waiting {
 }
 
 #[cfg(test)]
-mod tests {
-    use weft_identity::SigningKey;
-    use weft_model::{Author, Command, FormatLevel, Generation, SignerEpoch};
-
-    use super::*;
-    use crate::proposal::Draft;
-
-    fn proposal(number: u8) -> Proposal {
-        let draft = Draft {
-            request: RequestId([number; 16]),
-            author: Author::Operator("ana".parse().unwrap(), SignerEpoch::FIRST),
-            by_order_of: None,
-            generation: Generation(1),
-            command: Command::RemoveCluster("eu".parse().unwrap()),
-        };
-        Proposal::sign(&SigningKey::from_seed([7; 32]), &draft)
-    }
-
-    #[test]
-    fn a_shutdown_says_nothing_of_what_a_leader_may_have() {
-        let mut proposals = Proposals::new(Duration::from_secs(8));
-        let answers = [1, 2].map(|number| {
-            let (reply, answer) = oneshot::channel();
-            proposals.add(Instant::now(), proposal(number), reply);
-            answer
-        });
-        proposals.reached(&proposal(2).request());
-        proposals.fail(&ProposeError::Shutdown);
-        let [here, taken] = answers.map(|mut answer| answer.try_recv().unwrap());
-        assert!(matches!(here, Err(ProposeError::Shutdown)), "{here:?}");
-        assert!(
-            matches!(taken, Err(ProposeError::Timeout { .. })),
-            "{taken:?}"
-        );
-    }
-
-    #[test]
-    fn what_no_leader_should_take_is_refused_soon() {
-        let (begun, request) = (Instant::now(), proposal(1).request());
-        let (needs, has) = (FormatLevel(7), FormatLevel(6));
-        for refusal in [Refusal::Signature, Refusal::Format { needs, has }] {
-            let mut proposals = Proposals::new(Duration::from_secs(8));
-            let (reply, mut answer) = oneshot::channel();
-            proposals.add(begun, proposal(1), reply);
-            proposals.declined_for_good(begun, &request, refusal.clone());
-            // A leader may be a moment behind with the author's key, or with the level.
-            assert_eq!(proposals.expire(begun + NEWS_PATIENCE / 2), 0);
-            assert_eq!(proposals.expire(begun + NEWS_PATIENCE), 1);
-            match answer.try_recv().unwrap() {
-                Err(ProposeError::Refused(said)) => assert_eq!(said, refusal),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -278,8 +278,10 @@ impl<T: Transport> Task<T> {
         for request in std::mem::take(&mut self.declined) {
             self.proposals.declined(now, &request);
         }
+        let own = self.shared.folder.node;
         for (request, refusal) in std::mem::take(&mut self.foreseen) {
-            self.proposals.declined_for_good(now, &request, refusal);
+            self.proposals
+                .declined_for_good(now, &request, own, refusal);
         }
         self.settle_transfers(now);
     }
@@ -371,14 +373,19 @@ impl<T: Transport> Task<T> {
                 self.counters.retried += 1;
             }
             // Also before it is forwarded: a leader of an older build would read less of it.
+            let request = proposal.request();
             if let Some(refusal) = self.driver.foresees(&proposal) {
-                self.foreseen.push((proposal.request(), refusal));
-            } else if self.leads() {
-                self.proposals.reached(&proposal.request());
+                self.foreseen.push((request, refusal));
+                continue;
+            }
+            self.proposals.passed(&request, self.shared.folder.node);
+            if self.leads() {
+                self.proposals.reached(&request);
                 self.note_own_write();
                 let now = wall_time();
                 self.driver.handle(Input::Propose { proposal, now });
             } else {
+                self.proposals.sent(request);
                 self.forward(leader, proposal);
             }
         }
@@ -413,13 +420,18 @@ impl<T: Transport> Task<T> {
         leader: NodeId,
         answer: Result<ProposeAnswer, CallError>,
     ) {
+        self.proposals.returned(&request);
+        // What one says that leads no more holds for itself alone.
+        let leads = self.driver.leadership().leader == Some(leader);
         match answer {
             Ok(answer) if answer.taken => self.proposals.reached(&request),
+            Ok(_) if !leads => self.proposals.declined(now, &request),
             Ok(answer) if answer.no_room => {
                 self.proposals.declined_for_room(now, &request, leader);
             }
             Ok(answer) if let Some(refusal) = call::foreseen(&answer) => {
-                self.proposals.declined_for_good(now, &request, refusal);
+                self.proposals
+                    .declined_for_good(now, &request, leader, refusal);
             }
             Ok(_) => self.proposals.declined(now, &request),
             Err(error) => {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Carries everything between registries of one process, except to and from those cut off.
 #[derive(Clone, Default)]
-pub(crate) struct Switch(Arc<Mutex<BTreeMap<NodeId, Registry>>>);
+pub(crate) struct Switch {
+    plugged: Arc<Mutex<BTreeMap<NodeId, Registry>>>,
+    deaf: Arc<Mutex<BTreeSet<NodeId>>>,
+}
 
 /// One node's end of it.
 pub(crate) struct Port {
@@ -42,16 +45,25 @@ impl Switch {
     }
 
     pub(crate) fn plug(&self, node: NodeId, registry: Registry) {
-        self.0.lock().unwrap().insert(node, registry);
+        self.plugged.lock().unwrap().insert(node, registry);
     }
 
     /// Nothing reaches the node any more, and nothing it says reaches anybody.
     pub(crate) fn unplug(&self, node: NodeId) {
-        self.0.lock().unwrap().remove(&node);
+        self.plugged.lock().unwrap().remove(&node);
+    }
+
+    /// Nothing reaches the node any more, not even answers; what it says reaches the others.
+    pub(crate) fn deafen(&self, node: NodeId) {
+        self.deaf.lock().unwrap().insert(node);
+    }
+
+    fn hears(&self, node: NodeId) -> bool {
+        !self.deaf.lock().unwrap().contains(&node)
     }
 
     fn between(&self, from: NodeId, to: NodeId) -> Option<Registry> {
-        let plugged = self.0.lock().unwrap();
+        let plugged = self.plugged.lock().unwrap();
         plugged.get(&from)?;
         plugged.get(&to).cloned()
     }
@@ -59,7 +71,8 @@ impl Switch {
 
 impl Transport for Port {
     fn send(&self, to: NodeId, batch: RaftBatch) {
-        if let Some(peer) = self.switch.between(self.me, to) {
+        let peer = self.switch.between(self.me, to);
+        if let Some(peer) = peer.filter(|_| self.switch.hears(to)) {
             peer.deliver(self.me, batch);
         }
     }
@@ -70,11 +83,16 @@ impl Transport for Port {
         method: &'static str,
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send {
-        let (peer, from) = (self.switch.between(self.me, to), self.me);
+        let (switch, from) = (self.switch.clone(), self.me);
+        let peer = switch.between(from, to).filter(|_| switch.hears(to));
         async move {
-            match peer {
+            let answer = match peer {
                 Some(peer) => peer.answer(from, method, body).await,
                 None => Err(CallError::Peer("unplugged".into())),
+            };
+            match switch.hears(from) {
+                true => answer,
+                false => std::future::pending().await,
             }
         }
     }

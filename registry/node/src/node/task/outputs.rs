@@ -110,6 +110,7 @@ impl<T: Transport> Task<T> {
             term = leadership.term,
             "leadership"
         );
+        self.proposals.forget();
         if leadership.leader.is_some() {
             self.proposals.hurry(Instant::now());
         }
