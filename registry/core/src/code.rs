@@ -349,9 +349,9 @@ codes! {
         "The registry, as this gateway has applied it, holds no resource of that kind and name.",
         "`weft get KIND` lists those that do; mind the namespace (-n).";
 
-    NOT_YET = 6030, "the position is not applied here yet",
-        "The log, as this gateway has applied it, ends before the index that was asked for.",
-        "`weft raft members` shows how far the log is; ask again, or ask another gateway (--cluster).";
+    NOT_YET = 6030, "the log is not known that far here yet",
+        "The log, as this gateway has applied it, ends before the index that was asked for; or the time asked for is later than when it last heard a leader, or than its clock.",
+        "`weft raft members` shows how far the log is; ask again, ask for an earlier moment, or ask another gateway (--cluster).";
     AS_OF_LIVE = 6031, "there is no past of what is asked for",
         "--as-of reads what the log records: resources, members, gateways, tokens, and who changed them. Endpoints, tunnels, paths, who leads, traffic, clamps and what DNS answered are in no entry of it.",
         "Leave --as-of out to see them as they are now; `weft status --as-of` says what was recorded.";

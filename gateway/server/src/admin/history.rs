@@ -1,5 +1,7 @@
 //! History: a record's revisions, the state of the past, the audit trail judged again.
 
+mod known;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,6 +18,7 @@ use super::view::{
 };
 use crate::api::refusal;
 use crate::hub::Hub;
+use known::Known;
 
 /// A moment of the past that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +67,11 @@ impl Past {
         let registry = hub.registry();
         let index = match moment {
             Moment::Index(index) => index,
-            Moment::Time(time) => registry.index_at(time).await.map_err(status)?,
+            Moment::Time(time) => {
+                let reached = Known::of(hub).reaches(time);
+                reached.map_err(|why| refusal(code::NOT_YET, why))?;
+                registry.index_at(time).await.map_err(status)?
+            }
         };
         let state = registry.state_at(index).await.map_err(status)?;
         let time = match moment {

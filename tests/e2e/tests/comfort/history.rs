@@ -111,9 +111,11 @@ fn past_reads(dev: &Dev, first: &str) -> Result<()> {
     ] {
         dev.weft(read.iter().chain(&["--as-of", first]))?.ok()?;
     }
-    dev.weft(["get", "clusters", "--as-of", "999999"])?
-        .exits(1)?
-        .says("WEFT-6030")?;
+    for later in ["999999", "2999-01-01T00:00:00Z"] {
+        dev.weft(["get", "clusters", "--as-of", later])?
+            .exits(1)?
+            .says("WEFT-6030")?;
+    }
     Ok(())
 }
 
