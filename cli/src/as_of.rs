@@ -23,13 +23,23 @@ pub(crate) fn parse(text: &str) -> Result<AsOf, String> {
         };
     }
     if let Some(time) = clock::parse_rfc3339(text) {
-        return Ok(AsOf::Time(time));
+        return of_time(time);
     }
     let ago = duration::parse(text).map_err(|_| {
         "give a log position (4182), a time (2026-03-01T14:02:11Z) or how long ago (15m)".to_owned()
     })?;
     let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-    Ok(AsOf::Time(WallTime(clock::now().0.saturating_sub(ago))))
+    of_time(WallTime(clock::now().0.saturating_sub(ago)))
+}
+
+/// Times count from 1970, and a gateway takes 0 for none.
+fn of_time(time: WallTime) -> Result<AsOf, String> {
+    match time {
+        WallTime(0) => Err(
+            "there was no registry in 1970: give a later time, or a log position (4182)".to_owned(),
+        ),
+        time => Ok(AsOf::Time(time)),
+    }
 }
 
 impl AsOf {
@@ -57,6 +67,11 @@ mod tests {
         assert!(clock::now().0 - ago.0 >= 900_000);
         for wrong in ["0", "yesterday", "-1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        // What a gateway would take for now.
+        for ancient in ["1970-01-01T00:00:00Z", &"99999h".repeat(6)] {
+            let told = parse(ancient).unwrap_err();
+            assert!(told.contains("no registry in 1970"), "{told}");
         }
     }
 }
