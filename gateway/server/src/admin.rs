@@ -80,7 +80,7 @@ impl AdminService {
             "events" => self.document(&events::recent(hub, arguments, Some(past)).await?),
             "history" => self.document(&history::revisions(hub, arguments, Some(past)).await?),
             "releases" => self.document(&release::list(hub, arguments, Some(state))),
-            "release" => self.document(&release::one(hub, arguments, Some(state))?),
+            "release" => self.document(&release::one(hub, arguments, past)?),
             "release-explain" => self.document(&release::explain(hub, arguments, Some(state))?),
             "release-who" => self.document(&release::who(hub, arguments, Some(state))?),
             "route-explain" => self.document(&explain::route(hub, arguments, Some(past))?),

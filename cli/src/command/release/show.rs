@@ -23,6 +23,8 @@ pub(super) enum Of {
 
 /// Everything about it on one screen.
 pub(super) fn screen(release: &ReleaseView, of: Of, now: WallTime) -> String {
+    // Of then, ages are what they were then.
+    let now = release.as_of.map_or(now, |then| WallTime(then.time_ms));
     let mut text = format!(
         "release {}   stable {} → canary {}   {}   stage {} of {}   index {}\naudience: {}\n\n",
         release.name,
@@ -34,23 +36,7 @@ pub(super) fn screen(release: &ReleaseView, of: Of, now: WallTime) -> String {
         release.generation,
         release.audience,
     );
-    let versions = format!("{} / {}", release.canary, release.stable);
-    let figures = ["REQUESTS", "SUCCESS", "P99"].map(|what| format!("{what} {versions}"));
-    let [requests, success, p99] = figures.each_ref().map(String::as_str);
-    let header = [
-        "WAVE / REGION",
-        "STEP",
-        "WEIGHT",
-        requests,
-        success,
-        p99,
-        "VERDICT",
-    ];
-    let rows = release.places.iter().map(|place| row(release, place));
-    line(
-        &mut text,
-        &output::table_text(&header, rows).unwrap_or_default(),
-    );
+    line(&mut text, &table(release, of));
     text.push('\n');
     let notes = match of {
         Of::Now => figures::notes(release),
@@ -88,22 +74,34 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-fn row(release: &ReleaseView, place: &ReleasePlaceView) -> Vec<String> {
+/// A line for each place; what its versions answered is of now alone.
+fn table(release: &ReleaseView, of: Of) -> String {
+    let versions = format!("{} / {}", release.canary, release.stable);
+    let figures = match of {
+        Of::Now => ["REQUESTS", "SUCCESS", "P99"]
+            .map(|what| format!("{what} {versions}"))
+            .into(),
+        Of::Then => Vec::new(),
+    };
+    let mut header = vec!["WAVE / REGION", "STEP", "WEIGHT"];
+    header.extend(figures.iter().map(String::as_str));
+    header.push("VERDICT");
+    let rows = release.places.iter().map(|place| row(release, place, of));
+    output::table_text(&header, rows).unwrap_or_default()
+}
+
+fn row(release: &ReleaseView, place: &ReleasePlaceView, of: Of) -> Vec<String> {
     let step = match place.state.as_str() {
         "active" | "done" => format!("{}/{}", place.step, place.steps),
         "outside" => "-".to_owned(),
         state => state.to_owned(),
     };
-    let [requests, success, p99] = figures::cells(release, place);
-    vec![
-        at(place),
-        step,
-        percent(place.percent),
-        requests,
-        success,
-        p99,
-        verdict(release, place),
-    ]
+    let mut cells = vec![at(place), step, percent(place.percent)];
+    if of == Of::Now {
+        cells.extend(figures::cells(release, place));
+    }
+    cells.push(verdict(release, place));
+    cells
 }
 
 /// `west-europe / eu-west`.

@@ -17,6 +17,7 @@ use weft_model::{
 };
 use weft_plan::release::{self, ABORTED, CallerPlace, Serving};
 
+use super::history::Past;
 use super::status::freshness;
 use super::view::{ClampView, Freshness, ListView, ReleasePlanView, ReleaseView};
 use crate::api::refusal;
@@ -85,20 +86,13 @@ pub(super) fn under_way(hub: &Hub) -> Vec<ReleaseView> {
     releases
 }
 
-/// One release.
-pub(super) fn one(
-    hub: &Hub,
-    arguments: &Value,
-    past: Option<&Federation>,
-) -> Result<ReleaseView, Status> {
-    let asked = asked(arguments)?;
-    if let Some(state) = past {
-        let (key, record) = named(state, &asked)?;
-        return Ok(show::past(hub, state, &key, &record));
-    }
-    let state = hub.registry().state();
-    let (key, record) = named(&state, &asked)?;
-    Ok(view(hub, &state, &key, &record))
+/// One release as it stood.
+pub(super) fn one(hub: &Hub, arguments: &Value, past: &Past) -> Result<ReleaseView, Status> {
+    let (key, record) = named(&past.state, &asked(arguments)?)?;
+    Ok(ReleaseView {
+        as_of: Some(past.view()),
+        ..show::past(hub, &past.state, &key, &record)
+    })
 }
 
 /// One release, with what its versions did if that is asked for.

@@ -186,7 +186,9 @@ impl Then {
         let screen = ["release", "status", "bygone-v2"];
         let screen = dev.weft(screen.iter().chain(&of_then))?.ok()?;
         ensure!(screen.contains("not recorded: requests"), "{screen}");
-        ensure!(!screen.contains("Next: weft"), "{screen}");
+        for live in ["Next: weft", "SUCCESS"] {
+            ensure!(!screen.contains(live), "{screen}");
+        }
         for (asked, then) in [
             (&EXPLAIN[..], &self.explained),
             (&WHO, &self.met),

@@ -38,6 +38,7 @@ pub(in crate::command::release) fn at_stage(number: u16) -> ReleaseView {
     ReleaseView {
         api_version: "weft.dev/v1".into(),
         freshness: Freshness::default(),
+        as_of: None,
         name: "shop/checkout-v2".into(),
         service: "shop/checkout".into(),
         stable: "v1".into(),

@@ -70,6 +70,7 @@ fn view_with(
     ReleaseView {
         api_version: "weft.dev/v1".into(),
         freshness: freshness(hub),
+        as_of: None,
         name: key.to_string(),
         service: record.spec.key(&key.namespace).to_string(),
         stable: stable.to_string(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Freshness, ObservedView, ProblemView, SumView};
+use super::{Freshness, MomentView, ObservedView, ProblemView, SumView};
 
 /// `weft release status`: a release as it stands, place by place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ pub struct ReleaseView {
     pub api_version: String,
     /// How fresh.
     pub freshness: Freshness,
+    /// The moment that it is shown as of, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<MomentView>,
     /// `namespace/name`.
     pub name: String,
     /// `namespace/name` of its service.
