@@ -178,7 +178,8 @@ impl Tap {
                 return Vec::new();
             }
         };
-        end.dropped += reading.dropped;
+        // What another gateway says of itself.
+        end.dropped = end.dropped.saturating_add(reading.dropped);
         let left = usize::try_from(self.max - end.seen).unwrap_or(usize::MAX);
         let wanted = reading.sent.into_iter().take(left);
         let views: Vec<_> = wanted.map(|sent| self.view(&batch.cluster, sent)).collect();
@@ -253,4 +254,32 @@ fn document(line: &TapLine) -> Result<TapDocument, Status> {
     Ok(TapDocument {
         json: Bytes::from(json),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second such word once ended the tap.
+    #[test]
+    fn gateways_that_say_they_dropped_more_than_can_be_counted_are_heard_on() {
+        let tap = Tap {
+            filter: TapFilter::default(),
+            from: BTreeSet::new(),
+            regions: BTreeMap::new(),
+            lasting: Duration::ZERO,
+            max: 1,
+        };
+        let mut end = End::default();
+        for _ in 0..2 {
+            let mut batch = Batch {
+                cluster: "eu-west-1".parse().unwrap(),
+                gateway: "gw-1".parse().unwrap(),
+                reading: Ok(Default::default()),
+            };
+            batch.reading.as_mut().unwrap().dropped = u64::MAX;
+            assert_eq!(tap.events(&mut end, batch), []);
+        }
+        assert_eq!(end.view().dropped, u64::MAX);
+    }
 }
