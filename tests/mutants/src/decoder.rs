@@ -21,6 +21,8 @@ const MEMORY: usize = 256 * 1024;
 const MEMORY_PER_BYTE: usize = 512;
 /// Failures of one decoder that are told.
 const TOLD: usize = 3;
+/// Mutants that are read, at least: of few, their share would be one or none.
+const READ_MIN: u64 = 5;
 /// Bytes of each that are shown.
 const SHOWN: usize = 2_000;
 
@@ -214,7 +216,7 @@ impl Decoder<'_> {
         if self.samples.is_empty() {
             tally.fail(format!("{name} has no sample"));
         }
-        if self.reads_some && read < mutants / 200 {
+        if self.reads_some && read < (mutants / 200).max(READ_MIN) {
             tally.fail(format!(
                 "{name}: {read} of {mutants} are read: is it reached?"
             ));
@@ -249,6 +251,8 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     /// A length, then as many bytes.
@@ -294,5 +298,20 @@ mod tests {
         assert!(told.contains("is anything checked?"), "{told}");
         let told = failures(|_| Err::<(), _>("no"));
         assert!(told.contains("a sample is refused: no"), "{told}");
+    }
+
+    #[test]
+    fn a_few_that_are_read_are_no_share_of_few_mutants() {
+        let told = |some: u64| {
+            let read = AtomicU64::new(0);
+            let few = |bytes: &[u8]| {
+                let is_read = bytes == b"\x05hello" || read.fetch_add(1, Ordering::Relaxed) < some;
+                is_read.then_some(()).ok_or("other")
+            };
+            let decoder = Decoder::new("it", [b"\x05hello".to_vec()], few).fewer(4);
+            decoder.run(ORDINARY / decoder.fewer).join("\n")
+        };
+        assert!(told(4).contains("it: 4 of 250 are read"), "{}", told(4));
+        assert_eq!(told(5), "");
     }
 }
