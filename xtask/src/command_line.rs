@@ -20,8 +20,8 @@ usage: cargo xtask TASK
                     the seeded simulation of the registry, on all processors:
                     seeds 1 to 10,000, or those from A up to B
   mutants           ten million mutated records, as many snapshots, and as many of what each
-                    crate's decoders read of peers, users and disks: none may panic, or
-                    take memory that it did not bring
+                    crate's decoders read of peers, users and disks: none may panic, and
+                    no decoder hold more than 256 KiB and 512 bytes for each byte
   sweep             the registry's file damaged at every byte of its end
   durability [--cycles N]
                     three gateways killed, one or all at once, 500 times, or N, while
