@@ -19,8 +19,11 @@ pub(super) struct Kept {
     stored: Arc<CatalogView>,
     shown: Arc<CatalogView>,
     newest: Arc<CatalogView>,
-    /// Since when something newer than what is shown waits for the disk.
+    /// Since when something newer than what the disk holds waits for it.
     waiting: Option<Instant>,
+    /// What is being written, and since when there is something newer than that.
+    under_way: Arc<CatalogView>,
+    queued: Option<Instant>,
     /// The disk took nothing when it was last asked to: names wait for it no longer.
     failing: bool,
 }
@@ -31,8 +34,10 @@ impl Kept {
         Self {
             stored: Arc::clone(&found),
             shown: Arc::clone(&found),
+            under_way: Arc::clone(&found),
             newest: found,
             waiting: None,
+            queued: None,
             failing: false,
         }
     }
@@ -40,6 +45,9 @@ impl Kept {
     /// `view` is the newest now.
     pub(super) fn look(&mut self, view: Arc<CatalogView>, now: Instant) {
         self.newest = view;
+        if is_later(&self.newest, &self.under_way) {
+            self.queued.get_or_insert(now);
+        }
         if is_later(&self.newest, &self.stored) {
             let since = *self.waiting.get_or_insert(now);
             if self.failing || since + PATIENCE <= now {
@@ -54,6 +62,7 @@ impl Kept {
             return None;
         }
         let newest = Arc::clone(&self.newest);
+        (self.under_way, self.queued) = (Arc::clone(&newest), None);
         let changes = newest.changes_since(&self.stored);
         if changes.is_empty() {
             self.store(newest);
@@ -79,7 +88,8 @@ impl Kept {
             self.shown = Arc::clone(&view);
         }
         self.stored = view;
-        self.waiting = None;
+        // What came while it was written has waited since then.
+        self.waiting = self.queued;
     }
 
     /// What names answer by.
@@ -185,6 +195,25 @@ mod tests {
         assert_eq!(scene.shows(), second.generation());
         assert!(scene.kept.due().is_none());
         assert_eq!(scene.kept.deadline(), None);
+    }
+
+    #[test]
+    fn a_change_waits_for_so_long_in_all_however_many_writes_that_takes() {
+        let mut scene = Scene::new();
+        let first = scene.change(1);
+        let (due, _) = scene.kept.due().unwrap();
+        scene.passes(100);
+        let second = scene.change(2);
+        scene.passes(800);
+        scene.kept.written(due);
+        scene.passes(50);
+        scene.kept.due().unwrap();
+        let end = scene.now + Duration::from_millis(150);
+        assert_eq!(scene.kept.deadline(), Some(end));
+        scene.passes(149);
+        assert_eq!(scene.shows(), first.generation());
+        scene.passes(1);
+        assert_eq!(scene.shows(), second.generation());
     }
 
     #[test]
