@@ -57,6 +57,7 @@ impl Kept {
     }
 
     /// What has to be written before the newest may be shown; none if names are the same by it.
+    /// After a failure also that nothing is other: nobody knows what it left until one succeeds.
     pub(super) fn due(&mut self) -> Option<(Arc<CatalogView>, ViewChanges)> {
         if !is_later(&self.newest, &self.stored) {
             return None;
@@ -64,7 +65,7 @@ impl Kept {
         let newest = Arc::clone(&self.newest);
         (self.under_way, self.queued) = (Arc::clone(&newest), None);
         let changes = newest.changes_since(&self.stored);
-        if changes.is_empty() {
+        if changes.is_empty() && !self.failing {
             self.store(newest);
             return None;
         }
@@ -156,6 +157,18 @@ mod tests {
             self.catalog
                 .put(SESSION, endpoint, &fixture::federation(), now)
                 .unwrap();
+            self.refresh()
+        }
+
+        /// Takes it away again.
+        fn withdraw(&mut self, n: u8) -> Arc<CatalogView> {
+            let id = endpoint(EU, n).id;
+            let now = Default::default();
+            self.catalog.withdraw(SESSION, id, 1, now).unwrap();
+            self.refresh()
+        }
+
+        fn refresh(&mut self) -> Arc<CatalogView> {
             let view = self.catalog.refresh().0;
             self.kept.look(Arc::clone(&view), self.now);
             view
@@ -214,6 +227,22 @@ mod tests {
         assert_eq!(scene.shows(), first.generation());
         scene.passes(1);
         assert_eq!(scene.shows(), second.generation());
+    }
+
+    #[test]
+    fn what_failed_and_was_undone_is_written_all_the_same() {
+        let mut scene = Scene::new();
+        let undone = scene.change(1);
+        scene.kept.due().unwrap();
+        scene.kept.failed();
+        scene.withdraw(1);
+        let (due, changes) = scene.kept.due().unwrap();
+        assert!(due.generation() > undone.generation() && changes.is_empty());
+        assert!(scene.kept.is_ahead(), "until the disk takes something");
+        scene.kept.written(due);
+        assert!(!scene.kept.is_ahead());
+        let next = scene.change(2);
+        assert!(scene.shows() < next.generation(), "names wait again");
     }
 
     #[test]
