@@ -5,7 +5,7 @@
 //! files harms nothing: what is in the view already is passed over.
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -27,6 +27,10 @@ pub(super) struct ChangeFile {
     last: u64,
     /// There is a view that changes follow.
     begun: bool,
+    /// Behind the last change there is what no start may find.
+    tail: bool,
+    /// Writes at a place in a file, and returns when the disk holds it.
+    write: fn(&File, &[u8], u64) -> io::Result<()>,
 }
 
 impl ChangeFile {
@@ -40,6 +44,8 @@ impl ChangeFile {
             ends: VecDeque::new(),
             last: seen.max(1),
             begun: seen > 0,
+            tail: false,
+            write,
         };
         if !file.begun {
             // Else the view that comes first might seem to be followed by them.
@@ -104,10 +110,14 @@ impl ChangeFile {
             replace_file(&self.path, &[])?;
         }
         let file = OpenOptions::new().write(true).open(&self.path)?;
-        // An earlier one that did not fit may have left a part of itself.
+        // A crash may have left a part of one.
         file.set_len(length)?;
-        file.write_all_at(&bytes, length)?;
-        file.sync_data()?;
+        if let Err(why) = (self.write)(&file, &bytes, length) {
+            // It may be whole, and must follow no view; and it may hold the last room there is.
+            self.tail = file.set_len(length).is_err();
+            return Err(why);
+        }
+        self.tail = false;
         self.last = change.number;
         let end = length + bytes.len() as u64;
         self.ends.push_back((change.number, end));
@@ -118,19 +128,20 @@ impl ChangeFile {
     pub(super) fn cut(&mut self, number: u64) -> io::Result<()> {
         self.begun = true;
         let done = self.ends.partition_point(|(known, _)| *known <= number);
-        let Some(start) = done.checked_sub(1).map(|last| self.ends[last].1) else {
-            return Ok(());
-        };
-        if done == self.ends.len() {
-            OpenOptions::new()
-                .write(true)
-                .open(&self.path)?
-                .set_len(0)?;
-        } else {
+        let start = done.checked_sub(1).map_or(0, |last| self.ends[last].1);
+        let length = self.length();
+        if start > 0 && start < length {
             let bytes = fs::read(&self.path)?;
-            let rest = usize::try_from(start).ok().and_then(|at| bytes.get(at..));
+            let rest = usize::try_from(start)
+                .ok()
+                .zip(usize::try_from(length).ok());
+            let rest = rest.and_then(|(start, end)| bytes.get(start..end));
             replace_file(&self.path, rest.unwrap_or_default())?;
+        } else if start > 0 || self.tail {
+            let file = OpenOptions::new().write(true).open(&self.path)?;
+            file.set_len(length - start)?;
         }
+        self.tail = false;
         self.ends.drain(..done);
         self.ends.iter_mut().for_each(|(_, end)| *end -= start);
         Ok(())
@@ -139,6 +150,11 @@ impl ChangeFile {
     fn length(&self) -> u64 {
         self.ends.back().map_or(0, |(_, end)| *end)
     }
+}
+
+fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    file.write_all_at(bytes, at)?;
+    file.sync_data()
 }
 
 /// The next change, if it reads as it was written.
@@ -290,6 +306,44 @@ mod tests {
         let (mut file, _) = ChangeFile::open(path.clone(), 1);
         file.append(change("c")).unwrap();
         assert_eq!(names(&ChangeFile::open(path, 1).1), ["a", "c"]);
+    }
+
+    /// As where its sync fails, and a view that knows nothing of it is written then.
+    #[test]
+    fn a_change_that_failed_is_not_found_though_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changes.pb");
+        let (mut file, _) = ChangeFile::open(path.clone(), 1);
+        file.append(change("a")).unwrap();
+        file.write = |file, bytes, at| {
+            write(file, bytes, at)?;
+            Err(io::Error::other("the sync failed"))
+        };
+        assert!(file.append(change("undone")).is_err());
+        assert_eq!(names(&ChangeFile::open(path.clone(), 1).1), ["a"]);
+        file.cut(file.last()).unwrap();
+        assert!(ChangeFile::open(path.clone(), 2).1.is_empty());
+        file.write = write;
+        file.append(change("b")).unwrap();
+        assert_eq!(names(&ChangeFile::open(path, 2).1), ["b"]);
+    }
+
+    #[test]
+    fn one_that_could_not_be_taken_back_goes_with_the_next_view() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changes.pb");
+        for seen in 1..=3 {
+            let _ = fs::remove_file(&path);
+            let (mut file, _) = ChangeFile::open(path.clone(), 1);
+            file.append(change("a")).unwrap();
+            file.append(change("b")).unwrap();
+            let (mut other, _) = ChangeFile::open(path.clone(), 1);
+            other.append(change("undone")).unwrap();
+            file.tail = true;
+            file.cut(seen).unwrap();
+            let rest: &[&str] = [&["a", "b"][..], &["b"], &[]][seen as usize - 1];
+            assert_eq!(names(&ChangeFile::open(path.clone(), seen).1), rest);
+        }
     }
 
     #[test]
