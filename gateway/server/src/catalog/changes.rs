@@ -105,11 +105,7 @@ impl ChangeFile {
         change.checksum = Bytes::new();
         change.checksum = checksum(&change);
         let bytes = change.encode_length_delimited_to_vec();
-        if !self.path.exists() {
-            // Its name has to be on the disk too.
-            replace_file(&self.path, &[])?;
-        }
-        let file = OpenOptions::new().write(true).open(&self.path)?;
+        let file = self.open_or_replace()?;
         // A crash may have left a part of one.
         file.set_len(length)?;
         if let Err(why) = (self.write)(&file, &bytes, length) {
@@ -137,14 +133,29 @@ impl ChangeFile {
                 .zip(usize::try_from(length).ok());
             let rest = rest.and_then(|(start, end)| bytes.get(start..end));
             replace_file(&self.path, rest.unwrap_or_default())?;
-        } else if start > 0 || self.tail {
-            let file = OpenOptions::new().write(true).open(&self.path)?;
-            file.set_len(length - start)?;
+            self.tail = false;
         }
-        self.tail = false;
+        self.tail |= start == length && start > 0;
         self.ends.drain(..done);
         self.ends.iter_mut().for_each(|(_, end)| *end -= start);
+        if self.tail {
+            self.open_or_replace()?.set_len(self.length())?;
+            self.tail = false;
+        }
         Ok(())
+    }
+
+    /// The file, with at least what is in `ends`.
+    fn open_or_replace(&self) -> io::Result<File> {
+        match OpenOptions::new().write(true).open(&self.path) {
+            // It is not there yet, or somebody else's, and nothing in it is of use. Its name has
+            // to be on the disk too.
+            Err(_) if self.ends.is_empty() => {
+                replace_file(&self.path, &[])?;
+                OpenOptions::new().write(true).open(&self.path)
+            }
+            opened => opened,
+        }
     }
 
     fn length(&self) -> u64 {
@@ -179,6 +190,8 @@ const NUMBER_MAX: u64 = 1 << 60;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use weft_proto::catalog::GoneEndpoint;
 
     use super::*;
@@ -332,7 +345,7 @@ mod tests {
     fn one_that_could_not_be_taken_back_goes_with_the_next_view() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("changes.pb");
-        for seen in 1..=3 {
+        for (seen, rest) in [(1, &["a", "b"][..]), (2, &["b"]), (3, &[])] {
             let _ = fs::remove_file(&path);
             let (mut file, _) = ChangeFile::open(path.clone(), 1);
             file.append(change("a")).unwrap();
@@ -341,9 +354,24 @@ mod tests {
             other.append(change("undone")).unwrap();
             file.tail = true;
             file.cut(seen).unwrap();
-            let rest: &[&str] = [&["a", "b"][..], &["b"], &[]][seen as usize - 1];
             assert_eq!(names(&ChangeFile::open(path.clone(), seen).1), rest);
         }
+    }
+
+    /// A link to nothing stands for a file of another user: who runs tests may be root.
+    #[test]
+    fn what_cannot_be_opened_is_replaced_once_nothing_in_it_is_of_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changes.pb");
+        let (mut file, _) = ChangeFile::open(path.clone(), 1);
+        file.append(change("a")).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(folder.path().join("no/such/file"), &path).unwrap();
+        assert!(file.append(change("b")).is_err(), "a would be missing");
+        assert_eq!(file.last(), 2);
+        file.cut(2).unwrap();
+        file.append(change("b")).unwrap();
+        assert_eq!(names(&ChangeFile::open(path, 2).1), ["b"]);
     }
 
     #[test]
