@@ -39,44 +39,94 @@ impl ChangeFile {
     pub(super) fn open(path: PathBuf, seen: u64) -> (Self, Vec<ViewChange>) {
         // The view has no checksum: a number that has rotted is as good as none.
         let seen = if seen < NUMBER_MAX { seen } else { 0 };
-        let mut file = Self {
+        let mut file = Self::new(path, seen);
+        let (changes, lost) = file.find(seen);
+        match lost {
+            None => {}
+            Some(Lost::Torn) => {
+                tracing::info!(path = %file.path.display(), why = %Lost::Torn, "changes end there");
+            }
+            Some(why) => {
+                tracing::warn!(path = %file.path.display(), %why, "starting without some changes");
+            }
+        }
+        (file, changes)
+    }
+
+    fn new(path: PathBuf, seen: u64) -> Self {
+        Self {
             path,
             ends: VecDeque::new(),
             last: seen.max(1),
             begun: seen > 0,
             tail: false,
             write,
-        };
-        if !file.begun {
+        }
+    }
+
+    fn find(&mut self, seen: u64) -> (Vec<ViewChange>, Option<Lost>) {
+        if !self.begun {
             // Else the view that comes first might seem to be followed by them.
-            let _ = fs::remove_file(&file.path);
-            return (file, Vec::new());
+            let held = fs::metadata(&self.path).is_ok_and(|file| file.len() > 0);
+            let lost = match fs::remove_file(&self.path) {
+                Ok(()) => held.then_some(Lost::NoView),
+                Err(why) => self.unreadable(why),
+            };
+            return (Vec::new(), lost);
         }
-        let bytes = Bytes::from(fs::read(&file.path).unwrap_or_default());
-        let mut changes = Vec::new();
-        let mut rest = bytes.clone();
-        while let Some(change) = next(&mut rest) {
-            let before = file.ends.back().map(|(number, _)| *number);
-            if before.is_some_and(|before| before.checked_add(1) != Some(change.number)) {
-                break;
-            }
-            let end = (bytes.len() - rest.len()) as u64;
-            file.ends.push_back((change.number, end));
-            changes.push(change);
-        }
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(why) => return (Vec::new(), self.unreadable(why)),
+        };
+        let (mut changes, mut lost) = self.read(&bytes);
+        self.tail = lost.is_some();
         changes.retain(|change| change.number > seen);
+        if self.ends.back().is_some_and(|(last, _)| *last < seen) {
+            // The next one would not follow them.
+            self.ends.clear();
+        }
         // Something is missing between the two: what follows would be applied to what it does not fit.
-        if changes
-            .first()
-            .is_some_and(|first| first.number != seen + 1)
+        if let Some(first) = changes.first().map(|first| first.number)
+            && first != seen + 1
         {
-            file.ends.clear();
+            lost = Some(Lost::Gap(first, seen));
+            self.tail = true;
+            self.ends.clear();
             changes.clear();
         }
         if let Some(last) = changes.last() {
-            file.last = last.number;
+            self.last = last.number;
         }
-        (file, changes)
+        (changes, lost)
+    }
+
+    /// None if it is not there. Else a later start may be able to read it, when views have gone
+    /// on without it.
+    fn unreadable(&mut self, why: io::Error) -> Option<Lost> {
+        self.tail = why.kind() != io::ErrorKind::NotFound;
+        self.tail.then_some(Lost::Unreadable(why))
+    }
+
+    /// The changes up to the first that does not follow.
+    fn read(&mut self, bytes: &Bytes) -> (Vec<ViewChange>, Option<Lost>) {
+        let mut changes = Vec::new();
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let change = match next(&mut rest) {
+                Ok(change) => change,
+                Err(lost) => return (changes, Some(lost)),
+            };
+            let before = self.ends.back().map(|(number, _)| *number);
+            if let Some(before) = before
+                && before.checked_add(1) != Some(change.number)
+            {
+                return (changes, Some(Lost::Gap(change.number, before)));
+            }
+            let end = (bytes.len() - rest.len()) as u64;
+            self.ends.push_back((change.number, end));
+            changes.push(change);
+        }
+        (changes, None)
     }
 
     /// Whether there is a view that changes follow.
@@ -168,14 +218,51 @@ fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Why a start leaves changes out.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    /// As a crash in the middle of a write leaves it; nobody was told of it.
+    #[error("the last one is not whole")]
+    Torn,
+    /// More follows it.
+    #[error("one does not read as it was written, and those after it cannot be used")]
+    Rotten,
+    /// Its number, and that of the one before it.
+    #[error("change {0} comes where the one after {1} should")]
+    Gap(u64, u64),
+    /// There is none, another version wrote it, or its number has rotted.
+    #[error("there is no view that they follow")]
+    NoView,
+    #[error("cannot read it: {0}")]
+    Unreadable(io::Error),
+}
+
 /// The next change, if it reads as it was written.
-fn next(bytes: &mut Bytes) -> Option<ViewChange> {
-    if bytes.is_empty() {
-        return None;
+fn next(bytes: &mut Bytes) -> Result<ViewChange, Lost> {
+    let found = bytes.clone();
+    if let Ok(mut change) = ViewChange::decode_length_delimited(bytes) {
+        let stored = std::mem::take(&mut change.checksum);
+        if stored == checksum(&change) {
+            return Ok(change);
+        }
     }
-    let mut change = ViewChange::decode_length_delimited(bytes).ok()?;
-    let stored = std::mem::take(&mut change.checksum);
-    (stored == checksum(&change)).then_some(change)
+    Err(if is_last(found) {
+        Lost::Torn
+    } else {
+        Lost::Rotten
+    })
+}
+
+/// Whether nothing follows the change, as far as its length can be trusted. Of a write in the
+/// middle of which the power went the file may have its length alone: then it is of zeros.
+fn is_last(bytes: Bytes) -> bool {
+    let mut rest = bytes.clone();
+    match prost::decode_length_delimiter(&mut rest) {
+        Ok(0) => bytes.iter().all(|byte| *byte == 0),
+        Ok(length) => length >= rest.len(),
+        // No number is longer.
+        Err(_) => bytes.len() < 10,
+    }
 }
 
 /// Of the change without its checksum.
@@ -189,196 +276,4 @@ fn checksum(change: &ViewChange) -> Bytes {
 const NUMBER_MAX: u64 = 1 << 60;
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use weft_proto::catalog::GoneEndpoint;
-
-    use super::*;
-
-    /// Counting on from there overflowed at the first change.
-    #[test]
-    fn a_view_of_a_change_that_nobody_counts_to_is_as_good_as_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("view-changes.pb");
-        let (mut file, later) = ChangeFile::open(path, u64::MAX);
-        assert!(later.is_empty() && !file.has_begun());
-        file.cut(file.last()).unwrap();
-        file.append(change("eu-west-1")).unwrap();
-        assert_eq!(file.last(), 2);
-    }
-
-    fn change(name: &str) -> ViewChange {
-        let gone = GoneEndpoint {
-            cluster: name.into(),
-            id: vec![7; 16].into(),
-        };
-        ViewChange {
-            gone: vec![gone],
-            ..ViewChange::default()
-        }
-    }
-
-    fn names(changes: &[ViewChange]) -> Vec<&str> {
-        changes
-            .iter()
-            .map(|change| change.gone[0].cluster.as_str())
-            .collect()
-    }
-
-    #[test]
-    fn changes_come_back_in_order_but_for_those_in_the_view() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, none) = ChangeFile::open(path.clone(), 5);
-        assert!(none.is_empty());
-        for name in ["a", "b", "c"] {
-            file.append(change(name)).unwrap();
-        }
-        assert_eq!(file.last(), 8);
-        assert_eq!(names(&ChangeFile::open(path.clone(), 5).1), ["a", "b", "c"]);
-        assert_eq!(names(&ChangeFile::open(path.clone(), 7).1), ["c"]);
-        let (read, none) = ChangeFile::open(path.clone(), 8);
-        assert!(none.is_empty());
-        assert_eq!(read.last(), 8);
-        let (mut file, none) = ChangeFile::open(path.clone(), 3);
-        assert!(none.is_empty(), "4 and 5 are missing");
-        file.append(change("d")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 3).1), ["d"]);
-    }
-
-    #[test]
-    fn what_follows_no_view_is_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        file.append(change("a")).unwrap();
-        let (mut file, none) = ChangeFile::open(path.clone(), 0);
-        assert!(none.is_empty(), "another version wrote the view");
-        assert!(
-            file.append(change("b")).is_err(),
-            "so a start would not find it"
-        );
-        assert_eq!(file.last(), 1);
-        file.cut(file.last()).unwrap();
-        file.append(change("c")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 1).1), ["c"]);
-    }
-
-    #[test]
-    fn what_a_view_holds_is_cut_off_and_the_rest_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        for name in ["a", "b", "c"] {
-            file.append(change(name)).unwrap();
-        }
-        file.cut(2).unwrap();
-        file.append(change("d")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path.clone(), 2).1), ["b", "c", "d"]);
-        file.cut(2).unwrap();
-        file.cut(5).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
-        file.append(change("e")).unwrap();
-        let (mut file, changes) = ChangeFile::open(path.clone(), 5);
-        assert_eq!(names(&changes), ["e"]);
-        file.append(change("f")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 5).1), ["e", "f"]);
-    }
-
-    /// Cut off anywhere, or with any byte changed, it gives the changes before that and no other.
-    #[test]
-    fn a_torn_or_rotten_change_ends_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        file.append(change("a")).unwrap();
-        let first = fs::metadata(&path).unwrap().len();
-        file.append(change("b")).unwrap();
-        let whole = fs::read(&path).unwrap();
-        let first = usize::try_from(first).unwrap();
-        for at in 0..whole.len() {
-            let expect: &[&str] = if at < first { &[] } else { &["a"] };
-            fs::write(&path, &whole[..at]).unwrap();
-            assert_eq!(
-                names(&ChangeFile::open(path.clone(), 1).1),
-                expect,
-                "cut at {at}"
-            );
-            let mut rotten = whole.clone();
-            rotten[at] ^= 0x10;
-            fs::write(&path, &rotten).unwrap();
-            assert_eq!(
-                names(&ChangeFile::open(path.clone(), 1).1),
-                expect,
-                "byte {at}"
-            );
-        }
-        // What is written next takes the place of what is torn.
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        file.append(change("c")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 1).1), ["a", "c"]);
-    }
-
-    /// As where its sync fails, and a view that knows nothing of it is written then.
-    #[test]
-    fn a_change_that_failed_is_not_found_though_it_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        file.append(change("a")).unwrap();
-        file.write = |file, bytes, at| {
-            write(file, bytes, at)?;
-            Err(io::Error::other("the sync failed"))
-        };
-        assert!(file.append(change("undone")).is_err());
-        assert_eq!(names(&ChangeFile::open(path.clone(), 1).1), ["a"]);
-        file.cut(file.last()).unwrap();
-        assert!(ChangeFile::open(path.clone(), 2).1.is_empty());
-        file.write = write;
-        file.append(change("b")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 2).1), ["b"]);
-    }
-
-    #[test]
-    fn one_that_could_not_be_taken_back_goes_with_the_next_view() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        for (seen, rest) in [(1, &["a", "b"][..]), (2, &["b"]), (3, &[])] {
-            let _ = fs::remove_file(&path);
-            let (mut file, _) = ChangeFile::open(path.clone(), 1);
-            file.append(change("a")).unwrap();
-            file.append(change("b")).unwrap();
-            let (mut other, _) = ChangeFile::open(path.clone(), 1);
-            other.append(change("undone")).unwrap();
-            file.tail = true;
-            file.cut(seen).unwrap();
-            assert_eq!(names(&ChangeFile::open(path.clone(), seen).1), rest);
-        }
-    }
-
-    /// A link to nothing stands for a file of another user: who runs tests may be root.
-    #[test]
-    fn what_cannot_be_opened_is_replaced_once_nothing_in_it_is_of_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("changes.pb");
-        let (mut file, _) = ChangeFile::open(path.clone(), 1);
-        file.append(change("a")).unwrap();
-        fs::remove_file(&path).unwrap();
-        symlink(folder.path().join("no/such/file"), &path).unwrap();
-        assert!(file.append(change("b")).is_err(), "a would be missing");
-        assert_eq!(file.last(), 2);
-        file.cut(2).unwrap();
-        file.append(change("b")).unwrap();
-        assert_eq!(names(&ChangeFile::open(path, 2).1), ["b"]);
-    }
-
-    #[test]
-    fn a_disk_that_takes_nothing_keeps_no_count() {
-        let (mut file, none) = ChangeFile::open("/dev/null/changes.pb".into(), 4);
-        assert!(none.is_empty());
-        assert!(file.append(change("a")).is_err());
-        assert_eq!(file.last(), 4);
-    }
-}
+mod tests;
