@@ -148,7 +148,7 @@ impl ChangeFile {
             ));
         }
         if length > LENGTH_MAX {
-            let why = "no view could be written for so long that its changes fill 64 MiB";
+            let why = "64 MiB of changes wait for a view that takes their place";
             return Err(io::Error::other(why));
         }
         change.number = self.last + 1;
