@@ -33,6 +33,7 @@ fn a_full_disk_stops_writes_and_nothing_else() -> Result<()> {
             cases.run("nearly full: it refuses writes, and leads no more", || {
                 nearly_full(dev, &disk)
             });
+            cases.run("nearly full: a change takes no more of it", || unkept(dev));
             cases.run("full: all but writes goes on", || full(dev, &disk));
             cases.run("full: names follow what comes and goes", || followed(dev));
             cases.run("full: a local abort lowers, and says what is lost", || {
@@ -228,6 +229,13 @@ fn nearly_full(dev: &Dev, disk: &Disk) -> Result<()> {
     serves(dev)
 }
 
+/// Names do not wait for what would take the registry's reserve.
+fn unkept(dev: &Dev) -> Result<()> {
+    dev.apply("ap-south-1", &cell(2, 100))?;
+    eventually("it is named", SOON, || cells(dev, 2))?;
+    eventually("it says that names are ahead", SOON, || ahead(dev, true))
+}
+
 fn full(dev: &Dev, disk: &Disk) -> Result<()> {
     disk.fill()?;
     let mut number = 100;
@@ -337,7 +345,6 @@ fn ahead(dev: &Dev, expect: bool) -> Result<()> {
 
 fn followed(dev: &Dev) -> Result<()> {
     let mut weight = 100;
-    // The first changes may find room in what the disk has given out already.
     eventually("it says that names are ahead", SOON, || {
         weight += 1;
         let all: Vec<String> = (1..=CELLS).map(|number| cell(number, weight)).collect();

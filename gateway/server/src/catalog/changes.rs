@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message;
 use weft_proto::catalog::ViewChange;
 use weft_proxy::catalog::replace_file;
+use weft_registry::disk::{Room, Space};
 
 /// No more is appended to a longer file: views should have taken its place long ago.
 const LENGTH_MAX: u64 = 64 * 1024 * 1024;
@@ -29,6 +30,8 @@ pub(super) struct ChangeFile {
     begun: bool,
     /// Behind the last change there is what no start may find.
     tail: bool,
+    /// What the registry, on the same disk, has left for its votes.
+    room: Room,
     /// Writes at a place in a file, and returns when the disk holds it.
     write: fn(&File, &[u8], u64) -> io::Result<()>,
 }
@@ -60,6 +63,7 @@ impl ChangeFile {
             last: seen.max(1),
             begun: seen > 0,
             tail: false,
+            room: Room::default(),
             write,
         }
     }
@@ -155,6 +159,7 @@ impl ChangeFile {
         change.checksum = Bytes::new();
         change.checksum = checksum(&change);
         let bytes = change.encode_length_delimited_to_vec();
+        self.leave_room(bytes.len() as u64)?;
         let file = self.open_or_replace()?;
         // A crash may have left a part of one.
         file.set_len(length)?;
@@ -193,6 +198,19 @@ impl ChangeFile {
             self.tail = false;
         }
         Ok(())
+    }
+
+    /// Fails where a file of as many bytes more would take what the registry keeps for votes.
+    fn leave_room(&mut self, bytes: u64) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        self.room = self.room.beside(folder, bytes);
+        if self.room.space == Space::Enough {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "what is left on the disk is kept for the registry's votes",
+        ))
     }
 
     /// The file, with at least what is in `ends`.

@@ -45,6 +45,12 @@ pub struct Room {
 }
 
 impl Room {
+    /// What will be left under `folder` by a file of as many `bytes`, given what held before. For
+    /// those who share the registry's disk, and are to leave it its reserve.
+    pub fn beside(self, folder: &Path, bytes: u64) -> Self {
+        self.after(free(folder).map(|free| free.saturating_sub(bytes)))
+    }
+
     /// What follows from the bytes left, given what held before.
     fn after(self, free: Option<u64>) -> Self {
         let space = match free {
@@ -194,5 +200,7 @@ mod tests {
     fn a_folder_has_bytes_left() {
         assert!(free(&std::env::temp_dir()).is_some_and(|bytes| bytes > 0));
         assert_eq!(free(Path::new("/nowhere/at/all")), None);
+        let beside = |bytes| Room::default().beside(&std::env::temp_dir(), bytes).space;
+        assert_eq!((beside(0), beside(u64::MAX)), (Space::Enough, Space::Low));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
+use anyhow::{Result, ensure};
 use weft_proto::catalog::GoneEndpoint;
+use weft_test_support::{command, isolated, run};
 
 use super::*;
 
@@ -243,6 +245,42 @@ fn a_start_says_what_it_leaves_out() {
     fs::create_dir(&path).unwrap();
     let lost = ChangeFile::new(path, 1).find(1).1;
     assert!(matches!(lost, Some(Lost::Unreadable(_))));
+}
+
+/// A real disk, which fills up.
+#[test]
+fn no_change_takes_the_room_that_is_kept_for_votes() -> Result<()> {
+    let name = "catalog::changes::tests::no_change_takes_the_room_that_is_kept_for_votes";
+    isolated(name, || {
+        let folder = tempfile::tempdir()?;
+        let disk = folder.path().display().to_string();
+        run(&mut command([
+            "mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", &disk,
+        ]))?
+        .ok()?;
+        let path = folder.path().join("changes.pb");
+        let filler = folder.path().join("filler");
+        let (mut file, _) = ChangeFile::open(path.clone(), 1);
+        file.append(change("a"))?;
+        let length = fs::metadata(&path)?.len();
+        let large = "b".repeat(26 << 20);
+        ensure!(file.append(change(&large)).is_err(), "it would leave 6 MiB");
+        fs::write(&filler, vec![0; 25 << 20])?;
+        ensure!(file.append(change("b")).is_err(), "7 MiB are left");
+        ensure!(fs::metadata(&path)?.len() == length);
+        File::options()
+            .write(true)
+            .open(&filler)?
+            .set_len(22 << 20)?;
+        ensure!(
+            file.append(change("b")).is_err(),
+            "10 MiB are too few again"
+        );
+        fs::remove_file(&filler)?;
+        file.append(change("c"))?;
+        ensure!(names(&ChangeFile::open(path, 1).1) == ["a", "c"]);
+        Ok(())
+    })
 }
 
 #[test]
