@@ -27,6 +27,22 @@ impl ViewChanges {
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.gone.is_empty() && self.covered.is_empty()
     }
+
+    /// What has to be told besides to a reader of another older view; both lead to the same one.
+    pub fn join(&mut self, other: Self) {
+        let known: BTreeSet<_> = self.put.iter().map(|e| (e.cluster.clone(), e.id)).collect();
+        let put = other.put.into_iter();
+        self.put
+            .extend(put.filter(|e| !known.contains(&(e.cluster.clone(), e.id))));
+        let known: BTreeSet<_> = self.gone.iter().cloned().collect();
+        let gone = other.gone.into_iter();
+        self.gone.extend(gone.filter(|gone| !known.contains(gone)));
+        for covered in other.covered {
+            if !self.covered.iter().any(|known| known.0 == covered.0) {
+                self.covered.push(covered);
+            }
+        }
+    }
 }
 
 impl CatalogView {

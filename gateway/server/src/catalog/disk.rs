@@ -65,6 +65,8 @@ pub(super) struct Told {
 pub(super) struct Disk {
     path: PathBuf,
     changes: Mutex<ChangeFile>,
+    /// Views that were written as a whole, or are, from which no change was told since.
+    wholes: Mutex<Vec<Arc<CatalogView>>>,
 }
 
 impl Disk {
@@ -80,6 +82,7 @@ impl Disk {
         let disk = Self {
             path: path.to_owned(),
             changes: Mutex::new(changes),
+            wholes: Mutex::default(),
         };
         (disk, loaded)
     }
@@ -97,13 +100,34 @@ impl Disk {
     ) -> io::Result<u64> {
         // In this order: all changes up to this one are in the view.
         let change = self.changes().last();
-        let (view, now) = newest();
+        let (view, now) = {
+            // Whoever does not find it among them has found no newer one before.
+            let mut wholes = self.lock_wholes();
+            let (view, now) = newest();
+            wholes.push(Arc::clone(&view));
+            (view, now)
+        };
         let file = encode(&view, change, now);
-        replace_file(&self.path, &file.encode_to_vec())?;
+        let stored = replace_file(&self.path, &file.encode_to_vec());
+        // Which of the two is on the disk now.
+        let is_there = |whole: &Arc<CatalogView>| Arc::ptr_eq(whole, &view) == stored.is_ok();
+        self.lock_wholes().retain(is_there);
+        stored?;
         if let Err(why) = self.changes().cut(change) {
             tracing::debug!(%why, "changes that are in the view stay beside it");
         }
         Ok(view.generation())
+    }
+
+    /// The views that were written as a whole, or are, since changes led to `stored`.
+    pub(super) fn wholes(&self, stored: &CatalogView) -> Vec<Arc<CatalogView>> {
+        let mut wholes = self.lock_wholes();
+        wholes.retain(|whole| whole.generation() > stored.generation());
+        wholes.clone()
+    }
+
+    fn lock_wholes(&self) -> MutexGuard<'_, Vec<Arc<CatalogView>>> {
+        self.wholes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds to the view what is other by now.

@@ -37,7 +37,9 @@ pub(super) async fn keep_changes(inner: Arc<Inner>, disk: Option<Arc<Disk>>) {
         let now = Instant::now();
         kept.look(inner.view.load_full(), now);
         let free = write.is_none() && not_before <= now;
-        if free && let Some((view, changes)) = kept.due() {
+        let wholes = || disk.as_ref().map(|disk| disk.wholes(kept.stored()));
+        let wholes = free.then(wholes).flatten().unwrap_or_default();
+        if free && let Some((view, changes)) = kept.due(&wholes) {
             match &disk {
                 Some(disk) => {
                     let (disk, at) = (Arc::clone(disk), inner.now());

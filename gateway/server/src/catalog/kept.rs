@@ -58,13 +58,22 @@ impl Kept {
 
     /// What has to be written before the newest may be shown; none if names are the same by it.
     /// After a failure also that nothing is other: nobody knows what it left until one succeeds.
-    pub(super) fn due(&mut self) -> Option<(Arc<CatalogView>, ViewChanges)> {
+    ///
+    /// `wholes` are the views that were written as a whole since: what has come and gone may be in
+    /// them alone.
+    pub(super) fn due(
+        &mut self,
+        wholes: &[Arc<CatalogView>],
+    ) -> Option<(Arc<CatalogView>, ViewChanges)> {
         if !is_later(&self.newest, &self.stored) {
             return None;
         }
         let newest = Arc::clone(&self.newest);
         (self.under_way, self.queued) = (Arc::clone(&newest), None);
-        let changes = newest.changes_since(&self.stored);
+        let mut changes = newest.changes_since(&self.stored);
+        for whole in wholes {
+            changes.join(newest.changes_since(whole));
+        }
         if changes.is_empty() && !self.failing {
             self.store(newest);
             return None;
@@ -91,6 +100,11 @@ impl Kept {
         self.stored = view;
         // What came while it was written has waited since then.
         self.waiting = self.queued;
+    }
+
+    /// What the disk holds, as far as names are made of it.
+    pub(super) fn stored(&self) -> &CatalogView {
+        &self.stored
     }
 
     /// What names answer by.
@@ -190,7 +204,7 @@ mod tests {
         let mut scene = Scene::new();
         let found = scene.shows();
         let first = scene.change(1);
-        let (due, changes) = scene.kept.due().unwrap();
+        let (due, changes) = scene.kept.due(&[]).unwrap();
         assert_eq!(
             (due.generation(), changes.put.len()),
             (first.generation(), 1)
@@ -202,11 +216,11 @@ mod tests {
         scene.kept.written(due);
         assert_eq!(scene.shows(), first.generation());
         assert!(scene.kept.is_behind() && !scene.kept.is_ahead());
-        let (due, changes) = scene.kept.due().unwrap();
+        let (due, changes) = scene.kept.due(&[]).unwrap();
         assert_eq!(changes.put.len(), 1, "the first is not written again");
         scene.kept.written(due);
         assert_eq!(scene.shows(), second.generation());
-        assert!(scene.kept.due().is_none());
+        assert!(scene.kept.due(&[]).is_none());
         assert_eq!(scene.kept.deadline(), None);
     }
 
@@ -214,13 +228,13 @@ mod tests {
     fn a_change_waits_for_so_long_in_all_however_many_writes_that_takes() {
         let mut scene = Scene::new();
         let first = scene.change(1);
-        let (due, _) = scene.kept.due().unwrap();
+        let (due, _) = scene.kept.due(&[]).unwrap();
         scene.passes(100);
         let second = scene.change(2);
         scene.passes(800);
         scene.kept.written(due);
         scene.passes(50);
-        scene.kept.due().unwrap();
+        scene.kept.due(&[]).unwrap();
         let end = scene.now + Duration::from_millis(150);
         assert_eq!(scene.kept.deadline(), Some(end));
         scene.passes(149);
@@ -229,14 +243,34 @@ mod tests {
         assert_eq!(scene.shows(), second.generation());
     }
 
+    /// Else a start would find it as it was in between, which names never said.
+    #[test]
+    fn what_was_undone_is_written_if_a_whole_view_was_meanwhile() {
+        let mut scene = Scene::new();
+        scene.change(1);
+        let (due, _) = scene.kept.due(&[]).unwrap();
+        scene.kept.written(due);
+        let whole = scene.change(2);
+        let undone = scene.withdraw(2);
+        let (due, changes) = scene.kept.due(&[whole]).unwrap();
+        assert_eq!(due.generation(), undone.generation());
+        assert_eq!((changes.put.len(), changes.gone.len()), (0, 1));
+        scene.kept.written(due);
+        // What is other than in both is written once.
+        let whole = scene.change(3);
+        scene.change(4);
+        let (_, changes) = scene.kept.due(&[whole]).unwrap();
+        assert_eq!((changes.put.len(), changes.gone.len()), (2, 0));
+    }
+
     #[test]
     fn what_failed_and_was_undone_is_written_all_the_same() {
         let mut scene = Scene::new();
         let undone = scene.change(1);
-        scene.kept.due().unwrap();
+        scene.kept.due(&[]).unwrap();
         scene.kept.failed();
         scene.withdraw(1);
-        let (due, changes) = scene.kept.due().unwrap();
+        let (due, changes) = scene.kept.due(&[]).unwrap();
         assert!(due.generation() > undone.generation() && changes.is_empty());
         assert!(scene.kept.is_ahead(), "until the disk takes something");
         scene.kept.written(due);
@@ -255,7 +289,7 @@ mod tests {
         let view = scene.catalog.refresh().0;
         scene.kept.look(Arc::clone(&view), scene.now);
         assert!(scene.shows() < view.generation());
-        assert!(scene.kept.due().is_none());
+        assert!(scene.kept.due(&[]).is_none());
         assert_eq!(scene.shows(), view.generation());
         assert!(!scene.kept.is_ahead());
     }
@@ -265,7 +299,7 @@ mod tests {
         let mut scene = Scene::new();
         let found = scene.shows();
         let first = scene.change(1);
-        let (due, _) = scene.kept.due().unwrap();
+        let (due, _) = scene.kept.due(&[]).unwrap();
         scene.passes(999);
         assert_eq!(scene.shows(), found);
         assert_eq!(
@@ -282,12 +316,12 @@ mod tests {
         assert_eq!(scene.shows(), second.generation(), "never back");
         assert!(scene.kept.is_ahead());
 
-        let (_, changes) = scene.kept.due().unwrap();
+        let (_, changes) = scene.kept.due(&[]).unwrap();
         assert_eq!(changes.put.len(), 1);
         scene.kept.failed();
         let third = scene.change(3);
         assert_eq!(scene.shows(), third.generation());
-        let (due, changes) = scene.kept.due().unwrap();
+        let (due, changes) = scene.kept.due(&[]).unwrap();
         assert_eq!(changes.put.len(), 2, "what failed is tried again");
         scene.kept.written(due);
         assert!(!scene.kept.is_ahead());
