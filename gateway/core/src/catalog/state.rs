@@ -252,8 +252,19 @@ impl Catalog {
         }
     }
 
+    /// Forgets clusters that are no members; says which.
+    pub fn keep_members(&mut self, federation: &Federation) -> Vec<ClusterName> {
+        let others = self.sets.keys().filter(|cluster| **cluster != self.cluster);
+        let left = others.filter(|cluster| federation.cluster(cluster).is_none());
+        let left: Vec<ClusterName> = left.cloned().collect();
+        for cluster in &left {
+            self.forget(cluster);
+        }
+        left
+    }
+
     /// A cluster is no member any longer.
-    pub fn forget(&mut self, cluster: &ClusterName) {
+    fn forget(&mut self, cluster: &ClusterName) {
         if *cluster != self.cluster
             && let Some(mut set) = self.sets.remove(cluster)
         {

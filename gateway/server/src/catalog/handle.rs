@@ -163,6 +163,8 @@ impl CatalogHandle {
             };
             catalog.recall(&told.cluster, known);
         }
+        // It may have died between an entry that removed a cluster and the next view on disk.
+        catalog.keep_members(&surroundings.federation);
         let state = State {
             catalog,
             feed: Feed::default(),
@@ -296,14 +298,7 @@ impl CatalogHandle {
         if !Arc::ptr_eq(&state.federation, &new.federation) {
             state.intent_revision += 1;
             state.surroundings_changed = true;
-            let members = &new.federation;
-            let left = state
-                .catalog
-                .clusters()
-                .filter(|c| members.cluster(c).is_none());
-            for cluster in left.cloned().collect::<Vec<_>>() {
-                state.catalog.forget(&cluster);
-            }
+            state.catalog.keep_members(&new.federation);
         }
         state.surroundings_changed |= new.reach != state.reach;
         state.surroundings_changed |= new.clamps != state.clamps;

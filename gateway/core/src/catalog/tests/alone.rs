@@ -49,3 +49,22 @@ fn what_else_was_on_disk_keeps_its_age() {
     let (view, _) = us.refresh();
     assert_eq!(view.knowledge(&name(EU), &checkout()), Knowledge::Current);
 }
+
+/// The disk may have what was before a removal that the log has by now.
+#[test]
+fn who_is_no_member_is_forgotten_with_its_endpoints() {
+    let mut us = catalog(US, GATEWAY, 9, at(0));
+    us.restore([endpoint(EU, 1, 4), endpoint("gone-1", 2, 4)], at(0));
+    let members = weft_model::fixture::federation();
+    assert_eq!(us.keep_members(&members), [name("gone-1")]);
+    let (view, _) = us.refresh();
+    let shown = view.service(&checkout()).unwrap().endpoints.iter();
+    let shown: Vec<_> = shown.map(|e| e.cluster.to_string()).collect();
+    assert_eq!(shown, [EU]);
+    assert!(view.liveness(&name("gone-1")).is_none());
+    assert_eq!(us.keep_members(&members), []);
+    // Its own it keeps, whatever the log says.
+    us.restore([endpoint(US, 3, 4)], at(1));
+    assert_eq!(us.keep_members(&Default::default()), [name(EU)]);
+    assert!(us.refresh().0.service(&checkout()).is_some());
+}
