@@ -17,8 +17,9 @@ usage: cargo xtask TASK
   tidy              what no compiler checks: names, links, fences, sizes, sources
   bugs              faults planted one at a time: each must make a test fail
   sim [--seeds A..B]
-                    the seeded simulation of the registry, on all processors:
-                    seeds 1 to 10,000, or those from A up to B
+                    the seeded simulations of the registry, of liveness and of whole
+                    gateways, on all processors: seeds 1 to 10,000 of each, or those
+                    from A up to B
   mutants           ten million mutated records, as many snapshots, and as many of what each
                     crate's decoders read of peers, users and disks: none may panic, and
                     no decoder hold more than 256 KiB and 512 bytes for each byte

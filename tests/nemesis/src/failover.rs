@@ -11,8 +11,9 @@ use crate::clients::Clients;
 use crate::timeline::Series;
 use crate::world::{ALL, World};
 
-/// How long after a kill the longest pause between two writes is looked for: far longer than any that is promised.
-const AFTERMATH: Duration = Duration::from_secs(6);
+/// How long after a kill the longest pause between two writes is looked for: far longer than any
+/// that is promised. A gap this long means that none was done.
+pub const AFTERMATH: Duration = Duration::from_secs(6);
 /// Between two kills, once all is well again.
 const REST: Duration = Duration::from_secs(1);
 
@@ -38,6 +39,8 @@ pub fn failover(
             world.leader(&ALL).context("a leader")
         })?;
         sleep(REST);
+        // It goes where most writes come from, now and then.
+        let leader = world.leader(&ALL).unwrap_or(leader);
         let from = clients.now();
         world.site(leader).kill()?;
         clients.killed(leader);

@@ -28,7 +28,7 @@ mod world;
 pub use check::{Checked, Violation, check};
 pub use clients::{Clients, Seen};
 pub use coverage::Coverage;
-pub use failover::failover;
+pub use failover::{AFTERMATH, failover};
 pub use history::{Act, Cell, End, History, Key, Operation};
 pub use nemesis::Nemesis;
 pub use operator::{Credentials, Operator, Reading, Told};

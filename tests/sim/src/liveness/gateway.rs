@@ -17,6 +17,8 @@ pub(crate) struct Gateway {
     pub(crate) name: GatewayName,
     /// Whether it belongs to the federation.
     pub(crate) member: bool,
+    /// When it is gone, once it does not.
+    pub(crate) leaves_at: Option<u64>,
     /// None while it is down.
     pub(crate) catalog: Option<Catalog>,
     /// What the catalog showed last.
@@ -28,6 +30,12 @@ pub(crate) struct Gateway {
     pub(crate) starts_at: u64,
     /// Since when it has been running.
     pub(crate) since: u64,
+    /// Whether it keeps what its catalog showed last; its clamps it keeps in any case.
+    pub(crate) keeps_view: bool,
+    /// When it died without a word, if it did.
+    pub(crate) died_silently: Option<u64>,
+    /// Whether it has gone on since the last step.
+    pub(crate) goes_on: bool,
     /// Since when it stands still, while it does.
     pub(crate) still_since: Option<u64>,
     /// Sessions that their sidecars gave up meanwhile.
@@ -60,12 +68,16 @@ impl Gateway {
             region,
             name: name(&format!("gw-{number}")),
             member: true,
+            leaves_at: None,
             catalog: None,
             view: None,
             starts: 0,
             run: 0,
             starts_at: 0,
             since: 0,
+            keeps_view: true,
+            died_silently: None,
+            goes_on: false,
             still_since: None,
             ended: Vec::new(),
             federation: Federation::default(),
@@ -76,13 +88,14 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn start(&mut self, run: u8, step: u64, now: Moment) {
+    pub(crate) fn start(&mut self, run: u8, step: u64, now: Moment, members: Option<&Federation>) {
         let epoch = Epoch([run; 16]);
         let (cluster, gateway) = (name(self.cluster), self.name.clone());
         let mut catalog = Catalog::new(cluster, gateway, epoch, Timing::default(), now);
         catalog.restore(self.disk.endpoints.clone(), now);
+        catalog.keep_members(members.unwrap_or(&self.federation));
         self.clamps = Clamps::restore(self.disk.clamps.clone());
-        self.disk.behind = false;
+        (self.disk.behind, self.died_silently) = (false, None);
         self.clamps.prune(&self.federation);
         self.catalog = Some(catalog);
         (self.run, self.since) = (run, step);
@@ -92,7 +105,7 @@ impl Gateway {
     pub(crate) fn crash(&mut self, starts_at: u64) {
         self.catalog = None;
         self.view = None;
-        self.still_since = None;
+        (self.still_since, self.goes_on) = (None, false);
         self.ended.clear();
         self.starts_at = starts_at;
     }
@@ -105,7 +118,7 @@ impl Gateway {
     /// The last view goes to the disk, as it does now and then.
     pub(crate) fn save_view(&mut self) {
         let Some(view) = &self.view else { return };
-        if self.disk.full {
+        if self.disk.full || !self.keeps_view {
             return;
         }
         let services = view.services().flat_map(|(_, service)| &service.endpoints);
@@ -125,10 +138,16 @@ impl Gateway {
         &self.disk.clamps
     }
 
+    /// Whether what it knows of clamps would not outlive it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.disk.behind
+    }
+
     /// Its disk has room, or none; what waited for it is written.
     pub(crate) fn set_full(&mut self, full: bool) {
         self.disk.full = full;
-        if self.disk.behind && self.catalog.is_some() {
+        let moves = self.catalog.is_some() && self.still_since.is_none();
+        if self.disk.behind && moves {
             self.save_clamps();
         }
     }
@@ -148,16 +167,8 @@ impl Gateway {
         self.federation = state.clone();
         self.applied = applied;
         self.heed();
-        let Some(catalog) = &mut self.catalog else {
-            return Vec::new();
-        };
-        let known = catalog.clusters().cloned();
-        let left = known.filter(|cluster| state.cluster(cluster).is_none());
-        let left: Vec<_> = left.collect();
-        for cluster in &left {
-            catalog.forget(cluster);
-        }
-        left
+        let catalog = self.catalog.as_mut();
+        catalog.map_or_else(Vec::new, |catalog| catalog.keep_members(state))
     }
 
     fn heed(&mut self) {

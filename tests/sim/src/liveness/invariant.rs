@@ -2,6 +2,7 @@
 
 mod converged;
 mod kept;
+pub(super) mod left;
 mod order;
 mod steady;
 mod weight;

@@ -12,7 +12,7 @@ use weft_model::Federation;
 use weft_plan::Moment;
 
 use super::gateway::Gateway;
-use super::invariant::Invariants;
+use super::invariant::{self, Invariants};
 use super::sidecar::{Process, Sidecar};
 use super::stream::Stream;
 use crate::trace::Trace;
@@ -44,6 +44,8 @@ pub struct Met {
     pub withdrawn: usize,
     /// Clamps made.
     pub clamps: usize,
+    /// Clamps that were made on a disk that took none.
+    pub unkept: usize,
     /// Times a clamp held a weight below its committed step.
     pub clamped: usize,
     /// Steps from the end of the faults until all agreed.
@@ -64,6 +66,7 @@ impl Met {
         self.steady += other.steady;
         self.withdrawn += other.withdrawn;
         self.clamps += other.clamps;
+        self.unkept += other.unkept;
         self.clamped += other.clamped;
         self.healed_after = self.healed_after.max(other.healed_after);
     }
@@ -142,6 +145,13 @@ impl Plane {
         self.step += 1;
         let now = self.now();
         self.start_what_is_due(now);
+        for gateway in &mut self.gateways {
+            // It judges who was silent before it reads what has waited for it.
+            if let (Some(catalog), true) = (&mut gateway.catalog, gateway.goes_on) {
+                catalog.poll(now);
+            }
+            gateway.goes_on = false;
+        }
         self.run_sessions(now)?;
         for gateway in &mut self.gateways {
             if let (Some(catalog), None) = (&mut gateway.catalog, gateway.still_since) {
@@ -165,6 +175,7 @@ impl Plane {
         invariants.kept.check(self)?;
         invariants.steady.check(self)?;
         invariants.withdrawn.check(self)?;
+        invariant::left::check(self)?;
         for gateway in self.gateways.iter().filter(|g| g.catalog.is_some()) {
             invariants.weights.check(gateway)?;
         }
@@ -181,7 +192,7 @@ impl Plane {
             let due = gateway.member && gateway.starts_at <= self.step;
             if gateway.catalog.is_none() && due {
                 self.runs += 1;
-                gateway.start(self.runs, self.step, now);
+                gateway.start(self.runs, self.step, now, self.law.as_ref());
             }
         }
         for sidecar in &mut self.sidecars {
@@ -220,6 +231,13 @@ impl Plane {
         let runs = from.catalog.is_some() && to.catalog.is_some();
         let fits = |stream: &Stream| runs && stream.runs == (from.run, to.run);
         let noticed = parted.is_some_and(|since| since + 3 * SECOND < self.step);
+        let silently = from
+            .died_silently
+            .is_some_and(|at| at + 3 * SECOND >= self.step);
+        if silently && from.catalog.is_none() && to.catalog.is_some() {
+            // Nobody knows yet.
+            return Ok(());
+        }
         if to.still_since.is_some() {
             // What ended meanwhile it hears of when it goes on.
             if let Some(stream) = self.streams.get_mut(&pair) {
@@ -290,7 +308,7 @@ impl Plane {
     }
 
     /// Whether a gateway counts this cluster among the members.
-    pub(super) fn knows(&self, observer: &Gateway, cluster: &'static str) -> bool {
+    pub(super) fn knows(&self, observer: &Gateway, cluster: &str) -> bool {
         let law = self.law.as_ref().unwrap_or(&observer.federation);
         law.cluster(&weft_model::fixture::name(cluster)).is_some()
     }

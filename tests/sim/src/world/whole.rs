@@ -19,6 +19,7 @@ use crate::liveness::invariant::lack;
 use crate::liveness::plane::{Plane, SECOND};
 use crate::liveness::release::{key, next};
 use crate::liveness::sidecar::Sidecar;
+use crate::member::Member;
 
 /// Clusters by number, from 1 on, and their regions.
 const PLACES: [(&str, &str); 5] = [
@@ -37,6 +38,8 @@ const STEP: u64 = 100 / SECOND;
 /// Faults are so many times rarer than in the registry's own simulation: what they do to liveness
 /// takes its time.
 const RARER: u64 = 3;
+/// The longest that a removed cluster goes on, in steps.
+const LINGERS_MAX: u64 = 30 * SECOND;
 /// Units of time with faults.
 const STORMY: u64 = 9_000;
 /// Units of time without, within which all must agree: what the registry may take, and then what
@@ -60,6 +63,7 @@ fn plane(plan: &Plan) -> Plane {
     let gateways = places.enumerate().map(|(number, place)| {
         let mut gateway = Gateway::new(number, place);
         (gateway.member, gateway.starts_at) = (false, u64::MAX);
+        gateway.keeps_view = number != FOLLOWER;
         gateway
     });
     let workloads: u8 = rng.random_range(1..=4);
@@ -91,7 +95,15 @@ impl World {
         let healed = self.now;
         self.tell(plane);
         plane.heal();
-        while let Some(lack) = self.lack().or_else(|| lack(plane)) {
+        let lacks = |world: &Self, plane: &Plane| {
+            let late = || {
+                world
+                    .late(plane)
+                    .map(|name| format!("{name} where its driver is"))
+            };
+            world.lack().or_else(late).or_else(|| lack(plane))
+        };
+        while let Some(lack) = lacks(self, plane) {
             self.step_both(plane, Phase::Healing)?;
             if self.now > healed + FAIR {
                 return Err(format!("without faults for {FAIR} it lacks: {lack}"));
@@ -156,34 +168,28 @@ impl World {
     /// Tells the gateways' other half what became of their processes, their disks and the network.
     fn tell(&self, plane: &mut Plane) {
         let nodes = self.gateways();
-        for number in 0..plane.gateways.len() {
-            let left = number < FOLLOWER && self.removed.contains(&(number as u8 + 1));
-            if left {
-                plane.leave(number);
-            } else if let Some(member) = nodes.get(&number).and_then(|node| self.members.get(node))
-            {
-                plane.gateways[number].member = true;
-                let (runs, step) = (member.runs, plane.step);
-                let other = plane.gateways[number].starts != runs;
-                if plane.gateways[number].catalog.is_some() && (member.driver.is_none() || other) {
-                    plane.crash(number, u64::MAX);
-                }
-                let gateway = &mut plane.gateways[number];
-                gateway.starts = runs;
-                if let (Some(driver), None) = (&member.driver, &gateway.catalog) {
-                    let image = driver.image();
-                    (gateway.federation, gateway.applied) = (image.state.clone(), image.index);
-                    gateway.starts_at = step;
-                }
-                gateway.set_full(member.space == Space::Full && !member.follows());
-                match member.resumes_at {
-                    Some(_) if gateway.catalog.is_some() => plane.pause(number),
-                    Some(_) => {}
-                    None => plane.resume(number),
-                }
+        for (number, node) in &nodes {
+            if self.has_left(plane, *number) {
+                plane.leave(*number);
+            } else if let Some(member) = self.members.get(node) {
+                tell_of(member, plane, *number);
             }
         }
         self.tell_partings(plane, &nodes);
+    }
+
+    /// Whether a removed cluster is gone. It goes on for a while, and says what it has to say to
+    /// whoever still listens.
+    fn has_left(&self, plane: &mut Plane, number: usize) -> bool {
+        let removed = |cluster: &u8| usize::from(*cluster) == number + 1;
+        if !self.removed.iter().any(removed) {
+            return false;
+        }
+        let lasts = plane.rng.random_range(1..LINGERS_MAX);
+        let leaves_at = plane.gateways[number]
+            .leaves_at
+            .get_or_insert(plane.step + lasts);
+        *leaves_at <= plane.step
     }
 
     /// A stream needs both directions, and both ends.
@@ -209,6 +215,17 @@ impl World {
                 plane.learn(number, &image.state, image.index);
             }
         }
+    }
+
+    /// A gateway whose other half does not know what its driver knows.
+    fn late(&self, plane: &Plane) -> Option<String> {
+        let nodes = self.gateways();
+        let members = plane.gateways.iter().filter(|gateway| gateway.member);
+        let mut late = members.filter(|gateway| {
+            let node = nodes.get(&gateway.number);
+            node.is_none_or(|node| gateway.applied != self.applied(*node))
+        });
+        late.next().map(|gateway| gateway.name.to_string())
     }
 
     /// Gateways by number.
@@ -252,5 +269,27 @@ impl World {
             plane.invariants.weights.name(named);
             self.admin.release(self.now, &mut self.rng, command);
         }
+    }
+}
+
+/// A gateway's process, disk and pauses, as they are now.
+fn tell_of(member: &Member, plane: &mut Plane, number: usize) {
+    let gateway = &mut plane.gateways[number];
+    gateway.member = true;
+    let other = std::mem::replace(&mut gateway.starts, member.runs) != member.runs;
+    if gateway.catalog.is_some() && (member.driver.is_none() || other) {
+        plane.lose_power(number);
+    }
+    let gateway = &mut plane.gateways[number];
+    if let (Some(driver), None) = (&member.driver, &gateway.catalog) {
+        let image = driver.image();
+        (gateway.federation, gateway.applied) = (image.state.clone(), image.index);
+        gateway.starts_at = plane.step;
+    }
+    gateway.set_full(member.space == Space::Full && !member.follows());
+    match member.resumes_at {
+        Some(_) if gateway.catalog.is_some() => plane.pause(number),
+        Some(_) => {}
+        None => plane.resume(number),
     }
 }

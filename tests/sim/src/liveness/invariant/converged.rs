@@ -33,8 +33,10 @@ pub(crate) fn lack(plane: &Plane) -> Option<String> {
                 "{name} to see what lives: it has {more:?} and misses {less:?}"
             ));
         }
-        hashes.extend(gateway.view.as_ref().map(|view| view.hash().0));
-        let record = gateway.federation.release(&key())?;
+        hashes.insert(gateway.view.as_ref().map(|view| view.hash().0));
+        let Some(record) = gateway.federation.release(&key()) else {
+            return Some(format!("the release at {name}"));
+        };
         let weight = effective(gateway, record, gateway.clamps.of(&key()));
         let known = *weights.entry(gateway.region).or_insert(weight);
         if known != weight {

@@ -46,6 +46,7 @@ impl Steady {
                     process.id,
                     process.free_since,
                 );
+                self.checked += usize::from(self.seen.contains(&key));
                 if shown.iter().any(|e| ready(&e)) {
                     // What is shown to who has heard nothing since is doubt that is held back.
                     let since = plane.unbroken_since(at, process, observer.number);
@@ -58,7 +59,6 @@ impl Steady {
                         process.id, sidecar.cluster, observer.name
                     ));
                 }
-                self.checked += 1;
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! A canary's weight is never above the committed step, nor above any clamp that its gateway ever
-//! knew and the log has not lifted by name; it rises only where the log has moved on.
+//! A canary's weight is never above the committed step, nor above any clamp that its gateway
+//! knew in this run, or had on its disk, and the log has not lifted by name; it rises only where the log has moved on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,8 @@ use super::super::release::key;
 pub(crate) struct Weights {
     /// All clamps that a gateway's disk had at some time.
     known: BTreeMap<usize, BTreeMap<ClampId, Clamp>>,
+    /// A gateway's run, and all clamps that it knew in it.
+    held: BTreeMap<usize, (u8, BTreeMap<ClampId, Clamp>)>,
     /// Those that a resume has named.
     named: BTreeSet<ClampId>,
     /// What a gateway has seen lifted: a start may take its replica back to before that, since a
@@ -50,7 +52,14 @@ impl Weights {
         let known = self.known.entry(gateway.number).or_default();
         let kept = gateway.kept_clamps().iter();
         known.extend(kept.map(|clamp| (clamp.id, clamp.clone())));
-        for clamp in known.values() {
+        let held = self.held.entry(gateway.number).or_default();
+        if held.0 != gateway.run {
+            *held = (gateway.run, BTreeMap::new());
+        }
+        let in_memory = gateway.clamps.iter();
+        held.1
+            .extend(in_memory.map(|clamp| (clamp.id, clamp.clone())));
+        for clamp in known.values().chain(held.1.values()) {
             let counts = clamp.run == record.created
                 && clamp.region.as_str() == gateway.region
                 && !self.lifted.contains(&(gateway.number, clamp.id));

@@ -8,7 +8,13 @@ use super::Plane;
 use crate::liveness::release;
 
 impl Plane {
-    /// A gateway dies, and starts again at that step.
+    /// A gateway loses its power.
+    pub(crate) fn lose_power(&mut self, gateway: usize) {
+        self.crash(gateway, u64::MAX);
+        self.gateways[gateway].died_silently = Some(self.step);
+    }
+
+    /// A gateway is killed, and starts again at that step.
     pub(crate) fn crash(&mut self, gateway: usize, starts_at: u64) {
         self.met.gateways_died += 1;
         self.gateways[gateway].crash(starts_at);
@@ -39,7 +45,7 @@ impl Plane {
         if gateway.still_since.take().is_none() {
             return;
         }
-        gateway.since = step;
+        (gateway.since, gateway.goes_on) = (step, true);
         for id in std::mem::take(&mut gateway.ended) {
             if let Some(catalog) = &mut gateway.catalog {
                 catalog.close_session(id);
@@ -69,6 +75,9 @@ impl Plane {
         let theirs = |other: usize| gateways[other].cluster == cluster.as_str();
         self.streams
             .retain(|(from, to), _| !(*to == number && theirs(*from)));
+        for ((from, to), stream) in &mut self.streams {
+            stream.ended |= *from == number && theirs(*to);
+        }
     }
 
     /// A cluster is no member any more: its gateway and its workloads are gone.
@@ -85,9 +94,12 @@ impl Plane {
         }
     }
 
-    /// A sidecar and a gateway do not hear each other any more.
-    pub(crate) fn cut_off(&mut self, sidecar: usize, gateway: usize) {
-        self.cut_off.insert((sidecar, gateway));
+    /// A sidecar and a gateway of its cluster, which this number chooses, do not hear each other any more.
+    pub(crate) fn cut_off(&mut self, sidecar: usize, chosen: usize) {
+        let cluster = self.sidecars[sidecar].cluster;
+        let own = self.gateways.iter().filter(|g| g.cluster == cluster);
+        let own: Vec<usize> = own.map(|gateway| gateway.number).collect();
+        self.cut_off.insert((sidecar, own[chosen % own.len()]));
         self.met.cuts += 1;
     }
 
@@ -96,7 +108,9 @@ impl Plane {
         let gateway = &mut self.gateways[gateway];
         let runs = gateway.catalog.is_some() && gateway.still_since.is_none();
         let made = runs.then(|| release::clamp(gateway, &mut self.rng));
-        self.met.clamps += usize::from(made.flatten().is_some());
+        let made = made.flatten().is_some();
+        self.met.clamps += usize::from(made);
+        self.met.unkept += usize::from(made && gateway.is_behind());
     }
 
     /// One gateway and some of the others do not hear each other any more.

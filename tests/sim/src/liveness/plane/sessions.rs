@@ -43,8 +43,14 @@ impl Plane {
             told: 0,
             since: step,
         });
-        // A gateway that is gone, or another than before, is noticed at once.
-        if session.id.is_some() && (gateway.catalog.is_none() || gateway.run != session.run) {
+        // Another gateway than before is noticed at once, and so is one that was killed. One that
+        // lost its power says nothing.
+        let gone = match (&gateway.catalog, gateway.died_silently) {
+            (Some(_), _) => gateway.run != session.run,
+            (None, Some(at)) => at + SILENCE_MAX < step,
+            (None, None) => true,
+        };
+        if session.id.is_some() && gone {
             session.id = None;
             session.dials_at = step + rng.random_range(0..PAUSE_MAX);
         }
@@ -71,7 +77,7 @@ impl Plane {
                 };
             }
             if let Some(id) = session.id {
-                if session.told < process.sequence {
+                if session.told < process.sequence && lawful {
                     session.told = process.sequence;
                     let endpoint = sidecar.endpoint(&process);
                     let put = catalog.put(id, endpoint, law, now);
