@@ -110,7 +110,11 @@ impl World {
             }
         }
         self.check_final()?;
-        Ok((self.outcome(healed), plane.met()))
+        let met = Met {
+            healed_after: (self.now - healed) / STEP,
+            ..plane.met()
+        };
+        Ok((self.outcome(healed), met))
     }
 
     fn step_both(&mut self, plane: &mut Plane, phase: Phase) -> Result<(), String> {
