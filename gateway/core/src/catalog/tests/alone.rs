@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weft_model::fixture::name;
+use weft_model::fixture::{self, name};
 use weft_model::{Digest, DigestRow};
 
 use super::*;
@@ -55,7 +55,7 @@ fn what_else_was_on_disk_keeps_its_age() {
 fn who_is_no_member_is_forgotten_with_its_endpoints() {
     let mut us = catalog(US, GATEWAY, 9, at(0));
     us.restore([endpoint(EU, 1, 4), endpoint("gone-1", 2, 4)], at(0));
-    let members = weft_model::fixture::federation();
+    let members = fixture::federation();
     assert_eq!(us.keep_members(&members), [name("gone-1")]);
     let (view, _) = us.refresh();
     let shown = view.service(&checkout()).unwrap().endpoints.iter();
