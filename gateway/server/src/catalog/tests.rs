@@ -128,6 +128,25 @@ fn start(
     gateway: &str,
     state_file: Option<PathBuf>,
 ) -> (CatalogHandle, Arc<Mutex<Vec<[u8; 16]>>>) {
+    start_among(fixture::federation(), cluster, gateway, state_file)
+}
+
+/// The federation without this cluster.
+fn removed(cluster: &str) -> Federation {
+    let mut log = fixture::Log::founded();
+    for (node, (joins, _)) in (2..).zip(&fixture::CLUSTERS[1..]) {
+        log.join(node, joins);
+    }
+    log.accept(log.admin(), Command::RemoveCluster(name(cluster)));
+    log.state
+}
+
+fn start_among(
+    federation: Federation,
+    cluster: &str,
+    gateway: &str,
+    state_file: Option<PathBuf>,
+) -> (CatalogHandle, Arc<Mutex<Vec<[u8; 16]>>>) {
     let grants: Arc<Mutex<Vec<[u8; 16]>>> = Arc::default();
     let (granted, revoked) = (Arc::clone(&grants), Arc::clone(&grants));
     let config = CatalogConfig {
@@ -145,7 +164,7 @@ fn start(
         revoke: Arc::new(move |session| revoked.lock().unwrap().retain(|s| *s != session)),
     };
     (
-        CatalogHandle::start(config, hooks, surroundings(fixture::federation())),
+        CatalogHandle::start(config, hooks, surroundings(federation)),
         grants,
     )
 }

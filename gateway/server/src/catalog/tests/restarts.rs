@@ -10,8 +10,8 @@ use weft_plan::catalog::{Freshness, Knowledge};
 use weft_proxy::catalog as client;
 
 use super::{
-    EU, Gateway, PATIENCE, US, checkout, endpoint, gateway, join, ready, sidecar, start, until,
-    until_ready,
+    EU, Gateway, PATIENCE, US, checkout, endpoint, gateway, join, ready, removed, sidecar, start,
+    start_among, until, until_ready,
 };
 use crate::catalog::CatalogHandle;
 
@@ -114,6 +114,27 @@ async fn a_gateway_and_a_sidecar_that_start_alone_serve_the_last_known() {
     ));
     let alone = sidecar(EU, &[], Some(of_sidecar));
     assert_eq!(ready(&alone), [1]);
+}
+
+/// The view on disk is from before the entry that removed a cluster; no entry follows.
+#[tokio::test]
+async fn a_gateway_that_starts_alone_shows_nothing_of_who_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("catalog");
+    {
+        let us = start(US, "gw", Some(state.clone())).0;
+        let eu = gateway(EU, "gw", None, None).await;
+        let sidecar = sidecar(EU, &[&eu], None);
+        sidecar.register(endpoint(EU, 1));
+        let linked = join(&eu.handle, &us);
+        until("on disk", || us.shown().view.service(&checkout()).map(drop)).await;
+        linked.abort();
+    }
+    let us = start_among(removed(EU), US, "gw", Some(state)).0;
+    let view = us.view();
+    assert!(view.liveness(&name(EU)).is_none());
+    let service = view.service(&checkout());
+    assert!(service.is_none_or(|service| service.endpoints.is_empty()));
 }
 
 /// The files as a crash would leave them now. The view last: it may be replaced meanwhile.
