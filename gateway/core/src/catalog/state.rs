@@ -275,11 +275,6 @@ impl Catalog {
         }
     }
 
-    /// The clusters that are known.
-    pub fn clusters(&self) -> impl Iterator<Item = &ClusterName> {
-        self.sets.keys()
-    }
-
     /// Lets time pass.
     pub fn poll(&mut self, now: Moment) {
         let said = self.sessions.poll(now);
