@@ -73,7 +73,9 @@ struct Shared {
 /// A peer, and what its connections have in common.
 struct Peer {
     id: SpiffeId,
-    is_gateway: bool,
+    /// Whether it stands in for clients of this very cluster, and its word for their addresses
+    /// counts: another cluster's gateway could name whom the app trusts by its address.
+    introduces: bool,
     /// Ready to be sent to the app.
     forwarded_client_cert: ::http::HeaderValue,
 }
@@ -162,11 +164,13 @@ impl Inbound {
 
 impl Shared {
     fn introduce(&self, id: SpiffeId) -> Peer {
-        let value = format!("By={};URI={id}", self.identities.own_id());
+        let own = self.identities.own_id();
+        let value = format!("By={own};URI={id}");
         Peer {
             forwarded_client_cert: ::http::HeaderValue::try_from(value)
                 .expect("SPIFFE ids are visible ASCII"),
-            is_gateway: matches!(id.path, SpiffePath::Gateway(_)),
+            introduces: matches!(id.path, SpiffePath::Gateway(_))
+                && id.trust_domain == own.trust_domain,
             id,
         }
     }

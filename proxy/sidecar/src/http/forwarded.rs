@@ -19,16 +19,22 @@ const FORWARDED_LEN: usize = 96;
 /// Says the address to the destination. A sidecar's own app is no news, and an app
 /// that trusts loopback addresses must not be told of one.
 pub(crate) fn introduce(headers: &mut HeaderMap, client: Option<IpAddr>) {
-    if let Some(client) = client.filter(|client| !client.is_loopback()) {
+    if let Some(client) = client.filter(|client| !is_loopback(*client)) {
         let client = HeaderValue::try_from(client.to_string()).expect("addresses are ASCII");
         headers.insert(CLIENT, client);
     }
 }
 
-/// Takes the address off an inner request; only a gateway's word counts.
-pub(crate) fn introduced(headers: &mut HeaderMap, by_gateway: bool) -> Option<IpAddr> {
+/// Takes the address off an inner request, and believes it of whom this cluster trusts with it.
+/// What is said is checked here again: an app must not hear of loopback whoever says it.
+pub(crate) fn introduced(headers: &mut HeaderMap, trusted: bool) -> Option<IpAddr> {
     let client = headers.remove(CLIENT)?;
-    client.to_str().ok()?.parse().ok().filter(|_| by_gateway)
+    let client: IpAddr = client.to_str().ok()?.parse().ok()?;
+    (trusted && !is_loopback(client)).then_some(client)
+}
+
+fn is_loopback(client: IpAddr) -> bool {
+    client.to_canonical().is_loopback()
 }
 
 /// The fields for the app: `x-forwarded-*`, and `forwarded` (RFC 7239).
@@ -98,14 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_gateway_introduces_clients_and_never_loopback() {
+    fn only_who_is_trusted_introduces_clients_and_never_loopback() {
         let client = Some("192.0.2.7".parse().unwrap());
         let mut headers = HeaderMap::new();
         introduce(&mut headers, client);
         assert_eq!(introduced(&mut headers.clone(), true), client);
         assert_eq!(introduced(&mut headers.clone(), false), None);
-        headers.clear();
-        introduce(&mut headers, Some("127.0.0.1".parse().unwrap()));
-        assert!(headers.is_empty());
+        for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            headers.clear();
+            introduce(&mut headers, Some(loopback.parse().unwrap()));
+            assert!(headers.is_empty(), "{loopback}");
+            headers.insert(CLIENT, HeaderValue::from_static(loopback));
+            assert_eq!(introduced(&mut headers, true), None, "{loopback}");
+            assert!(headers.is_empty(), "{loopback}");
+        }
     }
 }

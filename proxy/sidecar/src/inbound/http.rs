@@ -110,7 +110,7 @@ impl Shared {
 
     /// Leaves on a request's head what the app may believe.
     pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) {
-        let client = introduced(&mut head.headers, peer.is_gateway);
+        let client = introduced(&mut head.headers, peer.introduces);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
         continue_trace(&mut head.headers, rand::random());
