@@ -17,8 +17,8 @@ const FREE: u64 = 4 * 60;
 
 #[derive(Debug, Default)]
 pub(crate) struct Steady {
-    /// Observer, its run, endpoint, and since when the endpoint is free: what was seen before it was
-    /// last cut off is no claim.
+    /// Observer, its run, endpoint, and since when the endpoint is free and says what it says: what
+    /// was seen before it was last cut off, or of an earlier word, is no claim.
     seen: BTreeSet<(usize, u8, EndpointId, u64)>,
     /// How often there was something to check.
     pub(crate) checked: usize,
@@ -44,7 +44,7 @@ impl Steady {
                     observer.number,
                     observer.run,
                     process.id,
-                    process.free_since,
+                    process.free_since.max(process.changed),
                 );
                 self.checked += usize::from(self.seen.contains(&key));
                 if shown.iter().any(|e| ready(&e)) {
