@@ -340,7 +340,7 @@ impl Plane {
                     }
                     let stream = self.streams.get(&pair)?;
                     let fits = stream.runs == (gateway.run, self.gateways[observer].run);
-                    fits.then_some(stream.since)?
+                    fits.then_some(stream.since.max(stream.stalled_until))?
                 }
             };
             Some(carried.max(session.since))

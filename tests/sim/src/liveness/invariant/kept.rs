@@ -4,7 +4,8 @@
 use super::super::gateway::Gateway;
 use super::super::plane::Plane;
 
-/// Steps that a word may take on its way: a few of delay, and turns that a stream skips.
+/// Steps that a word may take on its way while no stream stalls: turns that one skips, and words
+/// before it.
 pub(super) const ON_ITS_WAY: u64 = 24;
 
 #[derive(Debug, Default)]
