@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weft_test_support::{Dev, SOON, eventually, kill, wait_until_gone};
 
-use crate::{CLIENTS, met};
+use crate::{CLIENTS, FEW, met};
 
 /// While the release is held, a gateway and then a sidecar are killed: who met the canary still
 /// does, and nobody else.
@@ -56,7 +56,7 @@ pub(super) fn stepped_back(dev: &Dev) -> Result<()> {
     })?;
     let few = eventually("few meet it", SOON, || {
         let few = met(&eu)?;
-        ensure!((1..=60).contains(&few.len()), "{} of {CLIENTS}", few.len());
+        ensure!(FEW.contains(&few.len()), "{} of {CLIENTS}", few.len());
         Ok(few)
     })?;
     ensure!(few.iter().all(|client| half.contains(client)), "new ones");
