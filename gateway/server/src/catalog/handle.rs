@@ -21,6 +21,7 @@ use weft_plan::catalog::{
 use super::disk::{Disk, Loaded};
 use super::feed::Feed;
 use super::keeper;
+use super::link::pace::Paces;
 use crate::clamps::ClampKeeper;
 use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
@@ -117,6 +118,7 @@ pub(super) struct Inner {
     /// No sessions any more.
     pub(super) ending: CancellationToken,
     pub(super) observatory: Observatory,
+    pub(super) paces: Paces,
 }
 
 pub(super) struct State {
@@ -200,6 +202,7 @@ impl CatalogHandle {
             changed: watch::Sender::new(0),
             ending: CancellationToken::new(),
             observatory: Observatory::new(now),
+            paces: Paces::default(),
             config,
         });
         let handle = Self { inner };

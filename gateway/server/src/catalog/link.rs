@@ -6,7 +6,7 @@
 
 pub(super) mod frame;
 mod hear;
-mod pace;
+pub(super) mod pace;
 mod tell;
 
 use std::io;
@@ -94,6 +94,7 @@ impl CatalogHandle {
         mut writer: impl AsyncWrite + Unpin + Send,
     ) -> Result<(), LinkError> {
         let inner = &*self.inner;
+        let paced = inner.paces.begin(&cluster, &gateway).await;
         let own = inner.hello();
         let recovering = own.recovering;
         write_frame(&mut writer, Frame::Hello(own)).await?;
@@ -107,7 +108,7 @@ impl CatalogHandle {
         let _linked = Linked { inner, peer: &peer };
         let (wish, wishes) = watch::channel(Wish::default());
         tokio::select! {
-            ended = hear::read(inner, &peer, &mut reader, &wish) => ended,
+            ended = hear::read(inner, &peer, &mut reader, paced, &wish) => ended,
             ended = tell::write(inner, &peer, &mut writer, wishes, recovering) => ended,
         }
     }

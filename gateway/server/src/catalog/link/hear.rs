@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use weft_model::{Clamp, Digest, Endpoint, EndpointId};
 use weft_plan::catalog::{Epoch, Interest, SetHash, is_attestable};
 use weft_proto::catalog::peer_frame::Frame;
 use weft_proxy::catalog::wire::{self as convert, WireError};
 
 use super::frame::{read_clamps, read_digest, read_frame};
-use super::pace::Pace;
+use super::pace::Paced;
 use super::{Asked, LinkError, Peer, Wish, asked_of};
 use crate::catalog::handle::Inner;
 use crate::catalog::session::interest;
@@ -26,11 +26,11 @@ pub(super) async fn read(
     inner: &Inner,
     peer: &Peer,
     reader: &mut (impl AsyncRead + Unpin),
+    mut paced: Paced<'_>,
     wish: &watch::Sender<Wish>,
 ) -> Result<(), LinkError> {
-    let mut pace = Pace::new(Instant::now());
     loop {
-        pace.count().await;
+        paced.count().await;
         let frame = timeout(SILENCE_MAX, read_frame(reader)).await;
         let frame = frame.map_err(|_| LinkError::Silent(SILENCE_MAX))??;
         match frame.frame {
