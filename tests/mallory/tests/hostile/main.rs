@@ -16,6 +16,7 @@ mod t06_attract;
 mod t07_deputy;
 mod t08_assert;
 mod t09_flood;
+mod t09_words;
 mod t10_poison;
 mod t11_release;
 mod t13_return;
@@ -32,6 +33,7 @@ struct Stage<'a> {
     victims: Victims,
     /// The token that she joined by, and one that an administrator meant for a second gateway.
     tokens: [String; 2],
+    diary: t08_assert::Diary,
 }
 
 #[test]
@@ -47,12 +49,14 @@ fn a_hostile_member_is_contained() -> Result<()> {
             let victims = Victims::meet(dev, &founder, mallory.bundles(), runtime.handle())?;
             t04_replay::prepare(dev)?;
             t07_deputy::prepare(dev)?;
+            let diary = t08_assert::prepare(dev)?;
             t11_release::prepare(dev)?;
             let stage = Stage {
                 dev,
                 mallory,
                 victims,
                 tokens,
+                diary,
             };
             let mut cases = Cases::default();
             for (name, attempt) in ATTEMPTS {
@@ -118,7 +122,15 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         "T8 callers of others, in what she reports",
         t08_assert::edges,
     ),
+    (
+        "T8 whom an app would trust, in her requests",
+        t08_assert::headers,
+    ),
     ("T9 entries beyond her share", t09_flood::entries),
+    (
+        "T9 streams, endpoints and calls without pause",
+        t09_words::without_pause,
+    ),
     (
         "T10 what does not read, by every door",
         t10_poison::unreadable,

@@ -1,12 +1,208 @@
 //! T8: the identity of another cluster's caller, asserted by her.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use serde_json::json;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use weft_gateway::relay::Reason;
+use weft_identity::{PeerRule, SvidSource, client_config, server_name};
 use weft_mallory::CLUSTER;
 use weft_proto::catalog as wire;
+use weft_proto::peer::relay_stream::Target;
+use weft_proto::peer::{RelayStream, ServiceTarget};
+use weft_test_support::{Dev, SOON, eventually};
 
 use crate::Stage;
+
+/// Where the app listens that writes down what it is told.
+const DIARY: &str = "127.1.0.1:9099";
+/// Whom the app would trust by its certificate, and by its address.
+const TRUSTED: &str = "spiffe://us-east-1.dev.weft.internal/ns/shop/sa/web";
+const TRUSTED_ADDRESSES: [&str; 4] = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3"];
+/// What apps and proxies read of who asks.
+const CLAIMS: [&str; 8] = [
+    "x-forwarded-client-cert",
+    "x_forwarded_client_cert",
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "l5d-client-id",
+    "weft-client",
+    "weft_client",
+];
+
+/// A server that is exported to everybody and runs here.
+pub(crate) fn prepare(dev: &Dev) -> Result<Diary> {
+    let diary = Diary::start()?;
+    dev.apply(
+        "us-east-1",
+        "
+apiVersion: weft.dev/v1
+kind: ServiceExport
+metadata: { namespace: shop, name: diary }
+spec:
+  ports: [{ name: http, port: 80 }]
+  exportTo: ['*']
+---
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: diary-1 }
+spec:
+  service: diary
+  address: 127.1.0.1
+  ports: { http: 9099 }
+",
+    )?;
+    Ok(diary)
+}
+
+/// In the headers of a request, through a relay: the app hears who she has proved to be.
+pub(crate) fn headers(stage: &Stage<'_>) -> Result<()> {
+    let (loot, diary) = (&stage.mallory.loot, &stage.diary);
+    let endpoint = eventually("the diary has an endpoint", SOON, || {
+        let asked = json!({ "service": "shop/diary" });
+        let listed = stage
+            .victims
+            .question("us-east-1/gw-1", "endpoints", &asked)?;
+        let id = listed["items"][0]["id"].as_str().context("none yet")?;
+        Ok(id.to_owned())
+    })?;
+    let own = "spiffe://mallory-1.dev.weft.internal/ns/evil/sa/own";
+    let gateway = "spiffe://mallory-1.dev.weft.internal/gateway/gw-1";
+    let proved = [(own, loot.issue(own)?), (gateway, loot.svid())];
+    let values = TRUSTED_ADDRESSES.into_iter().chain([TRUSTED]);
+    for (id, svid) in &proved {
+        for (visit, value) in values.clone().enumerate() {
+            let path = format!("/{}/{visit}", id.rsplit('/').next().unwrap_or_default());
+            let status = ask(stage, svid, (&endpoint, &path), value)?;
+            ensure!(status == 200, "{id}: {status}");
+            let head = diary.told(&path).context("the app was not asked")?;
+            for trusted in values.clone() {
+                ensure!(!head.contains(trusted), "as {id}: {head}");
+            }
+            let fields = head.lines().filter_map(|line| line.split_once(": "));
+            let proofs = fields.filter(|(name, _)| name.eq_ignore_ascii_case(CLAIMS[0]));
+            let proofs: Vec<&str> = proofs.map(|(_, value)| value).collect();
+            let proved = proofs.len() == 1 && proofs[0].ends_with(&format!(";URI={id}"));
+            ensure!(proved, "as {id}: {head}");
+        }
+    }
+    for id in [TRUSTED, "spiffe://us-east-1.dev.weft.internal/gateway/gw-1"] {
+        let answered = ask(stage, &loot.forge(id)?, (&endpoint, "/forged"), TRUSTED);
+        ensure!(answered.is_err(), "she is {id}: {answered:?}");
+        ensure!(diary.told("/forged").is_none(), "the app was asked as {id}");
+    }
+    Ok(())
+}
+
+/// Asks the diary through its cluster's gateway, with `value` in every claim; the status.
+fn ask(
+    stage: &Stage<'_>,
+    svid: &SvidSource,
+    (endpoint, path): (&str, &str),
+    value: &str,
+) -> Result<u16> {
+    let header = RelayStream {
+        target: Some(Target::Service(ServiceTarget {
+            namespace: "shop".into(),
+            name: "diary".into(),
+            version: String::new(),
+        })),
+        port: 80,
+        ..RelayStream::default()
+    };
+    let (stream, status) = stage.mallory.relay("us-east-1", header)?;
+    ensure!(status == Some(Reason::CONNECTED), "{status:?}");
+    let tls = client_config(
+        svid,
+        stage.mallory.bundles(),
+        PeerRule::AnyKnown,
+        &[b"weft-h2"],
+    );
+    let mut request = Request::get(format!("http://diary.shop{path}"));
+    for (name, value) in [
+        ("weft-service", "shop/diary"),
+        ("weft-port", "80"),
+        ("weft-endpoint", endpoint),
+    ] {
+        request = request.header(name, value);
+    }
+    for name in CLAIMS {
+        // Each twice: who takes the first one off must take the second one too.
+        request = request.header(name, value).header(name, value);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let stream = tokio::io::join(stream.recv, stream.send);
+        let tls = TlsConnector::from(tls)
+            .connect(server_name(), stream)
+            .await?;
+        let (mut send, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+        let driven = tokio::spawn(connection);
+        let answer = send.send_request(request).await;
+        driven.abort();
+        anyhow::Ok(answer?.status().as_u16())
+    };
+    stage
+        .mallory
+        .wait(async { timeout(Duration::from_secs(10), exchange).await })?
+}
+
+/// An app that answers everything with 200, and keeps what it was told.
+pub(crate) struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Diary {
+    /// Listens until the process ends.
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind(DIARY)?;
+        let heads = Arc::default();
+        let kept = Arc::clone(&heads);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Whoever asks may be gone, or have only looked whether somebody listens.
+                let _ = answer(stream, &kept);
+            }
+        });
+        Ok(Self(heads))
+    }
+
+    /// The head of the request for `path`.
+    fn told(&self, path: &str) -> Option<String> {
+        let heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = format!("GET {path} ");
+        heads.iter().find(|head| head.starts_with(&begins)).cloned()
+    }
+}
+
+/// Reads one request's head, writes it down, and answers it.
+fn answer(mut stream: TcpStream, heads: &Mutex<Vec<String>>) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    heads
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(String::from_utf8(head)?);
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    Ok(())
+}
 
 /// In what she reports of traffic: only callers of her own cluster count.
 pub(crate) fn edges(stage: &Stage<'_>) -> Result<()> {

@@ -1,6 +1,6 @@
-//! T9: more than her share. Here counts decide; `cargo xtask mallory` also has the others' times
-//! judged (`WEFT_MALLORY_LOAD`, seconds), with her and without in turns, so that what else the
-//! machine does meets both.
+//! T9: entries beyond her share. Here counts decide; `cargo xtask mallory` also has the others'
+//! times judged (`WEFT_MALLORY_LOAD`, seconds), with her and without in turns, so that what else
+//! the machine does meets both.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

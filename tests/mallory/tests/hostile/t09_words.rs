@@ -1,0 +1,219 @@
+//! T9: catalog streams, endpoints and calls without pause, at a gateway of each other cluster. Here
+//! that others go on decides, and no time does: hers, theirs and all gateways share a machine.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use prost::Message;
+use rand::random;
+use serde_json::json;
+use tokio::task::JoinSet;
+use weft_gateway::tunnel::{PeerStream, write_frame};
+use weft_mallory::{CLUSTER, GATEWAYS, Node};
+use weft_model::{Command, NodeId, ServiceKey};
+use weft_proto::catalog as wire;
+use weft_proto::catalog::PeerFrame;
+use weft_proto::catalog::peer_frame::Frame;
+use weft_test_support::{Load, RecordType, SOON, Target, ask, eventually};
+
+use crate::Stage;
+use crate::t01_owner::{endpoint, export, hello};
+
+/// Endpoints on each stream before she opens the next one.
+const WORDS: usize = 2_000;
+/// More calls than a gateway answers one cluster at a time.
+const CALLS: usize = 256;
+/// It does not count unless there was so much of each, at each gateway.
+const STREAMS_MIN: usize = 10;
+const CALLS_MIN: usize = 1_000;
+
+/// What she did to one gateway.
+#[derive(Debug, Default)]
+struct Sent {
+    streams: AtomicUsize,
+    words: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+/// Others' requests go on, their endpoints come and go, names are answered, leases are held.
+pub(crate) fn without_pause(stage: &Stage<'_>) -> Result<()> {
+    let (mallory, loot) = (&stage.mallory, &stage.mallory.loot);
+    let key: ServiceKey = "shop/flood".parse()?;
+    let put = Command::PutExport(CLUSTER.parse()?, key.clone(), Box::new(export()?));
+    mallory.await_index(mallory.propose(loot.sign(loot.author(), 1 << 50, put))?)?;
+    let nodes = GATEWAYS.map(|(cluster, gateway)| mallory.node_of(cluster, gateway));
+    let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
+    let load = Load::start(targets(stage)?);
+    let (stop, sent) = (AtomicBool::new(false), GATEWAYS.map(|_| Sent::default()));
+    let lived = std::thread::scope(|scope| {
+        for (node, sent) in nodes.into_iter().zip(&sent) {
+            let stop = &stop;
+            scope.spawn(move || mallory.wait(words(mallory, node, sent, stop)));
+            scope.spawn(move || mallory.wait(calls(mallory, node, sent, stop)));
+        }
+        let lived = live(stage, &load, &sent);
+        stop.store(true, Ordering::Relaxed);
+        lived
+    });
+    let figures = load.end()?;
+    say(&format!("under {sent:?}: {figures:?}"));
+    lived?;
+    ensure!(figures.failed.is_empty(), "{:?}", figures.failed);
+    let gone = Command::DeleteExport(CLUSTER.parse()?, key);
+    mallory.await_index(mallory.propose(loot.sign(loot.author(), (1 << 50) + 1, gone))?)
+}
+
+/// From every cluster to another one.
+fn targets(stage: &Stage<'_>) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for (from, to) in [(0, 1), (1, 2), (2, 0)].map(|(a, b)| (GATEWAYS[a].0, GATEWAYS[b].0)) {
+        let sidecar = stage.dev.workload(from, "shop/web")?.outbound;
+        let host = format!("checkout.shop.svc.{to}.cluster.weft.internal");
+        let target = Target::through_sidecar(&sidecar, &host)?;
+        eventually(&target.name, SOON, || target.get())?;
+        targets.push(target);
+    }
+    Ok(targets)
+}
+
+/// What the others do meanwhile, until she has done enough.
+fn live(stage: &Stage<'_>, load: &Load, sent: &[Sent]) -> Result<()> {
+    loop {
+        come_and_go(stage)?;
+        for (cluster, gateway) in GATEWAYS {
+            names(stage, cluster, gateway)?;
+            leases(stage, &format!("{cluster}/{gateway}"))?;
+        }
+        load.all_go_on()?;
+        let enough = |sent: &Sent| {
+            sent.streams.load(Ordering::Relaxed) >= STREAMS_MIN
+                && sent.calls.load(Ordering::Relaxed) >= CALLS_MIN
+        };
+        if sent.iter().all(enough) {
+            return Ok(());
+        }
+    }
+}
+
+/// An endpoint of one cluster is known at the others, and then is not.
+fn come_and_go(stage: &Stage<'_>) -> Result<()> {
+    let begun = Instant::now();
+    let entry = "
+apiVersion: weft.dev/v1
+kind: WorkloadEntry
+metadata: { namespace: shop, name: diary-2 }
+spec:
+  service: diary
+  address: 127.1.0.2
+  ports: { http: 9099 }
+";
+    stage.dev.apply("us-east-1", entry)?;
+    known(stage, 2)?;
+    let came = begun.elapsed();
+    let delete = ["--cluster", "us-east-1", "-n", "shop", "delete"];
+    stage
+        .dev
+        .weft(delete.into_iter().chain(["workloadentry", "diary-2"]))?
+        .ok()?;
+    known(stage, 1)?;
+    say(&format!(
+        "an endpoint was known everywhere after {came:.1?}, and gone after {:.1?}",
+        begun.elapsed()
+    ));
+    Ok(())
+}
+
+fn known(stage: &Stage<'_>, count: usize) -> Result<()> {
+    for (cluster, gateway) in GATEWAYS {
+        let at = format!("{cluster}/{gateway}");
+        eventually("the others know of it", SOON, || {
+            let asked = json!({ "service": "shop/diary" });
+            let listed = stage.victims.question(&at, "endpoints", &asked)?;
+            let listed = listed["items"].as_array().context("endpoints")?.len();
+            ensure!(listed == count, "{at}: {listed}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn names(stage: &Stage<'_>, cluster: &str, gateway: &str) -> Result<()> {
+    let server = stage.dev.gateway(cluster, gateway)?.dns;
+    eventually("a name is answered", SOON, || {
+        let answer = ask(&server, "checkout.shop.svc.clusterset.local", RecordType::A)?;
+        ensure!(answer.code == 0 && !answer.data.is_empty(), "{answer:?}");
+        Ok(())
+    })
+}
+
+fn leases(stage: &Stage<'_>, at: &str) -> Result<()> {
+    let status = stage.victims.status(at)?;
+    let clusters = status["clusters"].as_array().context("clusters")?;
+    for cluster in clusters.iter().filter(|cluster| cluster["name"] != CLUSTER) {
+        ensure!(cluster["lease"] == "held", "as {at} sees it: {cluster}");
+    }
+    Ok(())
+}
+
+/// Streams one after the other, each full of endpoints that nobody has heard of.
+async fn words(mallory: &Node, to: NodeId, sent: &Sent, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let Some(control) = mallory.tunnels.control(to) else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        if let Ok(stream) = control.open_catalog().await {
+            sent.streams.fetch_add(1, Ordering::Relaxed);
+            // Whoever is cut off begins anew.
+            let _ = talk(stream, sent, stop).await;
+        }
+    }
+}
+
+async fn talk(mut stream: PeerStream, sent: &Sent, stop: &AtomicBool) -> Result<()> {
+    let identity = "spiffe://mallory-1.dev.weft.internal/ns/shop/sa/flood";
+    let begin = [
+        Frame::Hello(hello(CLUSTER)),
+        Frame::Snapshot(wire::SnapshotBegin::default()),
+    ];
+    let endpoints = std::iter::repeat_with(|| {
+        let id = random::<[u8; 16]>().to_vec();
+        Frame::Endpoint(endpoint(id, CLUSTER, "flood", identity))
+    });
+    for frame in begin.into_iter().chain(endpoints.take(WORDS)) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let body = PeerFrame { frame: Some(frame) }.encode_to_vec();
+        let write = write_frame(&mut stream.send, Bytes::from(body));
+        tokio::time::timeout(Duration::from_secs(1), write).await??;
+        sent.words.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// The question that costs a gateway most, many at once.
+async fn calls(mallory: &Node, to: NodeId, sent: &Sent, stop: &AtomicBool) {
+    let question = wire::WindowQuestion { span_ms: 300_000 };
+    let question = Bytes::from(question.encode_to_vec());
+    while !stop.load(Ordering::Relaxed) {
+        let mut asked = JoinSet::new();
+        for _ in 0..CALLS {
+            let (tunnels, body) = (mallory.tunnels.clone(), question.clone());
+            let deadline = Instant::now() + Duration::from_secs(5);
+            asked.spawn(async move { tunnels.call(to, "observe.window", body, deadline).await });
+        }
+        sent.calls.fetch_add(CALLS, Ordering::Relaxed);
+        while asked.join_next().await.is_some() {}
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the test program captures and shows it"
+)]
+fn say(text: &str) {
+    println!("{text}");
+}
