@@ -10,6 +10,7 @@ pub(super) mod pace;
 mod tell;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,7 +77,7 @@ struct Wish {
 
 #[derive(Debug, Clone)]
 struct Asked {
-    interest: Interest,
+    interest: Arc<Interest>,
     revision: u64,
     /// The run and hash of what the peer still has.
     holds: Option<(Epoch, SetHash)>,

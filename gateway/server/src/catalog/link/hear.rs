@@ -26,18 +26,18 @@ pub(super) async fn read(
     inner: &Inner,
     peer: &Peer,
     reader: &mut (impl AsyncRead + Unpin),
-    mut paced: Paced<'_>,
+    mut paced: Paced,
     wish: &watch::Sender<Wish>,
 ) -> Result<(), LinkError> {
     loop {
-        paced.count().await;
         let frame = timeout(SILENCE_MAX, read_frame(reader)).await;
         let frame = frame.map_err(|_| LinkError::Silent(SILENCE_MAX))??;
+        paced.count(&frame).await;
         match frame.frame {
             Some(Frame::Hello(hello)) => inner.meet(peer, hello.recovering),
             Some(Frame::Interest(asked)) => {
                 let asked = Asked {
-                    interest: interest(asked.interest.as_ref())?,
+                    interest: Arc::new(interest(asked.interest.as_ref())?),
                     revision: asked.revision,
                     holds: Epoch::from_slice(&asked.epoch).map(|e| (e, SetHash(asked.hash))),
                 };

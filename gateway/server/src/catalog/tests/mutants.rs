@@ -206,6 +206,8 @@ fn no_mutant_of_what_the_catalog_is_told_panics() {
         change: 3,
     };
     let link = |bytes: &[u8]| {
+        // All these streams in a moment are more than one gateway may have.
+        handle.inner.paces.forget();
         let run = Builder::new_current_thread().enable_time().build().unwrap();
         let ended = run.block_on(handle.link(name(US), name("gw"), bytes, sink()));
         match ended {
