@@ -18,6 +18,10 @@ use withdrawals::Withdrawals;
 /// More endpoints of one cluster than this are not taken in.
 const ENDPOINTS_MAX: usize = 500_000;
 
+/// Runs of one gateway that are over and still count. Of more, what the oldest ones attested is
+/// what the next one did: a peer may have as many runs as it likes.
+const LOST_RUNS_MAX: usize = 8;
+
 /// What this side holds of a witness's words differs from what the witness holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("holding {held:016x} of epoch {epoch}, which says {said:016x}")]
@@ -76,6 +80,29 @@ impl ClusterSet {
             witness.contact = Contact::Greeted;
         }
         witness.silence = silence;
+        self.join_lost(gateway);
+    }
+
+    /// Has the oldest of too many runs of a gateway that are over count as one with the next.
+    fn join_lost(&mut self, gateway: &GatewayName) {
+        let lost_since = |(epoch, witness): (&Epoch, &Witness)| match witness.contact {
+            Contact::Lost(since) if witness.gateway == *gateway => Some((since, *epoch)),
+            _ => None,
+        };
+        let witnesses = self.witnesses.iter().filter(|(e, _)| **e != Epoch::DISK);
+        let mut lost: Vec<(Moment, Epoch)> = witnesses.filter_map(lost_since).collect();
+        lost.sort_unstable();
+        let joined = lost.len().saturating_sub(LOST_RUNS_MAX);
+        for pair in lost.windows(2).take(joined) {
+            let Some(older) = self.witnesses.remove(&pair[0].1) else {
+                continue;
+            };
+            if let Some(next) = self.witnesses.get_mut(&pair[1].1) {
+                for (id, sequence) in older.words() {
+                    next.say(*id, *sequence);
+                }
+            }
+        }
     }
 
     /// The witness's stream ended. What it attested stands until somebody else
