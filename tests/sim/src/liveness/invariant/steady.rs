@@ -17,9 +17,12 @@ const FREE: u64 = 4 * 60;
 
 #[derive(Debug, Default)]
 pub(crate) struct Steady {
-    /// Observer, its run, endpoint, and since when the endpoint is free and says what it says: what
-    /// was seen before it was last cut off, or of an earlier word, is no claim.
-    seen: BTreeSet<(usize, u8, EndpointId, u64)>,
+    /// Observer, its run, endpoint, and since when the endpoint is free: what was seen before it was
+    /// last cut off is no claim.
+    listed: BTreeSet<(usize, u8, EndpointId, u64)>,
+    /// Of those shown ready, since when the endpoint is free and says what it says: who has not
+    /// heard its newest word shows what the one before it said.
+    ready: BTreeSet<(usize, u8, EndpointId, u64)>,
     /// How often there was something to check.
     pub(crate) checked: usize,
 }
@@ -36,28 +39,25 @@ impl Steady {
             }
             let knows = |g: &&Gateway| g.catalog.is_some() && plane.knows(g, sidecar.cluster);
             for observer in plane.gateways.iter().filter(knows) {
-                let shown = observer.endpoints();
-                let ready = |e: &&std::sync::Arc<weft_model::Endpoint>| {
-                    e.id == process.id && e.health == Health::Ready
-                };
-                let key = (
-                    observer.number,
-                    observer.run,
-                    process.id,
-                    process.free_since.max(process.changed),
-                );
-                self.checked += usize::from(self.seen.contains(&key));
-                if shown.iter().any(|e| ready(&e)) {
-                    // What is shown to who has heard nothing since is doubt that is held back.
-                    let since = plane.unbroken_since(at, process, observer.number);
-                    if since.is_some_and(|since| since + ON_ITS_WAY < plane.step) {
-                        self.seen.insert(key);
-                    }
-                } else if process.health == Health::Ready && self.seen.contains(&key) {
+                let shown = observer.endpoints().iter().find(|e| e.id == process.id);
+                let is_ready = shown.is_some_and(|e| e.health == Health::Ready);
+                let key = |since| (observer.number, observer.run, process.id, since);
+                let listed = key(process.free_since);
+                let ready = key(process.free_since.max(process.changed));
+                self.checked += usize::from(self.ready.contains(&ready));
+                let less = self.listed.contains(&listed) && shown.is_none();
+                let worse = self.ready.contains(&ready) && process.health == Health::Ready;
+                if less || (worse && !is_ready) {
                     return Err(format!(
-                        "{} of {} lives and was never cut off, {} shows it no longer",
+                        "{} of {} lives and was never cut off, {} shows {shown:?}",
                         process.id, sidecar.cluster, observer.name
                     ));
+                }
+                // What is shown to who has heard nothing since is doubt that is held back.
+                let since = plane.unbroken_since(at, process, observer.number);
+                if is_ready && since.is_some_and(|since| since + ON_ITS_WAY < plane.step) {
+                    self.listed.insert(listed);
+                    self.ready.insert(ready);
                 }
             }
         }
