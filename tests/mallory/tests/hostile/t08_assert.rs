@@ -14,6 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use weft_gateway::relay::Reason;
@@ -25,12 +26,13 @@ use weft_proto::peer::{RelayStream, ServiceTarget};
 use weft_test_support::{Dev, SOON, eventually};
 
 use crate::Stage;
+use crate::t01_owner::bytes;
 
 /// Where the app listens that writes down what it is told.
 const DIARY: &str = "127.1.0.1:9099";
 /// Whom the app would trust by its certificate, and by its address.
 const TRUSTED: &str = "spiffe://us-east-1.dev.weft.internal/ns/shop/sa/web";
-const TRUSTED_ADDRESSES: [&str; 4] = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3"];
+const VALUES: [&str; 5] = [TRUSTED, "127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3"];
 /// What apps and proxies read of who asks.
 const CLAIMS: [&str; 8] = [
     "x-forwarded-client-cert",
@@ -53,7 +55,7 @@ apiVersion: weft.dev/v1
 kind: ServiceExport
 metadata: { namespace: shop, name: diary }
 spec:
-  ports: [{ name: http, port: 80 }]
+  ports: [{ name: http, port: 80, appProtocol: http }]
   exportTo: ['*']
 ---
 apiVersion: weft.dev/v1
@@ -68,7 +70,8 @@ spec:
     Ok(diary)
 }
 
-/// In the headers of a request, through a relay: the app hears who she has proved to be.
+/// In the headers of a request, through a relay, as HTTP and as bytes that are HTTP: the app hears
+/// who she has proved to be.
 pub(crate) fn headers(stage: &Stage<'_>) -> Result<()> {
     let (loot, diary) = (&stage.mallory.loot, &stage.diary);
     let endpoint = eventually("the diary has an endpoint", SOON, || {
@@ -82,38 +85,62 @@ pub(crate) fn headers(stage: &Stage<'_>) -> Result<()> {
     let own = "spiffe://mallory-1.dev.weft.internal/ns/evil/sa/own";
     let gateway = "spiffe://mallory-1.dev.weft.internal/gateway/gw-1";
     let proved = [(own, loot.issue(own)?), (gateway, loot.svid())];
-    let values = TRUSTED_ADDRESSES.into_iter().chain([TRUSTED]);
     for (id, svid) in &proved {
-        for (visit, value) in values.clone().enumerate() {
-            let path = format!("/{}/{visit}", id.rsplit('/').next().unwrap_or_default());
-            let status = ask(stage, svid, (&endpoint, &path), value)?;
-            ensure!(status == 200, "{id}: {status}");
-            let head = diary.told(&path).context("the app was not asked")?;
-            for trusted in values.clone() {
-                ensure!(!head.contains(trusted), "as {id}: {head}");
+        for (visit, value) in VALUES.iter().enumerate() {
+            let name = id.rsplit('/').next().unwrap_or_default();
+            let (path, raw) = (format!("/{name}/{visit}"), format!("/{name}/raw/{visit}"));
+            let asked = ask(
+                stage,
+                connect(stage, svid, b"weft-h2")?,
+                (&endpoint, &path),
+                value,
+            );
+            ensure!(asked? == 200, "as {id}");
+            write(
+                stage,
+                connect(stage, svid, b"weft-tcp")?,
+                (&endpoint, &raw),
+                value,
+            )?;
+            for path in [path, raw] {
+                let head = diary
+                    .told(&path)
+                    .with_context(|| format!("nobody asked {path}"))?;
+                believes(&head, id).with_context(|| format!("as {id}: {head}"))?;
             }
-            let fields = head.lines().filter_map(|line| line.split_once(": "));
-            let proofs = fields.filter(|(name, _)| name.eq_ignore_ascii_case(CLAIMS[0]));
-            let proofs: Vec<&str> = proofs.map(|(_, value)| value).collect();
-            let proved = proofs.len() == 1 && proofs[0].ends_with(&format!(";URI={id}"));
-            ensure!(proved, "as {id}: {head}");
         }
     }
     for id in [TRUSTED, "spiffe://us-east-1.dev.weft.internal/gateway/gw-1"] {
-        let answered = ask(stage, &loot.forge(id)?, (&endpoint, "/forged"), TRUSTED);
-        ensure!(answered.is_err(), "she is {id}: {answered:?}");
+        let forged = loot.forge(id)?;
+        // Who has no certificate that holds is told so in the handshake, or after it.
+        let answered = connect(stage, &forged, b"weft-h2")
+            .and_then(|inner| ask(stage, inner, (&endpoint, "/forged"), TRUSTED));
+        let why = format!("{:?}", answered.err().context("she is somebody else")?);
+        ensure!(why.contains("lert"), "as {id}: no handshake refused: {why}");
         ensure!(diary.told("/forged").is_none(), "the app was asked as {id}");
     }
     Ok(())
 }
 
-/// Asks the diary through its cluster's gateway, with `value` in every claim; the status.
-fn ask(
+/// The app was told one identity, hers, and nothing of what she said.
+fn believes(head: &str, id: &str) -> Result<()> {
+    for value in VALUES {
+        ensure!(!head.contains(value), "it was told {value}");
+    }
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let proofs = fields.filter(|(name, _)| name.eq_ignore_ascii_case(CLAIMS[0]));
+    let proofs: Vec<&str> = proofs.map(|(_, value)| value).collect();
+    let proved = proofs.len() == 1 && proofs[0].ends_with(&format!(";URI={id}"));
+    ensure!(proved, "it was told {proofs:?}");
+    Ok(())
+}
+
+/// An inner connection to the diary, through its cluster's gateway.
+fn connect(
     stage: &Stage<'_>,
     svid: &SvidSource,
-    (endpoint, path): (&str, &str),
-    value: &str,
-) -> Result<u16> {
+    protocol: &[u8],
+) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     let header = RelayStream {
         target: Some(Target::Service(ServiceTarget {
             namespace: "shop".into(),
@@ -125,40 +152,75 @@ fn ask(
     };
     let (stream, status) = stage.mallory.relay("us-east-1", header)?;
     ensure!(status == Some(Reason::CONNECTED), "{status:?}");
-    let tls = client_config(
-        svid,
-        stage.mallory.bundles(),
-        PeerRule::AnyKnown,
-        &[b"weft-h2"],
-    );
-    let mut request = Request::get(format!("http://diary.shop{path}"));
-    for (name, value) in [
-        ("weft-service", "shop/diary"),
-        ("weft-port", "80"),
-        ("weft-endpoint", endpoint),
-    ] {
-        request = request.header(name, value);
-    }
+    let bundles = stage.mallory.bundles();
+    let tls = client_config(svid, bundles, PeerRule::AnyKnown, &[protocol]);
+    let stream = tokio::io::join(stream.recv, stream.send);
+    let connecting = TlsConnector::from(tls).connect(server_name(), stream);
+    Ok(stage.mallory.wait(within(connecting))??)
+}
+
+/// Asks the diary by HTTP/2, with `value` in every claim; the status.
+fn ask(
+    stage: &Stage<'_>,
+    inner: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (endpoint, path): (&str, &str),
+    value: &str,
+) -> Result<u16> {
+    let mut request = Request::get(format!("http://diary.shop{path}"))
+        .header("weft-service", "shop/diary")
+        .header("weft-port", "80")
+        .header("weft-endpoint", endpoint);
     for name in CLAIMS {
         // Each twice: who takes the first one off must take the second one too.
         request = request.header(name, value).header(name, value);
     }
     let request = request.body(Empty::<Bytes>::new())?;
     let exchange = async {
-        let stream = tokio::io::join(stream.recv, stream.send);
-        let tls = TlsConnector::from(tls)
-            .connect(server_name(), stream)
-            .await?;
         let (mut send, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+            http2::handshake(TokioExecutor::new(), TokioIo::new(inner)).await?;
         let driven = tokio::spawn(connection);
         let answer = send.send_request(request).await;
         driven.abort();
         anyhow::Ok(answer?.status().as_u16())
     };
-    stage
-        .mallory
-        .wait(async { timeout(Duration::from_secs(10), exchange).await })?
+    stage.mallory.wait(within(exchange))?
+}
+
+/// Asks it by bytes, as of a protocol that nobody looks into.
+fn write(
+    stage: &Stage<'_>,
+    mut inner: impl AsyncRead + AsyncWrite + Unpin,
+    (endpoint, path): (&str, &str),
+    value: &str,
+) -> Result<()> {
+    let mut target = vec![1];
+    target.extend(bytes(endpoint).context("an id")?);
+    target.extend(80u16.to_be_bytes());
+    target.extend(b"shop/diary");
+    let claims = CLAIMS.map(|name| format!("{name}: {value}\r\n{name}: {value}\r\n"));
+    let claims = claims.concat();
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: diary.shop\r\nconnection: close\r\n{claims}\r\n");
+    let exchange = async {
+        inner.write_u16(u16::try_from(target.len())?).await?;
+        inner.write_all(&target).await?;
+        inner.flush().await?;
+        let status = inner.read_u8().await?;
+        ensure!(status == Reason::CONNECTED, "{status}");
+        inner.write_all(request.as_bytes()).await?;
+        inner.flush().await?;
+        let mut answer = Vec::new();
+        inner.read_to_end(&mut answer).await?;
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        Ok(())
+    };
+    stage.mallory.wait(within(exchange))?
+}
+
+async fn within<T>(exchange: impl Future<Output = T>) -> Result<T> {
+    let ended = timeout(Duration::from_secs(10), exchange).await;
+    ended.context("nothing came")
 }
 
 /// An app that answers everything with 200, and keeps what it was told.

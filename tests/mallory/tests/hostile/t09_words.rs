@@ -25,15 +25,20 @@ use crate::t01_owner::{endpoint, export, hello};
 const WORDS: usize = 2_000;
 /// More calls than a gateway answers one cluster at a time.
 const CALLS: usize = 256;
-/// It does not count unless there was so much of each, at each gateway.
+/// It does not count unless there was so much of each at each gateway: more words than one may say
+/// at once.
+const WORDS_MIN: usize = 60_000;
 const STREAMS_MIN: usize = 10;
 const CALLS_MIN: usize = 1_000;
+/// For how long she goes on at most.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// What she did to one gateway.
 #[derive(Debug, Default)]
 struct Sent {
     streams: AtomicUsize,
     words: AtomicUsize,
+    /// Answered, or declined.
     calls: AtomicUsize,
 }
 
@@ -80,20 +85,23 @@ fn targets(stage: &Stage<'_>) -> Result<Vec<Target>> {
 
 /// What the others do meanwhile, until she has done enough.
 fn live(stage: &Stage<'_>, load: &Load, sent: &[Sent]) -> Result<()> {
+    let begun = Instant::now();
     loop {
         come_and_go(stage)?;
         for (cluster, gateway) in GATEWAYS {
             names(stage, cluster, gateway)?;
-            leases(stage, &format!("{cluster}/{gateway}"))?;
+            members(stage, &format!("{cluster}/{gateway}"))?;
         }
         load.all_go_on()?;
         let enough = |sent: &Sent| {
             sent.streams.load(Ordering::Relaxed) >= STREAMS_MIN
+                && sent.words.load(Ordering::Relaxed) >= WORDS_MIN
                 && sent.calls.load(Ordering::Relaxed) >= CALLS_MIN
         };
         if sent.iter().all(enough) {
             return Ok(());
         }
+        ensure!(begun.elapsed() < LONGEST, "too little of hers: {sent:?}");
     }
 }
 
@@ -148,13 +156,24 @@ fn names(stage: &Stage<'_>, cluster: &str, gateway: &str) -> Result<()> {
     })
 }
 
-fn leases(stage: &Stage<'_>, at: &str) -> Result<()> {
-    let status = stage.victims.status(at)?;
-    let clusters = status["clusters"].as_array().context("clusters")?;
-    for cluster in clusters.iter().filter(|cluster| cluster["name"] != CLUSTER) {
-        ensure!(cluster["lease"] == "held", "as {at} sees it: {cluster}");
-    }
-    Ok(())
+/// The others hold their leases, and what she says arrives.
+fn members(stage: &Stage<'_>, at: &str) -> Result<()> {
+    eventually("the others hold their leases", SOON, || {
+        let status = stage.victims.status(at)?;
+        let clusters = status["clusters"].as_array().context("clusters")?;
+        for cluster in clusters.iter().filter(|cluster| cluster["name"] != CLUSTER) {
+            ensure!(cluster["lease"] == "held", "as {at} sees it: {cluster}");
+        }
+        Ok(())
+    })?;
+    eventually("her endpoints are counted", SOON, || {
+        let services = stage.victims.question(at, "services", &json!({}))?;
+        let services = services["items"].as_array().context("services")?;
+        let flood = services.iter().find(|item| item["name"] == "shop/flood");
+        let flood = flood.context("no such service")?.to_string();
+        ensure!(flood.contains(CLUSTER), "{flood}");
+        Ok(())
+    })
 }
 
 /// Streams one after the other, each full of endpoints that nobody has heard of.
@@ -205,8 +224,9 @@ async fn calls(mallory: &Node, to: NodeId, sent: &Sent, stop: &AtomicBool) {
             let deadline = Instant::now() + Duration::from_secs(5);
             asked.spawn(async move { tunnels.call(to, "observe.window", body, deadline).await });
         }
-        sent.calls.fetch_add(CALLS, Ordering::Relaxed);
-        while asked.join_next().await.is_some() {}
+        while asked.join_next().await.is_some() {
+            sent.calls.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
