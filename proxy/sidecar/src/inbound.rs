@@ -4,6 +4,7 @@ mod app;
 mod http;
 mod tcp;
 mod upgrade;
+mod within;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;

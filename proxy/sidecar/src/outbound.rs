@@ -96,9 +96,6 @@ struct ServiceState {
 
 /// Retries that a process may always make, per second and service (Linkerd's default).
 const RETRY_RESERVE: f64 = 10.0;
-/// How long a drain waits for the first request of a connection that is there already:
-/// a client that connects sends at once, and a close would overtake it.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(500);
 /// How often idle connections and departed endpoints are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -261,13 +258,6 @@ impl Shared {
             tracing::info!(service = %key, endpoint = %ejected.id, for_ = ?ejected.until.since(now),
                 "endpoint ejected after failures in a row");
         }
-    }
-
-    /// Resolves some time after the drain began: by then a connection on which no
-    /// request has come is unlikely to bring one.
-    async fn patience_over(&self) {
-        self.drain.cancelled().await;
-        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     }
 
     fn may_retry(&self, key: &ServiceKey) -> bool {

@@ -107,6 +107,17 @@ impl Future for Http1Answer {
 /// Time for a last answer to leave, once a connection shall end.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How long a drain waits for the first request of a connection that is there already:
+/// a client that connects sends at once, and a close would overtake it.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(500);
+
+/// Resolves some time after the drain began: by then a connection on which no
+/// request has come is unlikely to bring one.
+pub(crate) async fn patience_over(drain: &CancellationToken) {
+    drain.cancelled().await;
+    tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+}
+
 /// Serves HTTP/1.1. Returns the stream if an answer turned it into a tunnel.
 ///
 /// `stream` writes what is put on `line` when it is flushed, and only then.

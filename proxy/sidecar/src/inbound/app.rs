@@ -14,6 +14,7 @@ use hyper::client::conn::http1::SendRequest as SendHttp1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use weft_decide::Reason;
+use weft_model::AppProtocol;
 
 use crate::http::{Body, Cause, Incoming, Interim, SendError, SendRequest, client_h1};
 use crate::inner::connect_tcp;
@@ -74,6 +75,25 @@ impl Kept {
 }
 
 impl AppPool {
+    /// Whether the app takes connections; the one that shows it is kept for the next exchange.
+    ///
+    /// # Errors
+    ///
+    /// Why none could be made.
+    pub(super) async fn reach(&self, app: SocketAddr, by: AppProtocol) -> Result<(), Reason> {
+        match by {
+            AppProtocol::Http2 | AppProtocol::Grpc => self.multiplexed(app).await.map(drop),
+            AppProtocol::Http | AppProtocol::Tcp => {
+                let kept = match self.idle(app) {
+                    Some(kept) => kept,
+                    None => self.connect_h1(app).await?,
+                };
+                kept.give_back();
+                Ok(())
+            }
+        }
+    }
+
     /// One HTTP/1.1 exchange. A kept-alive connection that the app closed in the
     /// meantime gives the request back unsent, and a fresh one takes it.
     pub(super) async fn send_h1(
@@ -136,11 +156,7 @@ impl AppPool {
         request: Request<Body>,
         interim: &Interim,
     ) -> Result<Response<Incoming>, Reason> {
-        let open = self.shared.multiplexed.borrow().get(&app).cloned();
-        let mut send = match open.map(|mut send| (send.is_closed(), send)) {
-            Some((false, send)) => send,
-            _ => self.connect_h2(app).await?,
-        };
+        let mut send = self.multiplexed(app).await?;
         let sent = send.send(request, |early| interim.pass(early)).await;
         sent.map_err(|error| failure_h2(&error))
     }
@@ -177,6 +193,14 @@ impl AppPool {
             kept: Kept { send, early },
             pools: Rc::clone(&self.shared),
         })
+    }
+
+    async fn multiplexed(&self, app: SocketAddr) -> Result<SendRequest, Reason> {
+        let open = self.shared.multiplexed.borrow().get(&app).cloned();
+        match open.map(|mut send| (send.is_closed(), send)) {
+            Some((false, send)) => Ok(send),
+            _ => self.connect_h2(app).await,
+        }
     }
 
     async fn connect_h2(&self, app: SocketAddr) -> Result<SendRequest, Reason> {

@@ -77,7 +77,7 @@ impl Shared {
         response
     }
 
-    async fn forward(
+    pub(super) async fn forward(
         &self,
         request: Request<Incoming>,
         interim: &Interim,

@@ -1,4 +1,4 @@
-//! One opaque inner connection to the app.
+//! One inner connection to the app: opaque, unless the port it is for speaks HTTP.
 
 use std::rc::Rc;
 
@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use weft_decide::Reason;
+use weft_model::AppProtocol;
 
 use super::{Destination, Inbound, Peer};
 use crate::http::HEAD_TIMEOUT;
@@ -17,8 +18,13 @@ use crate::stream::Stream;
 const CONNECTED: u8 = 0;
 
 impl Inbound {
-    /// Reads the target, connects the app, says so in one byte, then forwards.
-    pub(super) async fn serve_tcp<S: Stream>(&self, mut tls: TlsStream<S>, peer: Rc<Peer>) {
+    /// Reads the target, connects the app, says so in one byte, then forwards: bytes to a port of
+    /// TCP, requests to one of HTTP, where raw bytes could claim anybody's identity.
+    pub(super) async fn serve_tcp<S: Stream + 'static>(
+        &self,
+        mut tls: TlsStream<S>,
+        peer: Rc<Peer>,
+    ) {
         let target = match timeout(HEAD_TIMEOUT, Target::read(&mut tls)).await {
             Ok(Ok(target)) => target,
             Ok(Err(error)) => {
@@ -31,10 +37,21 @@ impl Inbound {
             Ok(destination) => destination,
             Err(reason) => return refuse(&mut tls, reason).await,
         };
-        let Ok(app) = connect_tcp(destination.app).await else {
-            return refuse(&mut tls, Reason::ConnectFailed).await;
-        };
-        self.carry(tls, app, &peer, &destination).await;
+        match destination.protocol {
+            AppProtocol::Tcp => match connect_tcp(destination.app).await {
+                Ok(app) => self.carry(tls, app, &peer, &destination).await,
+                Err(_) => refuse(&mut tls, Reason::ConnectFailed).await,
+            },
+            AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc => {
+                let (app, protocol) = (destination.app, destination.protocol);
+                if self.shared.apps.reach(app, protocol).await.is_err() {
+                    return refuse(&mut tls, Reason::ConnectFailed).await;
+                }
+                if tell(&mut tls, CONNECTED).await.is_ok() {
+                    self.serve_within(tls, peer, destination).await;
+                }
+            }
+        }
     }
 
     async fn carry<S: Stream>(

@@ -1,7 +1,6 @@
 //! Requests from the app: routed and balanced one by one.
 
 mod hedge;
-mod hops;
 mod mirror;
 mod request;
 mod rule;
@@ -23,11 +22,11 @@ use super::tcp::Opened;
 use super::{Chosen, Outbound, Shared};
 use crate::http::{
     Activity, Answer, Body, Caller, Fields, Handler, Incoming, Interim, Passage, Spoken, Strict,
-    Wish, detect, fits, is_grpc, refuse, serve_h1, serve_h2,
+    Wish, authority, count_hop, detect, fits, is_grpc, patience_over, refuse, serve_h1, serve_h2,
 };
 use crate::stream::Stream;
 use crate::tap::Sighting;
-use request::{Outgoing, authority, is_without_host};
+use request::{Outgoing, is_without_host};
 use rule::Ruling;
 use send::within;
 use upgrade::Changed;
@@ -58,7 +57,7 @@ impl Outbound {
                 Ok(detected) => detected,
                 Err(error) => return tracing::debug!(%error, "client left before a request"),
             },
-            () = shared.patience_over() => return,
+            () = patience_over(&shared.drain) => return,
         };
         match spoken {
             Spoken::Http2 => {
@@ -215,7 +214,7 @@ impl Shared {
             (authority, _) => authority?,
         };
         let plan = self.plan(&request, &authority, client.hint.as_ref(), service)?;
-        if let Some(answer) = hops::count(&mut request)? {
+        if let Some(answer) = count_hop(&mut request)? {
             return Ok(answer);
         }
         let ruling = plan.ruling.as_ref();

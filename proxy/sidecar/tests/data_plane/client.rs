@@ -76,6 +76,16 @@ pub(crate) async fn raw(proxy: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A tunnel to the app's port, by CONNECT.
+pub(crate) async fn tunnel(proxy: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let connect = format!("CONNECT {HOST}:80 HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    stream.write_all(connect.as_bytes()).await.unwrap();
+    let answer = head(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    stream
+}
+
 /// Reads a head, to its empty line.
 pub(crate) async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();

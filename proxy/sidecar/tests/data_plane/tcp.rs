@@ -147,17 +147,27 @@ async fn connect_opens_a_tunnel_once_the_app_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_to_an_app_that_is_down_is_refused() {
-    let (client, _server) = pair(closed_port()).await;
-    let connect =
-        format!("CONNECT {HOST}:80 HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
-    let answer = crate::client::raw(client.addresses.outbound, connect.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("x-weft-reason: connect_failed"), "{answer}");
+    refused_if_down("http").await;
+    refused_if_down("http2").await;
+    let client = refused_if_down("tcp").await;
     let mut stream = TcpStream::connect(client.addresses.upstreams[0])
         .await
         .unwrap();
     let error = within("the reset", stream.read_u8()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+async fn refused_if_down(protocol: &str) -> Side {
+    let world = World::new();
+    let server = world.server(closed_port(), protocol);
+    let client = world.client();
+    client.sees([local(server.endpoint())]);
+    let connect =
+        format!("CONNECT {HOST}:80 HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
+    let answer = crate::client::raw(client.addresses.outbound, connect.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("x-weft-reason: connect_failed"), "{answer}");
+    client
 }
 
 #[tokio::test(flavor = "multi_thread")]

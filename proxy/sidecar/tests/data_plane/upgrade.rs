@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::app;
-use crate::client::{HOST, field, head, raw};
+use crate::client::{HOST, field, head, raw, tunnel};
 use crate::tcp::reset;
 use crate::world::{Side, World, local, within};
 
@@ -95,7 +95,19 @@ async fn converse(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> S
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_opens_echoes_and_closes() {
     let (client, server) = pair(echoing().await).await;
-    let mut stream = TcpStream::connect(client.addresses.outbound).await.unwrap();
+    let stream = TcpStream::connect(client.addresses.outbound).await.unwrap();
+    chat(stream, &client, &server).await;
+}
+
+/// As Python's `websockets` asks a proxy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_opens_through_a_tunnel() {
+    let (client, server) = pair(echoing().await).await;
+    let stream = tunnel(client.addresses.outbound).await;
+    chat(stream, &client, &server).await;
+}
+
+async fn chat(mut stream: TcpStream, client: &Side, server: &Side) {
     stream.write_all(websocket().as_bytes()).await.unwrap();
     let answer = head(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");

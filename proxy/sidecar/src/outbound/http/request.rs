@@ -7,42 +7,16 @@ use std::time::Duration;
 
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Version};
 use weft_decide::{Reason, Rng};
 
 use super::rule::Ruling;
 use crate::http::{
-    Body, Cause, Incoming, METHOD, Pace, REQUEST_ID, SendError, Silent, Timeouts, Wish, add_via,
-    continue_trace, introduce, is_grpc, sanitize, strip_hop_by_hop,
+    Body, Cause, Incoming, METHOD, Pace, REQUEST_ID, SendError, Silent, Timeouts, Wish, absolute,
+    add_via, continue_trace, introduce, is_grpc, sanitize, strip_hop_by_hop,
 };
 use crate::inner::TargetFields;
-
-/// The host a request is for: an absolute target wins over `Host` (RFC 9112
-/// §3.2.2); without either, with several, or with a user's name in it (RFC 9110
-/// §4.2.4), it is refused.
-pub(super) fn authority(request: &Request<Incoming>) -> Result<String, Reason> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Reason::BadRequest);
-    }
-    if let Some(scheme) = request.uri().scheme()
-        && *scheme != Scheme::HTTP
-    {
-        return Err(Reason::NotSupported);
-    }
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => host
-            .and_then(|host| host.to_str().ok())
-            .ok_or(Reason::BadRequest)?,
-    };
-    if authority.contains('@') {
-        return Err(Reason::BadRequest);
-    }
-    Ok(authority.to_owned())
-}
 
 /// Whether the request is HTTP/1.0 and names no host, as it may (RFC 9112 §3.2).
 pub(super) fn is_without_host(request: &Request<Incoming>) -> bool {
@@ -83,7 +57,7 @@ impl Outgoing {
         rng: &mut Rng,
     ) -> Result<Self, Reason> {
         let (mut head, incoming) = request.into_parts();
-        head.uri = target(&head.uri, authority)?;
+        head.uri = absolute(&head.uri, authority)?;
         let received = head.version;
         head.version = Version::HTTP_2;
         head.headers.remove(HOST);
@@ -249,18 +223,6 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     )
-}
-
-fn target(uri: &Uri, authority: &str) -> Result<Uri, Reason> {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority.parse().map_err(|_| Reason::BadRequest)?);
-    parts.path_and_query = Some(
-        uri.path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/")),
-    );
-    Uri::from_parts(parts).map_err(|_| Reason::BadRequest)
 }
 
 /// 32 hex digits. Names a request in logs; keeps no secret.

@@ -6,10 +6,10 @@ use http::header::{
 use http::{Method, Request, Response};
 use weft_decide::Reason;
 
-use crate::http::Body;
+use super::Body;
 
 /// Counts us. The answer, if the request was to get no further than here.
-pub(super) fn count<B>(request: &mut Request<B>) -> Result<Option<Response<Body>>, Reason> {
+pub(crate) fn count_hop<B>(request: &mut Request<B>) -> Result<Option<Response<Body>>, Reason> {
     if !matches!(*request.method(), Method::TRACE | Method::OPTIONS) {
         return Ok(None);
     }
