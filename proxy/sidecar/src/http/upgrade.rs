@@ -43,13 +43,14 @@ const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 impl Wish {
     /// What `request` asks for. An upgrade to HTTP itself is none, since RFC 9113
-    /// §3.1 took it back; nor is one on a request with content, which the server
-    /// would have to read first: both are answered as if `Upgrade` were not there.
+    /// §3.1 took it back: its requests would pass unread. Nor is one on a request with
+    /// content, which the server would have to read first. Both are answered as if
+    /// `Upgrade` were not there; an extended CONNECT that is none is refused.
     pub(crate) fn of<B: http_body::Body>(request: &Request<B>) -> Option<Self> {
         if *request.method() == Method::CONNECT {
-            let protocol = request.extensions().get::<Protocol>()?;
-            return Some(Self {
-                protocol: protocol.as_str().into(),
+            let protocol = request.extensions().get::<Protocol>()?.as_str();
+            return may_follow(protocol).then(|| Self {
+                protocol: protocol.into(),
                 by: Form::Connect,
             });
         }
@@ -62,11 +63,7 @@ impl Wish {
         }
         let protocol = headers.get(UPGRADE)?.to_str().ok()?.split(',').next()?;
         let protocol = protocol.trim();
-        let name = protocol.split('/').next().unwrap_or_default();
-        let is_http = ["h2c", "http", "tls"]
-            .iter()
-            .any(|own| name.eq_ignore_ascii_case(own));
-        (!name.is_empty() && !is_http).then(|| Self {
+        may_follow(protocol).then(|| Self {
             protocol: protocol.into(),
             by: Form::Upgrade {
                 key: headers.get(SEC_WEBSOCKET_KEY).cloned(),
@@ -116,6 +113,22 @@ impl Wish {
         });
         named && proof.is_none_or(|proof| headers.get(SEC_WEBSOCKET_ACCEPT) == Some(proof))
     }
+}
+
+/// Whether `protocol` is one alone (RFC 9110 §7.8: a token, perhaps another for its version),
+/// and not HTTP itself, in the clear or in TLS.
+fn may_follow(protocol: &str) -> bool {
+    let (name, version) = protocol.split_once('/').unwrap_or((protocol, "0"));
+    let is_http = ["h2c", "http", "tls"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own));
+    is_token(name) && is_token(version) && !is_http
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let lawful = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(lawful)
 }
 
 /// Whether the comma-separated list in fields `name` has `member`.
@@ -175,6 +188,29 @@ mod tests {
         assert_eq!(Wish::of(&old), None);
         let content = request(&[upgrade, websocket]).map(|_| Full::<Bytes>::from("content"));
         assert_eq!(Wish::of(&content), None);
+    }
+
+    #[test]
+    fn extended_connect_asks_for_no_http_either() {
+        let check = |protocol: &'static str, expect: Option<&str>| {
+            let mut connect = request(&[]);
+            *connect.method_mut() = Method::CONNECT;
+            connect
+                .extensions_mut()
+                .insert(Protocol::from_static(protocol));
+            let wish = Wish::of(&connect);
+            let asked = wish.map(|wish| (wish.protocol.into_string(), wish.by));
+            let expect = expect.map(|protocol| (protocol.to_owned(), Form::Connect));
+            assert_eq!(asked, expect, "{protocol:?}");
+        };
+        check("websocket", Some("websocket"));
+        check("SPDY/3.1", Some("SPDY/3.1"));
+        for http in ["h2c", "H2C", "HTTP/2.0", "TLS/1.0", "tls"] {
+            check(http, None);
+        }
+        for odd in ["", "/1", "x/", "x, h2c", " h2c", "h2c ", "x/1/2", "x\r\ny"] {
+            check(odd, None);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
+use h2::ext::Protocol;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, Version};
 use tokio::io::AsyncWriteExt;
@@ -181,6 +182,10 @@ impl Shared {
         request: &Request<Incoming>,
         tunnel: &mut Option<Tunnel>,
     ) -> Result<Response<Body>, Reason> {
+        if request.extensions().get::<Protocol>().is_some() {
+            // Extended CONNECT to a protocol that is none to change to.
+            return Err(Reason::NotSupported);
+        }
         let authority = request.uri().authority().ok_or(Reason::BadRequest)?;
         let chosen = self.choose(&RequestHead {
             method: "CONNECT",

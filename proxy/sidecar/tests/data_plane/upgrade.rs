@@ -295,6 +295,25 @@ async fn an_http2_client_opens_a_websocket_by_extended_connect() {
     assert!(field(&saw, "sec-websocket-key").is_some(), "{saw}");
 }
 
+/// After such a change requests would pass unread.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_changes_to_http_itself() {
+    let (client, _server) = pair(echoing().await).await;
+    for protocol in ["h2c", "TLS/1.0", "websocket, h2c"] {
+        let mut send = http2(client.addresses.outbound).await;
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(format!("http://{HOST}/chat"))
+            .extension(Protocol::from_static(protocol))
+            .body(Empty::new())
+            .unwrap();
+        let response = within("an answer", send.send_request(request))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 501, "{protocol}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_over_http2_opens_a_tunnel() {
     let world = World::new();
