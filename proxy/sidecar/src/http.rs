@@ -31,7 +31,7 @@ pub(crate) use headers::{
     FORWARDED_CLIENT_CERT, Fields, REQUEST_ID, sanitize, sanitize_response, strip_hop_by_hop,
 };
 pub(crate) use hops::count_hop;
-pub(crate) use host::{absolute, authority};
+pub(crate) use host::{absolute, authority, is_plain};
 pub(crate) use http2::{Cause, Opened, SendError, SendRequest};
 pub(crate) use incoming::Incoming;
 pub(crate) use interim::{Interim, InterimError};

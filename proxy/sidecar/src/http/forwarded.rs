@@ -37,7 +37,8 @@ fn is_loopback(client: IpAddr) -> bool {
     client.to_canonical().is_loopback()
 }
 
-/// The fields for the app: `x-forwarded-*`, and `forwarded` (RFC 7239).
+/// The fields for the app: `x-forwarded-*`, and `forwarded` (RFC 7239). `host` is a plain one: it
+/// stands in quotes.
 pub(crate) fn tell(headers: &mut HeaderMap, client: Option<IpAddr>, host: Option<&Authority>) {
     let mut forwarded = String::with_capacity(FORWARDED_LEN);
     forwarded.push_str("proto=http");

@@ -11,8 +11,8 @@ use weft_model::AppProtocol;
 use super::{Destination, Inbound, Peer, Shared};
 use crate::http::{
     Activity, Answer, Body, BodyEnd, Caller, FORWARDED_CLIENT_CERT, Handler, Incoming, Interim,
-    Wish, continue_trace, fits, introduced, is_grpc, refuse, sanitize, sanitize_response, serve_h2,
-    strip_hop_by_hop, tell,
+    Wish, continue_trace, fits, introduced, is_grpc, is_plain, refuse, sanitize, sanitize_response,
+    serve_h2, strip_hop_by_hop, tell,
 };
 use crate::inner::{Target, is_probe};
 use crate::stream::Stream;
@@ -88,7 +88,7 @@ impl Shared {
             return Err(Reason::NotSupported);
         }
         let (mut head, incoming) = request.into_parts();
-        self.clean(&mut head, peer);
+        self.clean(&mut head, peer)?;
         let body = Body::forwarded(incoming);
         match to.protocol {
             AppProtocol::Http2 | AppProtocol::Grpc => {
@@ -109,7 +109,14 @@ impl Shared {
     }
 
     /// Leaves on a request's head what the app may believe.
-    pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) {
+    ///
+    /// # Errors
+    ///
+    /// `BadRequest` if the app could not be told the host without being told more.
+    pub(super) fn clean(&self, head: &mut http::request::Parts, peer: &Peer) -> Result<(), Reason> {
+        if !head.uri.authority().is_some_and(is_plain) {
+            return Err(Reason::BadRequest);
+        }
         let client = introduced(&mut head.headers, peer.introduces);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
@@ -118,6 +125,7 @@ impl Shared {
         head.extensions.clear();
         head.headers
             .insert(FORWARDED_CLIENT_CERT, peer.forwarded_client_cert.clone());
+        Ok(())
     }
 
     async fn exchange_h1(

@@ -71,7 +71,7 @@ impl Shared {
         if matches!(to.protocol, AppProtocol::Http2 | AppProtocol::Grpc) {
             return Err(Reason::NotSupported);
         }
-        self.clean(&mut head, peer);
+        self.clean(&mut head, peer)?;
         origin_form(&mut head)?;
         let proof = wish.ask(&mut head.headers, rand::random());
         let request = Request::from_parts(head, Body::empty());

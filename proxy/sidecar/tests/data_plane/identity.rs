@@ -214,6 +214,10 @@ async fn what_is_no_fit_request_in_a_tunnel_reaches_no_app() {
             400,
         ),
         (
+            format!("GET / HTTP/1.1\r\nhost: {HOST};for=10.0.0.1\r\n{close}"),
+            400,
+        ),
+        (
             format!("GET / HTTP/1.1\r\nhost: evil@{HOST}\r\n{close}"),
             400,
         ),
