@@ -33,8 +33,14 @@ pub(crate) fn introduced(headers: &mut HeaderMap, trusted: bool) -> Option<IpAdd
     (trusted && !is_loopback(client)).then_some(client)
 }
 
+/// In any form: an unspecified address is this host's own too where one connects to it.
 fn is_loopback(client: IpAddr) -> bool {
-    client.to_canonical().is_loopback()
+    let is_own = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    match client {
+        IpAddr::V4(_) => is_own(client),
+        // Mapped (`::ffff:a.b.c.d`) or compatible (`::a.b.c.d`).
+        IpAddr::V6(v6) => is_own(client) || v6.to_ipv4().is_some_and(|v4| is_own(v4.into())),
+    }
 }
 
 /// The fields for the app: `x-forwarded-*`, and `forwarded` (RFC 7239). `host` is a plain one: it
@@ -111,7 +117,16 @@ mod tests {
         introduce(&mut headers, client);
         assert_eq!(introduced(&mut headers.clone(), true), client);
         assert_eq!(introduced(&mut headers.clone(), false), None);
-        for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        for loopback in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:0.0.0.0",
+        ] {
             headers.clear();
             introduce(&mut headers, Some(loopback.parse().unwrap()));
             assert!(headers.is_empty(), "{loopback}");

@@ -64,7 +64,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Removes every field that claims who or where the caller is, in any spelling
-/// that a server may fold into the real one (`_` for `-`). Used on requests from
+/// that a server may fold into the real one (CGI has `_` for whatever is no letter and
+/// no digit). Used on requests from
 /// an app and again where a request enters the destination, and on trailers.
 pub(crate) fn sanitize(headers: &mut HeaderMap) {
     let spoofed: Vec<HeaderName> = headers
@@ -95,14 +96,33 @@ pub(crate) fn sanitize_response(headers: &mut HeaderMap) {
 
 /// `name` is lower case: HTTP libraries fold it.
 fn claims_identity(name: &str) -> bool {
-    const PREFIXES: [&[u8]; 4] = [b"weft-", b"x-weft-", b"x-forwarded-", b"l5d-"];
-    const NAMES: [&[u8]; 3] = [b"forwarded", b"x-real-ip", b"x-envoy-external-address"];
+    const PREFIXES: [&[u8]; 5] = [
+        b"weft-",
+        b"x-weft-",
+        b"x-forwarded-",
+        b"x-ssl-client-",
+        b"l5d-",
+    ];
+    // The last two are RFC 9440's.
+    const NAMES: [&[u8]; 8] = [
+        b"forwarded",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"true-client-ip",
+        b"x-envoy-external-address",
+        b"client-cert",
+        b"client-cert-chain",
+    ];
     let folded = |pattern: &[u8]| {
         name.len() >= pattern.len()
             && name
                 .bytes()
                 .zip(pattern)
-                .all(|(byte, expect)| byte == *expect || (byte == b'_' && *expect == b'-'))
+                .all(|(byte, expect)| match byte.is_ascii_alphanumeric() {
+                    true => byte == *expect,
+                    false => *expect == b'-',
+                })
     };
     PREFIXES.iter().any(|prefix| folded(prefix))
         || NAMES
@@ -132,6 +152,13 @@ mod tests {
             ("X-Forwarded-Client-Cert", "URI=spiffe://evil"),
             ("x_forwarded_client_cert", "URI=spiffe://evil"),
             ("x-forwarded_client-cert", "URI=spiffe://evil"),
+            ("x.forwarded~client!cert", "URI=spiffe://evil"),
+            ("Client-Cert", ":MIIB:"),
+            ("client.cert-chain", ":MIIB:"),
+            ("X-SSL-Client-S-DN", "CN=evil"),
+            ("true_client_ip", "1.2.3.4"),
+            ("X-Client-IP", "1.2.3.4"),
+            ("x-cluster-client-ip", "1.2.3.4"),
             ("X-Forwarded-For", "1.2.3.4"),
             ("Forwarded", "for=1.2.3.4"),
             ("weft-service", "shop/payments"),
@@ -140,12 +167,22 @@ mod tests {
             ("l5d-client-id", "evil"),
             ("x-real-ip", "1.2.3.4"),
             ("forwarded-note", "kept"),
+            ("client-certificate", "kept"),
+            ("x-client-ip-note", "kept"),
             ("x-user", "kept"),
         ]);
         sanitize(&mut headers);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["forwarded-note", "x-user"]);
+        assert_eq!(
+            names,
+            [
+                "client-certificate",
+                "forwarded-note",
+                "x-client-ip-note",
+                "x-user"
+            ]
+        );
     }
 
     #[test]

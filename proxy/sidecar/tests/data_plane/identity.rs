@@ -68,7 +68,7 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-const CLAIMS: [&str; 14] = [
+const CLAIMS: [&str; 20] = [
     "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -77,6 +77,12 @@ const CLAIMS: [&str; 14] = [
     "forwarded",
     "x-real-ip",
     "x-envoy-external-address",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "client-cert",
+    "client-cert-chain",
+    "x-ssl-client-verify",
     "l5d-client-id",
     "weft-service",
     "weft-endpoint",
