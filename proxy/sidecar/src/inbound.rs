@@ -76,7 +76,7 @@ struct Peer {
     id: SpiffeId,
     /// Whether it stands in for clients of this very cluster, and its word for their addresses
     /// counts: another cluster's gateway could name whom the app trusts by its address.
-    introduces: bool,
+    vouches: bool,
     /// Ready to be sent to the app.
     forwarded_client_cert: ::http::HeaderValue,
 }
@@ -154,7 +154,7 @@ impl Inbound {
         else {
             return;
         };
-        let peer = Rc::new(shared.introduce(peer));
+        let peer = Rc::new(shared.peer(peer));
         match Protocol::of(session.alpn_protocol()) {
             Some(Protocol::H2) => self.serve_http(tls, peer).await,
             Some(Protocol::Tcp) => self.serve_tcp(tls, peer).await,
@@ -164,13 +164,13 @@ impl Inbound {
 }
 
 impl Shared {
-    fn introduce(&self, id: SpiffeId) -> Peer {
+    fn peer(&self, id: SpiffeId) -> Peer {
         let own = self.identities.own_id();
         let value = format!("By={own};URI={id}");
         Peer {
             forwarded_client_cert: ::http::HeaderValue::try_from(value)
                 .expect("SPIFFE ids are visible ASCII"),
-            introduces: matches!(id.path, SpiffePath::Gateway(_))
+            vouches: matches!(id.path, SpiffePath::Gateway(_))
                 && id.trust_domain == own.trust_domain,
             id,
         }

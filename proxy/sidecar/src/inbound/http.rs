@@ -117,7 +117,7 @@ impl Shared {
         if !head.uri.authority().is_some_and(is_plain) {
             return Err(Reason::BadRequest);
         }
-        let client = introduced(&mut head.headers, peer.introduces);
+        let client = introduced(&mut head.headers, peer.vouches);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
         continue_trace(&mut head.headers, rand::random());
