@@ -117,6 +117,8 @@ impl Shared {
         if !head.uri.authority().is_some_and(is_plain) {
             return Err(Reason::BadRequest);
         }
+        // Beside the authority it would be a second host; `origin_form` writes it anew.
+        head.headers.remove(HOST);
         let client = introduced(&mut head.headers, peer.vouches);
         strip_hop_by_hop(&mut head.headers);
         sanitize(&mut head.headers);
