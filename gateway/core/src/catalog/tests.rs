@@ -1,6 +1,7 @@
 //! Stories of one endpoint, then many with chance.
 
 mod alone;
+mod runs;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use weft_model::fixture::{self, name};
 use weft_model::{ClusterName, Endpoint, Health};
 
-use super::cluster_set::ClusterSet;
 use super::fixture::*;
 use super::*;
 use crate::Moment;
@@ -150,31 +150,6 @@ fn an_endpoint_lives_while_any_gateway_of_its_cluster_attests_it() {
         assert!(ready(&mut us, EU).contains(&1));
     }
     assert_eq!(all(&mut us, EU), [1]);
-}
-
-#[test]
-fn a_gateway_with_many_runs_is_few_witnesses_and_loses_nothing() {
-    let (mut set, gateway) = (ClusterSet::new(Timing::default()), name(GATEWAY));
-    // It dies and starts a hundred times, and never says that it has recovered.
-    for n in 1..=100 {
-        let epoch = Epoch([n; 16]);
-        set.open(epoch, &gateway, true, at(n.into()));
-        set.begin_snapshot(epoch, Interest::Everything);
-        assert!(set.attest(epoch, Arc::new(endpoint(EU, n.into(), 1))));
-        set.poll(at(n.into()));
-    }
-    assert!(set.witnesses().count() < 12, "{}", set.witnesses().count());
-    let listed = |set: &ClusterSet| set.endpoints_of(&checkout()).count();
-    assert_eq!(listed(&set), 100);
-    // Once it is heard to have recovered, what it does not attest goes.
-    let last = Epoch([100; 16]);
-    set.open(last, &gateway, false, at(101));
-    let hash = set.hash(last);
-    assert_eq!(set.mark(last, hash, at(101)), Ok(()));
-    for now in 102..200 {
-        set.poll(at(now));
-    }
-    assert_eq!(listed(&set), 1);
 }
 
 #[test]
