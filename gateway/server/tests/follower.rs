@@ -190,8 +190,9 @@ async fn a_follower_begins_anew_under_a_leader_that_it_never_heard_of_and_leaves
     one.shutdown().await;
 
     // With nobody there it knows nothing, and denies nothing. It is nobody's to dial either; its
-    // last run in this process may still hold the old socket.
+    // last run in this process may still hold the old sockets.
     other.spec.tunnel.bind = "127.77.5.1:7443".parse().unwrap();
+    other.spec.api.bind = "127.77.5.1:7444".parse().unwrap();
     let follower = Gateway::start(other).await.unwrap();
     assert_eq!(asked().await.code, 2, "SERVFAIL");
     assert!(follower.hub().registry().state().domain().is_none());
