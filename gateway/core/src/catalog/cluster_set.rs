@@ -18,8 +18,8 @@ use withdrawals::Withdrawals;
 /// More endpoints of one cluster than this are not taken in.
 const ENDPOINTS_MAX: usize = 500_000;
 
-/// Runs of one gateway that are over and still count. Of more, what the oldest ones attested is
-/// what the next one did: a peer may have as many runs as it likes.
+/// Runs of one gateway that are over and still count. Of more, the oldest ones are one: a peer may
+/// have as many runs as it likes.
 const LOST_RUNS_MAX: usize = 8;
 
 /// What this side holds of a witness's words differs from what the witness holds.
@@ -83,7 +83,7 @@ impl ClusterSet {
         self.join_lost(gateway);
     }
 
-    /// Has the oldest of too many runs of a gateway that are over count as one with the next.
+    /// Has the oldest of too many runs of a gateway that are over count as one.
     fn join_lost(&mut self, gateway: &GatewayName) {
         let lost_since = |(epoch, witness): (&Epoch, &Witness)| match witness.contact {
             Contact::Lost(since) if witness.gateway == *gateway => Some((since, *epoch)),
@@ -93,14 +93,20 @@ impl ClusterSet {
         let mut lost: Vec<(Moment, Epoch)> = witnesses.filter_map(lost_since).collect();
         lost.sort_unstable();
         let joined = lost.len().saturating_sub(LOST_RUNS_MAX);
-        for pair in lost.windows(2).take(joined) {
-            let Some(older) = self.witnesses.remove(&pair[0].1) else {
+        let mut oldest_first = lost.into_iter().map(|(_, epoch)| epoch);
+        let Some(oldest) = oldest_first.next().filter(|_| joined > 0) else {
+            return;
+        };
+        // Into the oldest, which has most words, and goes when it would have gone.
+        for next in oldest_first.take(joined) {
+            let Some(next) = self.witnesses.remove(&next) else {
                 continue;
             };
-            if let Some(next) = self.witnesses.get_mut(&pair[1].1) {
-                for (id, sequence) in older.words() {
-                    next.say(*id, *sequence);
+            if let Some(oldest) = self.witnesses.get_mut(&oldest) {
+                for (id, sequence) in next.words() {
+                    oldest.say(*id, *sequence);
                 }
+                oldest.digest = next.digest.or(oldest.digest.take());
             }
         }
     }
