@@ -25,6 +25,7 @@ use crate::http::{HEAD_TIMEOUT, Timeouts};
 use crate::inner::{Identities, Protocol, Target};
 use crate::local::LocalEndpoint;
 use crate::metrics::{Labels, Metrics, Recorder, Reporter};
+use crate::snapshot::TableSource;
 use app::AppPool;
 
 /// The endpoints behind one inbound side. Clones share them; a replacement
@@ -62,6 +63,8 @@ pub struct Inbound {
 
 struct Shared {
     endpoints: LocalEndpoints,
+    /// What is exported, where the endpoints do not say it themselves.
+    tables: Option<TableSource>,
     identities: Identities,
     acceptor: TlsAcceptor,
     apps: AppPool,
@@ -100,30 +103,38 @@ impl Inbound {
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
-        Self::with_timeouts(
-            endpoints,
-            svid,
-            bundles,
-            metrics,
-            Timeouts::default(),
-            drain,
-        )
+        let identities = Identities::new(svid, bundles);
+        let timeouts = Timeouts::default();
+        Self::with(endpoints.into(), None, identities, metrics, timeouts, drain)
     }
 
-    /// The same with times other than the defaults.
-    pub fn with_timeouts(
-        endpoints: impl Into<LocalEndpoints>,
-        svid: SvidSource,
-        bundles: BundleSource,
+    /// The same beside a workload, whose ports may be exported as more than they are called in its
+    /// own configuration, and with times other than the defaults.
+    pub(crate) fn beside(
+        endpoints: Arc<[LocalEndpoint]>,
+        tables: TableSource,
+        identities: Identities,
         metrics: Metrics,
         timeouts: Timeouts,
         drain: CancellationToken,
     ) -> Self {
-        let identities = Identities::new(svid, bundles);
+        let (endpoints, tables) = (endpoints.into(), Some(tables));
+        Self::with(endpoints, tables, identities, metrics, timeouts, drain)
+    }
+
+    fn with(
+        endpoints: LocalEndpoints,
+        tables: Option<TableSource>,
+        identities: Identities,
+        metrics: Metrics,
+        timeouts: Timeouts,
+        drain: CancellationToken,
+    ) -> Self {
         Self {
             shared: Rc::new(Shared {
                 acceptor: TlsAcceptor::from(identities.server()),
-                endpoints: endpoints.into(),
+                endpoints,
+                tables,
                 identities,
                 apps: AppPool::default(),
                 recorder: Recorder::new(metrics),
@@ -185,12 +196,24 @@ impl Shared {
             .find(|local| local.id == target.endpoint && local.service.key == target.service)
             .ok_or(Reason::NoSuchEndpoint)?;
         let port = port(&local.service, target.port).ok_or(Reason::NoSuchPort)?;
+        let protocol = match port.protocol {
+            AppProtocol::Tcp => self.exported_as(target).unwrap_or(port.protocol),
+            stated => stated,
+        };
         Ok(Destination {
             service: local.service.key.clone(),
             version: local.service.version.clone(),
             app: SocketAddr::new(local.service.app, port.app_port.get()),
-            protocol: port.protocol,
+            protocol,
         })
+    }
+
+    /// What the port speaks by its export: a port of HTTP that this workload calls no more than TCP
+    /// is asked by HTTP all the same, and must not be had as bytes beside that.
+    fn exported_as(&self, target: &Target) -> Option<AppProtocol> {
+        let table = self.tables.as_ref()?.load();
+        let port = table.service(&target.service)?.port(target.port)?;
+        Some(port.port.app_protocol)
     }
 
     fn labels(&self, peer: &Peer, to: &Destination, protocol: &'static str) -> Labels {

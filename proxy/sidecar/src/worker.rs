@@ -18,6 +18,7 @@ use weft_decide::OutlierConfig;
 use crate::data_plane::{Listeners, Sources};
 use crate::http::Timeouts;
 use crate::inbound::Inbound;
+use crate::inner::Identities;
 use crate::local::LocalEndpoint;
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, OutboundParts};
@@ -65,6 +66,7 @@ async fn run(parts: WorkerParts) {
         drain,
         cut,
     } = parts;
+    let tables = sources.tables.clone();
     let parts = OutboundParts {
         tables: sources.tables,
         svid: sources.svid.clone(),
@@ -77,10 +79,10 @@ async fn run(parts: WorkerParts) {
         drain: drain.clone(),
     };
     let outbound = Outbound::with_timeouts(parts, timeouts);
-    let inbound = Inbound::with_timeouts(
+    let inbound = Inbound::beside(
         endpoints,
-        sources.svid,
-        sources.bundles,
+        tables,
+        Identities::new(sources.svid, sources.bundles),
         metrics,
         timeouts,
         drain.clone(),
