@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weft_model::AppProtocol;
 
 use crate::app;
 use crate::client::{HOST, get, head, header, raw, tunnel};
@@ -176,6 +177,31 @@ async fn no_claim_reaches_the_app_through_a_tunnel() {
         assert_eq!(&body, b"ok");
     }
     assert_eq!(seen.lock().unwrap().len(), asked.len());
+    hears_the_truth(&seen, &client, &server);
+}
+
+/// The workload calls its port TCP, as it does if it says nothing; its export says HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_claim_reaches_the_app_whose_export_alone_says_http() {
+    let (app, seen) = recording().await;
+    let world = World::new();
+    let server = world.server(app, "tcp");
+    let client = world.client();
+    for side in [&server, &client] {
+        side.sees_as([local(server.endpoint())], |spec| {
+            spec.ports[0].app_protocol = AppProtocol::Http;
+        });
+    }
+    let asked = claiming("close");
+    for ask in &asked {
+        let mut stream = tunnel(client.addresses.outbound).await;
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let answer = head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{ask}: {answer}");
+        let answer = raw(client.addresses.outbound, ask.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{ask}: {answer}");
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2 * asked.len());
     hears_the_truth(&seen, &client, &server);
 }
 
