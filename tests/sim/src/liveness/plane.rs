@@ -320,11 +320,13 @@ impl Plane {
         process: &Process,
         observer: usize,
     ) -> Option<u64> {
+        let cluster = self.sidecars[sidecar].cluster;
         let ways = process.sessions.iter().filter_map(|(number, session)| {
-            if self.cut_off.contains(&(sidecar, *number)) {
+            let gateway = &self.gateways[*number];
+            // One that knows its cluster to be removed takes no more words.
+            if self.cut_off.contains(&(sidecar, *number)) || !self.knows(gateway, cluster) {
                 return None;
             }
-            let gateway = &self.gateways[*number];
             session.id.filter(|_| gateway.run == session.run)?;
             gateway
                 .catalog
