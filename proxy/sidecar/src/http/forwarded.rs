@@ -19,7 +19,7 @@ const FORWARDED_LEN: usize = 96;
 /// Says the address to the destination. A sidecar's own app is no news, and an app
 /// that trusts loopback addresses must not be told of one.
 pub(crate) fn introduce(headers: &mut HeaderMap, client: Option<IpAddr>) {
-    if let Some(client) = client.filter(|client| !is_loopback(*client)) {
+    if let Some(client) = client.filter(|client| !is_this_host(*client)) {
         let client = HeaderValue::try_from(client.to_string()).expect("addresses are ASCII");
         headers.insert(CLIENT, client);
     }
@@ -30,11 +30,12 @@ pub(crate) fn introduce(headers: &mut HeaderMap, client: Option<IpAddr>) {
 pub(crate) fn introduced(headers: &mut HeaderMap, trusted: bool) -> Option<IpAddr> {
     let client = headers.remove(CLIENT)?;
     let client: IpAddr = client.to_str().ok()?.parse().ok()?;
-    (trusted && !is_loopback(client)).then_some(client)
+    (trusted && !is_this_host(client)).then_some(client)
 }
 
-/// In any form: an unspecified address is this host's own too where one connects to it.
-fn is_loopback(client: IpAddr) -> bool {
+/// A loopback address in any form, or an unspecified one, which is this host too where one connects
+/// to it.
+fn is_this_host(client: IpAddr) -> bool {
     let is_own = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     match client {
         IpAddr::V4(_) => is_own(client),

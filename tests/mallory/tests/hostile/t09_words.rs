@@ -28,10 +28,10 @@ const WORDS: usize = 2_000;
 const CALLS: usize = 256;
 /// It does not count unless there was so much of each at each gateway.
 const HEARD_MIN: u64 = 1_000;
-/// How many of her endpoints a gateway knows.
-const HERS: &str = "weft_endpoints{cluster=\"mallory-1\",service=\"shop/flood\",state=\"ready\"}";
 const STREAMS_MIN: usize = 10;
 const CALLS_MIN: usize = 1_000;
+/// How many of her endpoints a gateway knows.
+const HERS: &str = "weft_endpoints{cluster=\"mallory-1\",service=\"shop/flood\",state=\"ready\"}";
 /// For how long she goes on at most.
 const LONGEST: Duration = Duration::from_secs(180);
 
@@ -190,9 +190,11 @@ fn heard(stage: &Stage<'_>, cluster: &str) -> Result<()> {
 
 /// Streams one after the other, each full of endpoints that nobody has heard of.
 async fn words(mallory: &Node, to: NodeId, sent: &Sent, stop: &AtomicBool) {
+    let mut paths = mallory.tunnels.watch_paths();
     while !stop.load(Ordering::Relaxed) {
         let Some(control) = mallory.tunnels.control(to) else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Until there is a path again; whether she shall stop is looked at now and then.
+            let _ = tokio::time::timeout(Duration::from_secs(1), paths.changed()).await;
             continue;
         };
         if let Ok(stream) = control.open_catalog().await {

@@ -4,7 +4,7 @@
 //! peer that says much would have it to itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
@@ -129,7 +129,7 @@ impl Paced {
     }
 }
 
-fn lock(pace: &Mutex<Pace>) -> impl std::ops::DerefMut<Target = Pace> + '_ {
+fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
     pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
