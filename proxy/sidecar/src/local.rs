@@ -10,7 +10,7 @@ use crate::config::{Config, LocalService};
 /// A service of this workload under the endpoint id that it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalEndpoint {
-    /// Random per process start.
+    /// New at each start.
     pub id: EndpointId,
     /// The service.
     pub service: LocalService,
@@ -22,17 +22,17 @@ pub struct LocalEndpoint {
 pub struct NoRandom;
 
 impl LocalEndpoint {
-    /// Every service of `config`, each under a fresh id.
-    pub fn all(config: &Config) -> Result<Arc<[Self]>, NoRandom> {
+    /// Every service of `config` in this cluster, each under a fresh id.
+    pub fn all(config: &Config, cluster: &ClusterName) -> Result<Arc<[Self]>, NoRandom> {
         let random = rand::SystemRandom::new();
         config
             .services
             .iter()
             .map(|service| {
-                let mut id = [0; 16];
-                random.fill(&mut id).map_err(|_| NoRandom)?;
+                let mut bytes = [0; EndpointId::RANDOM];
+                random.fill(&mut bytes).map_err(|_| NoRandom)?;
                 Ok(Self {
-                    id: EndpointId(id),
+                    id: EndpointId::of_cluster(cluster, bytes),
                     service: service.clone(),
                 })
             })

@@ -65,7 +65,7 @@ impl Process {
             state_file: Some(config.state_dir.join("catalog.pb")),
         };
         let catalog = CatalogClient::start(client, enrolled.connect());
-        let endpoints = LocalEndpoint::all(config)?;
+        let endpoints = LocalEndpoint::all(config, &enrolled.cluster)?;
         let sources = Sources {
             tables: catalog.table(),
             relays: catalog.relays(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ClusterName, sha256};
+
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident($inner:ty)) => {
         $(#[$doc])*
@@ -86,6 +88,39 @@ impl SignerEpoch {
     pub const FIRST: Self = Self(1);
 }
 
+/// What stands before the cluster in an id that is bound to one.
+const BOUND: [u8; 4] = *b"weft";
+
+impl EndpointId {
+    /// How many of its bytes are random.
+    pub const RANDOM: usize = 7;
+
+    /// An id that no other cluster's endpoint can have: the random bytes, a mark, and the first
+    /// five bytes of the SHA-256 of the cluster's name.
+    pub fn of_cluster(cluster: &ClusterName, random: [u8; Self::RANDOM]) -> Self {
+        let mut id = [0; 16];
+        let (unique, rest) = id.split_at_mut(Self::RANDOM);
+        let (mark, owner) = rest.split_at_mut(BOUND.len());
+        unique.copy_from_slice(&random);
+        mark.copy_from_slice(&BOUND);
+        owner.copy_from_slice(&owner_of(cluster));
+        Self(id)
+    }
+
+    /// Whether an endpoint of `cluster` may have this id. Ids of builds from before they were bound
+    /// bear no mark, and may be anybody's.
+    pub fn may_be_of(self, cluster: &ClusterName) -> bool {
+        let (mark, owner) = self.0[Self::RANDOM..].split_at(BOUND.len());
+        mark != BOUND || owner == owner_of(cluster)
+    }
+}
+
+fn owner_of(cluster: &ClusterName) -> [u8; 5] {
+    let hash = sha256::digest(cluster.as_str().as_bytes());
+    let (owner, _) = hash.split_first_chunk().expect("five of 32 bytes");
+    *owner
+}
+
 macro_rules! opaque {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
@@ -114,7 +149,8 @@ macro_rules! opaque {
 }
 
 opaque!(
-    /// An endpoint: random per process start.
+    /// An endpoint: new at each start of its process, and bound to its cluster
+    /// ([`EndpointId::of_cluster`]).
     EndpointId);
 opaque!(
     /// A proposal: random, so that a retried one is applied once.
@@ -125,3 +161,19 @@ opaque!(
 opaque!(
     /// A join token: the first 16 bytes of the SHA-256 of its public key.
     TokenId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_id_is_its_clusters_alone() {
+        let (ours, theirs) = ("us-east-1".parse().unwrap(), "mallory-1".parse().unwrap());
+        let id = EndpointId::of_cluster(&ours, [1, 2, 3, 4, 5, 6, 7]);
+        assert!(id.may_be_of(&ours) && !id.may_be_of(&theirs));
+        // As other builds write it.
+        assert_eq!(id.to_string(), "0102030405060777656674487d653406");
+        let unbound = EndpointId([7; 16]);
+        assert!(unbound.may_be_of(&ours) && unbound.may_be_of(&theirs));
+    }
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use weft_model::{
-    ClusterName, Endpoint, Federation, Namespace, ServiceAccount, ServiceKey, SpiffeId, SpiffePath,
-    TrustDomain,
+    ClusterName, Endpoint, EndpointId, Federation, Namespace, ServiceAccount, ServiceKey, SpiffeId,
+    SpiffePath, TrustDomain,
 };
 
 /// Why an endpoint was not admitted.
@@ -15,6 +15,14 @@ pub enum AdmissionError {
     Cluster {
         /// As registered.
         said: ClusterName,
+        /// This gateway's cluster.
+        here: ClusterName,
+    },
+    /// The id is one of another cluster's.
+    #[error("endpoint id {id} is not one of cluster {here}")]
+    Id {
+        /// As registered.
+        id: EndpointId,
         /// This gateway's cluster.
         here: ClusterName,
     },
@@ -63,6 +71,12 @@ pub fn admit(
             here: here.clone(),
         });
     }
+    if !endpoint.id.may_be_of(here) {
+        return refuse(AdmissionError::Id {
+            id: endpoint.id,
+            here: here.clone(),
+        });
+    }
     if !is_own(&proved.trust_domain, here, federation) {
         return refuse(AdmissionError::TrustDomain {
             identity: proved.clone(),
@@ -91,10 +105,13 @@ pub fn admit(
     }
 }
 
-/// Whether gateways of `cluster` may attest `endpoint`: it is there, under an identity of its own.
+/// Whether gateways of `cluster` may attest `endpoint`: it is there, under an id and an identity of
+/// its own.
 pub fn is_attestable(endpoint: &Endpoint, cluster: &ClusterName, federation: &Federation) -> bool {
     let identity = &endpoint.identity;
-    endpoint.cluster == *cluster && is_own(&identity.trust_domain, cluster, federation)
+    endpoint.cluster == *cluster
+        && endpoint.id.may_be_of(cluster)
+        && is_own(&identity.trust_domain, cluster, federation)
 }
 
 fn refuse(why: AdmissionError) -> Result<(), Box<AdmissionError>> {

@@ -127,5 +127,7 @@ fn entry_id(front: &EntryFront, namespace: &Namespace, name: &ServiceName) -> En
         id[..8].copy_from_slice(&high.to_be_bytes());
         id[8..].copy_from_slice(&low.to_be_bytes());
     }
-    EndpointId(id)
+    let mut unique = [0; EndpointId::RANDOM];
+    unique.copy_from_slice(&id[..EndpointId::RANDOM]);
+    EndpointId::of_cluster(&front.cluster, unique)
 }

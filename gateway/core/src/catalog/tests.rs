@@ -1,6 +1,7 @@
 //! Stories of one endpoint, then many with chance.
 
 mod alone;
+mod foreign;
 mod runs;
 mod snapshot;
 
@@ -150,37 +151,6 @@ fn an_endpoint_lives_while_any_gateway_of_its_cluster_attests_it() {
         assert!(ready(&mut us, EU).contains(&1));
     }
     assert_eq!(all(&mut us, EU), [1]);
-}
-
-#[test]
-fn remote_endpoints_carry_no_address_and_foreign_ones_are_refused() {
-    let eu = running(1..=1, at(100));
-    let mut us = catalog(US, GATEWAY, 9, at(0));
-    Link::open(&eu, EU, GATEWAY, &mut us, at(100)).deliver(&eu, &mut us, 10, at(100));
-    let (view, touched) = us.refresh();
-    assert_eq!(touched, BTreeSet::from([checkout()]));
-    assert_eq!(
-        view.service(&checkout()).unwrap().endpoints[0].address,
-        None
-    );
-    let (cluster, epoch): (ClusterName, _) = (name(EU), Epoch([1; 16]));
-    assert!(
-        !us.peer_attests(&cluster, epoch, endpoint(US, 7, 1)),
-        "not its cluster"
-    );
-    us.open_peer(
-        &name("ap-south-1"),
-        &name(GATEWAY),
-        Epoch([3; 16]),
-        false,
-        at(100),
-    );
-    let copied = us.peer_attests(
-        &name("ap-south-1"),
-        Epoch([3; 16]),
-        endpoint("ap-south-1", 1, 9),
-    );
-    assert!(!copied, "the id is another cluster's");
 }
 
 #[test]

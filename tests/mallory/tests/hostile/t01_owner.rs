@@ -15,7 +15,7 @@ use weft_registry::ProposeError;
 use crate::Stage;
 
 /// The one that suffers.
-const VICTIM: &str = "us-east-1";
+pub(crate) const VICTIM: &str = "us-east-1";
 
 /// Beyond every count that the log has seen.
 const LATE: u64 = 1 << 40;

@@ -4,13 +4,13 @@ use anyhow::{Context, Result, ensure};
 use rand::random;
 use serde_json::{Value, json};
 use weft_mallory::{CLUSTER, GATEWAYS};
-use weft_model::{Command, ServiceKey};
+use weft_model::{Command, EndpointId, ServiceKey};
 use weft_proto::catalog as wire;
 use weft_proto::catalog::peer_frame::Frame;
 use weft_test_support::{SOON, eventually};
 
 use crate::Stage;
-use crate::t01_owner::{endpoint, export, hello};
+use crate::t01_owner::{VICTIM, endpoint, export, hello};
 
 /// Requests to each victim's service while she offers the same.
 const REQUESTS: usize = 10;
@@ -28,10 +28,13 @@ pub(crate) fn weights(stage: &Stage<'_>) -> Result<()> {
         let mut stream = mallory.open_catalog(mallory.node_of(cluster, gateway)?)?;
         mallory.tell(&mut stream, Frame::Hello(hello(CLUSTER)))?;
         mallory.tell(&mut stream, Frame::Snapshot(wire::SnapshotBegin::default()))?;
-        for _ in 0..20 {
+        // T1: the first is under an id of a victim's, of which nobody has heard. It is not taken.
+        let theirs = EndpointId::of_cluster(&VICTIM.parse()?, random()).0;
+        let own = std::iter::repeat_with(random::<[u8; 16]>).take(20);
+        for id in std::iter::once(theirs).chain(own) {
             let heavy = wire::Endpoint {
                 weight: u32::MAX,
-                ..endpoint(random::<[u8; 16]>().to_vec(), CLUSTER, "checkout", identity)
+                ..endpoint(id.to_vec(), CLUSTER, "checkout", identity)
             };
             mallory.tell(&mut stream, Frame::Endpoint(heavy))?;
         }

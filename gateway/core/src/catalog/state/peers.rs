@@ -33,8 +33,9 @@ impl Catalog {
         self.set(cluster).begin_snapshot(epoch, covers);
     }
 
-    /// A peer attests an endpoint. It can only speak of its own cluster, and
-    /// not under an id that another cluster used first. Returns whether it was taken.
+    /// A peer attests an endpoint. It can only speak of its own cluster, under an id of that
+    /// cluster's, or one that is bound to none and that no other cluster used first. Returns whether
+    /// it was taken.
     pub fn peer_attests(
         &mut self,
         cluster: &ClusterName,
@@ -44,7 +45,8 @@ impl Catalog {
         let elsewhere = |(name, set): (&ClusterName, &ClusterSet)| {
             name != cluster && set.endpoint(endpoint.id).is_some()
         };
-        if endpoint.cluster != *cluster || self.sets.iter().any(elsewhere) {
+        let is_own = endpoint.cluster == *cluster && endpoint.id.may_be_of(cluster);
+        if !is_own || self.sets.iter().any(elsewhere) {
             return false;
         }
         if *cluster != self.cluster {
