@@ -88,6 +88,7 @@ impl<'a> Scene<'a> {
             region: member.spec.region.clone(),
             rtt: self.reach.rtt(cluster),
             drain: member.spec.drain,
+            max_share: member.spec.max_share,
         })
     }
 

@@ -94,7 +94,8 @@ impl Balancer {
     /// The nearest level serves while it has capacity; a share goes to the next ones in
     /// proportion to what it lacks. If that one has nobody left, the nearest level with an endpoint
     /// that is not ejected serves; if all are ejected the nearest level serves regardless (panic:
-    /// better a suspect than none). [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
+    /// better a suspect than none). A cluster with a ceiling serves no more than that, unless nobody
+    /// else has an endpoint that is not ejected. [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
     pub fn pick<'r>(
         &mut self,
         routes: &'r Arc<ServiceRoutes>,
@@ -124,15 +125,22 @@ impl Balancer {
         };
         // Of one lane those that are well, wherever they are.
         let well = |levels, rng: &mut Rng| {
+            let mut open = in_scope(levels).filter(|level| level.max_share.is_none());
             self.draw_level(in_scope(levels), rng)
                 .and_then(|level| self.choose(level, healthy, now, rng))
-                .or_else(|| in_scope(levels).find_map(|l| self.choose(l, healthy, now, rng)))
+                .or_else(|| open.find_map(|level| self.choose(level, healthy, now, rng)))
+        };
+        // Beyond a ceiling, if nobody else is well.
+        let beyond = |levels, rng: &mut Rng| {
+            in_scope(levels).find_map(|level| self.choose(level, healthy, now, rng))
         };
         let suspect = |levels, rng: &mut Rng| {
             in_scope(levels).find_map(|level| self.choose(level, untried, now, rng))
         };
         well(first, rng)
             .or_else(|| well(fallback?, rng))
+            .or_else(|| beyond(first, rng))
+            .or_else(|| beyond(fallback?, rng))
             .or_else(|| suspect(fallback?, rng))
             .or_else(|| suspect(first, rng))
             .map(|position| &endpoints[position as usize])

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_model::{
-    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, ServiceKey, ServicePort, SpiffeId,
-    TrafficPolicySpec, TransportProtocol,
+    AppProtocol, Endpoint, EndpointId, EndpointPort, Health, Percent, ServiceKey, ServicePort,
+    SpiffeId, TrafficPolicySpec, TransportProtocol,
 };
 
 use crate::{EndpointView, Locality, PathState, Place, ReleaseView, ServiceRoutes, ServiceSpec};
@@ -77,6 +77,7 @@ pub(crate) fn remote(mut draft: Draft, cluster: &str, region: &str, rtt_ms: u64)
         region: region.parse().unwrap(),
         rtt: Duration::from_millis(rtt_ms),
         path: PathState::Up,
+        max_share: None,
     };
     draft
 }
@@ -117,6 +118,12 @@ impl Draft {
     pub(crate) fn path(mut self, state: PathState) -> Self {
         if let Locality::Remote { path, .. } = &mut self.0.locality {
             *path = state;
+        }
+        self
+    }
+    pub(crate) fn max_share(mut self, percent: u8) -> Self {
+        if let Locality::Remote { max_share, .. } = &mut self.0.locality {
+            *max_share = Percent::new(percent);
         }
         self
     }

@@ -259,13 +259,13 @@ impl Command {
     pub fn level(&self) -> FormatLevel {
         match self {
             Self::RedeemToken(joiner) if joiner.gateway.role == GatewayRole::Follower => {
-                FormatLevel::FOLLOWERS
+                spec_level(&joiner.spec).max(FormatLevel::FOLLOWERS)
             }
             // Whatever role they say, it becomes the token's, or a founder's: builds in use take
             // them with any at every level, and what one refuses and another takes divides them.
-            Self::RedeemToken(joiner) => relay_level(&joiner.spec),
-            Self::Found(founding) => relay_level(&founding.spec),
-            Self::PutCluster(_, spec) => relay_level(spec).max(role_level(spec.role)),
+            Self::RedeemToken(joiner) => spec_level(&joiner.spec),
+            Self::Found(founding) => spec_level(&founding.spec),
+            Self::PutCluster(_, spec) => spec_level(spec).max(role_level(spec.role)),
             Self::GrantToken(grant) => role_level(grant.role),
             Self::PutRoute(..)
             | Self::DeleteRoute(..)
@@ -318,10 +318,12 @@ impl Command {
     }
 }
 
-fn relay_level(spec: &ClusterSpec) -> FormatLevel {
-    match spec.relay {
-        RelayConsent::Allow => FormatLevel::RELAYS,
-        RelayConsent::Deny => FormatLevel::FIRST,
+/// The level of what a spec says, without its role.
+fn spec_level(spec: &ClusterSpec) -> FormatLevel {
+    match (spec.max_share, spec.relay) {
+        (Some(_), _) => FormatLevel::CEILINGS,
+        (None, RelayConsent::Allow) => FormatLevel::RELAYS,
+        (None, RelayConsent::Deny) => FormatLevel::FIRST,
     }
 }
 

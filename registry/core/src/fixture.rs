@@ -83,6 +83,7 @@ pub fn cluster_spec(region: &str) -> ClusterSpec {
         role: ClusterRole::Voter,
         relay: RelayConsent::Deny,
         drain: false,
+        max_share: None,
         namespaces: BTreeSet::new(),
         virtual_ips: VirtualIpRanges {
             ipv4: name("240.0.0.0/12"),

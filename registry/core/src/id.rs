@@ -61,6 +61,8 @@ impl FormatLevel {
     pub const RELAYS: Self = Self(6);
     /// The level that brought followers.
     pub const FOLLOWERS: Self = Self(7);
+    /// The level that brought ceilings on what a cluster draws.
+    pub const CEILINGS: Self = Self(8);
     /// The last level of which a record that comes before its level is refused, and its request
     /// remembered. One of a later level is kept unread, as by builds that do not know the level.
     pub const REFUSED_EARLY: Self = Self::FOLLOWERS;

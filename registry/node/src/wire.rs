@@ -25,7 +25,7 @@ pub(crate) use history::{Row, origin, read_row, write_row};
 pub(crate) use state::{decode_image, encode_image, state_digest};
 
 /// The highest format level this program reads and writes.
-pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::FOLLOWERS;
+pub const FORMAT_SUPPORTED: weft_model::FormatLevel = weft_model::FormatLevel::CEILINGS;
 
 /// The largest encoded entry, in bytes. Certificates are a few KiB; an export is smaller.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;

@@ -28,6 +28,9 @@ fn programs_find_and_reach_services_everywhere() -> Result<()> {
             cases.run("curl through a sidecar crosses regions", || {
                 curl_crosses(dev)
             });
+            cases.run("a ceiling bounds what the nearest cluster draws", || {
+                ceiling_holds(dev)
+            });
             cases.run("a request crosses the whole shop in every region", || {
                 shop_works(dev)
             });
@@ -128,6 +131,49 @@ fn curl_crosses(dev: &Dev) -> Result<()> {
         ensure!(!body.contains(r#""region":"ap-south""#), "{body}");
     }
     Ok(())
+}
+
+/// Of what ap-south-1, which has none, asks of payments, the nearest cluster serves everything, or as
+/// much as an administrator allows.
+fn ceiling_holds(dev: &Dev) -> Result<()> {
+    const REQUESTS: usize = 60;
+    let web = dev.workload("ap-south-1", "shop/web")?;
+    let answered = |region: &str| -> Result<usize> {
+        let mut curl = command(["curl", "--silent", "--fail-with-body", "--max-time", "20"]);
+        curl.args(["--parallel", "--proxy"]);
+        curl.arg(format!("http://{}", web.outbound));
+        let asked = format!("http://payments.shop/?[1-{REQUESTS}]");
+        let bodies = run(curl.arg(asked))?.ok()?;
+        let all = bodies.matches(r#""service":"payments""#).count();
+        ensure!(all == REQUESTS, "{all} answers: {bodies}");
+        let region = format!(r#""region":"{region}""#);
+        Ok(bodies.matches(&region).count())
+    };
+    let others = [("us-east-1", "us-east"), ("eu-west-1", "eu-west")];
+    let far = answered(others[0].1)?;
+    let (cluster, region) = others[usize::from(far == 0)];
+    ensure!(far == 0 || far == REQUESTS, "{far} of us-east");
+    let ceiling =
+        |percent: Option<u8>| dev.change_cluster(cluster, |spec| spec["maxShare"] = percent.into());
+    // Four standard deviations from 12 of 60.
+    for (percent, drawn) in [(20, 1..=25), (0, 0..=0)] {
+        ceiling(Some(percent))?;
+        let explain = ["--cluster", "ap-south-1", "route", "explain", "GET"];
+        let explained = format!("at most {percent} %");
+        eventually("the ceiling is told", SOON, || {
+            let asked = explain.iter().chain(&["http://payments.shop/"]);
+            dev.weft(asked)?.exits(0)?.says(&explained)?;
+            let there = answered(region)?;
+            ensure!(drawn.contains(&there), "at most {percent} %: {there}");
+            Ok(())
+        })?;
+    }
+    ceiling(None)?;
+    eventually("it is lifted", SOON, || {
+        let there = answered(region)?;
+        ensure!(there == REQUESTS, "{there}");
+        Ok(())
+    })
 }
 
 fn shop_works(dev: &Dev) -> Result<()> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::run::{Ran, run, run_within, weft_binary};
-use crate::{Background, eventually};
+use crate::{Background, SOON, eventually};
 
 /// How long a federation may take to come up on a busy machine.
 pub(crate) const READY_WAIT: Duration = Duration::from_secs(180);
@@ -249,6 +249,27 @@ impl Dev {
             }
         }
         Ok(pids)
+    }
+
+    /// Changes the spec of a cluster, as an administrator; what belongs to a later format level once
+    /// that is in force.
+    ///
+    /// # Errors
+    /// There is no such cluster, or the change is refused.
+    pub fn change_cluster(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut clusters = self.weft(["get", "clusters", "-o", "json"])?.json()?;
+        let items = clusters["items"].as_array_mut().context("items")?;
+        let mut named = items.iter_mut();
+        let found = named.find(|item| item["metadata"]["name"] == name);
+        let record = found.with_context(|| format!("no cluster {name}"))?;
+        if let Some(record) = record.as_object_mut() {
+            record.remove("status");
+        }
+        change(&mut record["spec"]);
+        let record = record.to_string();
+        eventually("the level of the log is reached", SOON, || {
+            self.apply(name, &record)
+        })
     }
 
     /// An HTTP GET by curl through a workload's sidecar; the body.

@@ -9,8 +9,8 @@ use std::num::NonZeroU16;
 use serde_json::Value;
 use tonic::Status;
 use weft_decide::{
-    Backend, EndpointRefusal, EndpointView, HeaderList, Level, Matched, Reason, RequestHead, Route,
-    RuleTable, ServiceTable,
+    Backend, EndpointRefusal, EndpointView, HeaderList, Level, Locality, Matched, Reason,
+    RequestHead, Route, RuleTable, ServiceTable,
 };
 use weft_model::{SpiffeId, SpiffePath, code};
 use weft_plan::dns::{self, ClientView, Name, Question, RecordType, Verdict};
@@ -324,7 +324,11 @@ fn endpoint_step(
             endpoint.cluster
         ),
         reason: match verdict {
-            Ok(level) => format!("{level}{way}{}", fronted(&endpoint.identity)),
+            Ok(level) => format!(
+                "{level}{way}{}{}",
+                fronted(&endpoint.identity),
+                ceiling(&view.locality)
+            ),
             Err(refused) => refused.to_string(),
         },
     }
@@ -360,6 +364,17 @@ fn fronted(identity: &SpiffeId) -> String {
             format!("; it has no sidecar: gateway {gateway} stands in for one")
         }
         _ => String::new(),
+    }
+}
+
+/// What bounds how much goes to a cluster.
+fn ceiling(locality: &Locality) -> String {
+    match locality {
+        Locality::Remote {
+            max_share: Some(share),
+            ..
+        } => format!("; at most {share} while others can serve"),
+        Locality::Remote { .. } | Locality::Local => String::new(),
     }
 }
 

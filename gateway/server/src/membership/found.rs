@@ -132,6 +132,7 @@ pub(super) fn cluster_spec(config: &GatewayConfigFile, role: ClusterRole) -> Clu
         role,
         relay: RelayConsent::Deny,
         drain: false,
+        max_share: None,
         namespaces: Default::default(),
         virtual_ips: config.spec.virtual_ips,
     }

@@ -3,6 +3,11 @@
 //! As Envoy does with priorities: a level takes 1.4 times the part of its endpoints that works, at
 //! most everything; what it does not take goes to the next one. So a level spills once fewer than
 //! about 71 % of it work, and takes its traffic back as its endpoints come back.
+//!
+//! An administrator's ceiling on a cluster (`Cluster.spec.maxShare`, T6 of the threat model) bounds
+//! what its level takes, by what it can take or by being nearest.
+
+use weft_model::Percent;
 
 use crate::{LevelMembers, Rng};
 
@@ -19,19 +24,39 @@ pub(crate) fn share(ready: u64, capacity: u64) -> u64 {
     u64::try_from(taken).unwrap_or(FULL).min(FULL)
 }
 
-/// One of `levels`, nearest first and each with its share; none if none takes anything. Chance is
-/// asked only when the nearest cannot take everything.
+/// One of `levels`, nearest first and each with what it can take; none if nobody may take it. Chance
+/// is not asked when the nearest takes everything.
+///
+/// A level with a ceiling takes no more than that, however little the others can: what is left falls
+/// to those without one.
 pub(super) fn draw<'l>(
     levels: impl Iterator<Item = (&'l LevelMembers, u64)> + Clone,
     rng: &mut Rng,
 ) -> Option<&'l LevelMembers> {
-    let (nearest, first) = levels.clone().next()?;
+    let bounded = levels.map(|(level, able)| (level, able.min(most(level))));
+    let (nearest, first) = bounded.clone().next()?;
     if first >= FULL {
         return Some(nearest);
     }
-    let total: u64 = levels.clone().map(|(_, share)| share).sum();
-    let mut ticket = rng.below(total.min(FULL));
-    let mut levels = levels;
+    at(bounded.clone(), rng.below(FULL)).or_else(|| {
+        let open = bounded.filter(|(level, _)| level.max_share.is_none());
+        let total: u64 = open.clone().map(|(_, share)| share).sum();
+        let ticket = (total > 0).then(|| rng.below(total))?;
+        at(open, ticket)
+    })
+}
+
+/// What a level may take, in ten thousandths.
+fn most(level: &LevelMembers) -> u64 {
+    let percent = level.max_share.unwrap_or(Percent::ALL).value();
+    u64::from(percent) * FULL / 100
+}
+
+/// The level at `ticket`, if each takes its share in turn.
+fn at<'l>(
+    mut levels: impl Iterator<Item = (&'l LevelMembers, u64)>,
+    mut ticket: u64,
+) -> Option<&'l LevelMembers> {
     let drawn = levels.find(|(_, share)| {
         let here = ticket < *share;
         ticket = ticket.saturating_sub(*share);

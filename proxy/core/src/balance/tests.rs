@@ -264,6 +264,62 @@ fn a_share_spills_to_the_next_level_and_comes_back() {
     }
 }
 
+/// A cluster near by, a ceiling on it, and one far away of which so many endpoints work.
+fn capped(percent: u8, working: u32) -> Sim {
+    let near = |n| remote(endpoint(n), "mallory-1", "eu-west", 1).max_share(percent);
+    let far = |n: u32| {
+        let it = remote(endpoint(n), "us-east-1", "us-east", 80).numbered(100 + n);
+        match n <= working {
+            true => it,
+            false => it.health(Health::NotReady),
+        }
+    };
+    let heavy = (1..=20).map(|n| near(n).weight(u32::MAX));
+    Sim::new(heavy.chain((1..=10).map(far)), 7)
+}
+
+#[test]
+fn a_ceiling_bounds_what_a_cluster_draws_while_others_can_serve() {
+    let hers = |id: EndpointId| (1..=20).any(|n| id == crate::fixture::id(n));
+    // Also while the others are short of endpoints: what they lack does not fall to her.
+    for (percent, working, expect) in [
+        (20, 10, 0.2),
+        (20, 3, 0.2),
+        (1, 1, 0.01),
+        (0, 1, 0.0),
+        (100, 10, 1.0),
+        // Nobody else can.
+        (20, 0, 1.0),
+        (0, 0, 1.0),
+    ] {
+        let mut sim = capped(percent, working);
+        let drawn = (0..10_000).filter(|_| hers(sim.pick().unwrap())).count();
+        let share = drawn as f64 / 10_000.0;
+        assert!(
+            (share - expect).abs() < 0.015,
+            "at most {percent} %, {working} others: {share}"
+        );
+    }
+}
+
+#[test]
+fn retries_and_ejections_lift_no_ceiling() {
+    let mut sim = capped(0, 2);
+    let first = sim.pick().unwrap();
+    let second = sim.pick_untried(&[first]).unwrap();
+    assert_eq!([first, second].map(|it| it >= id(101)), [true, true]);
+    // One of the two is ejected: the other serves.
+    for _ in 0..10 {
+        sim.respond(first, Outcome::LocalOrigin);
+    }
+    assert!(sim.balancer.is_ejected(first));
+    for _ in 0..100 {
+        assert_eq!(sim.pick(), Ok(second));
+    }
+    // Nobody else is left for this request: better beyond the ceiling than not at all.
+    assert!(sim.pick_untried(&[first, second]).unwrap() < id(101));
+}
+
 fn far_of(draft: Draft) -> Draft {
     draft.numbered(99)
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use weft_model::{AppProtocol, ClusterName, Endpoint, Health, RegionName, SpiffeId, ZoneName};
+use weft_model::{
+    AppProtocol, ClusterName, Endpoint, Health, Percent, RegionName, SpiffeId, ZoneName,
+};
 
 /// Where the reader of a table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum Locality {
         rtt: Duration,
         /// Whether traffic may go there.
         path: PathState,
+        /// How much of a service's traffic may, while others can serve the rest.
+        max_share: Option<Percent>,
     },
 }
 
@@ -55,9 +59,19 @@ pub struct ClusterView {
     pub rtt: Option<Duration>,
     /// Whether its administrator drains it.
     pub drain: bool,
+    /// How much of a service's traffic it may draw; none: whatever falls to it.
+    pub max_share: Option<Percent>,
 }
 
 impl Locality {
+    /// How much of a service's traffic may go there; none: whatever falls to it.
+    pub(crate) fn max_share(&self) -> Option<Percent> {
+        match self {
+            Self::Local => None,
+            Self::Remote { max_share, .. } => *max_share,
+        }
+    }
+
     /// How far `cluster` is from `place` for a service whose clusters in `stale` take nothing
     /// new. `seen` is none for a cluster that nobody has told of yet: no tunnel to it is up.
     pub fn of(
@@ -74,6 +88,7 @@ impl Locality {
                 region: place.region.clone(),
                 rtt: Duration::ZERO,
                 path: PathState::Down,
+                max_share: None,
             };
         };
         let path = match seen.rtt {
@@ -86,6 +101,7 @@ impl Locality {
             region: seen.region.clone(),
             rtt: seen.rtt.unwrap_or_default(),
             path,
+            max_share: seen.max_share,
         }
     }
 }

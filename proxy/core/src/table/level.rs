@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use weft_model::{ClusterName, RegionName};
+use weft_model::{ClusterName, Percent, RegionName};
 
 use super::{EndpointView, Locality, Place};
 use crate::Rng;
@@ -90,6 +90,19 @@ pub struct LevelMembers {
     pub ready: u64,
     /// The same with the endpoints of the level whose health checks fail.
     pub capacity: u64,
+    /// How much of the traffic its cluster may draw while others can serve the rest.
+    pub max_share: Option<Percent>,
+}
+
+/// What a level is made of.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Position and weight of each that takes work.
+    pub(super) members: Vec<(u32, u32)>,
+    /// The weights of those whose health checks fail.
+    pub(super) unready: u64,
+    /// The ceiling of its cluster.
+    pub(super) max_share: Option<Percent>,
 }
 
 impl LevelMembers {
@@ -104,8 +117,13 @@ impl LevelMembers {
         crate::balance::share(self.ready.saturating_sub(ejected), self.capacity)
     }
 
-    /// A level of `members`: (position, weight), at least one.
-    pub(super) fn new(level: Level, members: Vec<(u32, u32)>, unready: u64) -> Self {
+    /// A level of what was gathered for it, at least one member.
+    pub(super) fn new(level: Level, gathered: Gathered) -> Self {
+        let Gathered {
+            members,
+            unready,
+            max_share,
+        } = gathered;
         let ready = members
             .iter()
             .map(|(_, weight)| u64::from(*weight))
@@ -128,6 +146,7 @@ impl LevelMembers {
             weights,
             ready,
             capacity: ready.saturating_add(unready),
+            max_share,
         }
     }
 

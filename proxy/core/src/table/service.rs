@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use weft_model::{ClusterName, ServiceKey, ServicePort, SpiffeId, TrafficPolicySpec};
 
+use super::level::Gathered;
 use super::{EndpointRefusal, EndpointView, Level, LevelMembers, Place};
 use crate::lane::LaneKind;
 use crate::{Lane, ReleaseView, RequestHead, Rng, RouteSource, RuleTable, Scope};
@@ -213,23 +214,25 @@ fn levels(
     port: NonZeroU16,
     wanted: &dyn Fn(&EndpointView) -> bool,
 ) -> Box<[LevelMembers]> {
-    let mut levels: BTreeMap<Level, (Vec<(u32, u32)>, u64)> = BTreeMap::new();
+    let mut levels: BTreeMap<Level, Gathered> = BTreeMap::new();
     for (position, view) in (0u32..).zip(endpoints).filter(|(_, view)| wanted(view)) {
         let weight = view.endpoint.weight;
         let verdict = view.admit(port, identities);
         if !matches!(verdict, Ok(()) | Err(EndpointRefusal::NotReady)) {
             continue;
         }
-        let (members, unready) = levels.entry(Level::of(view, place)).or_default();
+        // Of a remote cluster each endpoint says the same, and a level is one cluster's.
+        let level = levels.entry(Level::of(view, place)).or_default();
+        level.max_share = view.locality.max_share();
         match verdict {
-            Ok(()) => members.push((position, weight)),
+            Ok(()) => level.members.push((position, weight)),
             // What a level lacks: the next one takes it over.
-            Err(_) => *unready += u64::from(weight),
+            Err(_) => level.unready += u64::from(weight),
         }
     }
     levels
         .into_iter()
-        .filter(|(_, (members, _))| !members.is_empty())
-        .map(|(level, (members, unready))| LevelMembers::new(level, members, unready))
+        .filter(|(_, gathered)| !gathered.members.is_empty())
+        .map(|(level, gathered)| LevelMembers::new(level, gathered))
         .collect()
 }

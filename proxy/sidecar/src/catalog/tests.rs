@@ -2,8 +2,10 @@
 
 mod mutants;
 
+use std::time::Duration;
+
 use weft_decide::{Locality, PathState, Place, ServiceTable};
-use weft_model::{Endpoint, Health, ServiceKey};
+use weft_model::{Endpoint, Health, Percent, ServiceKey};
 use weft_proto::catalog as wire;
 
 use super::fixture::endpoint;
@@ -60,6 +62,7 @@ fn path(up: bool, rtt_us: u32) -> bytes::Bytes {
         region: "us-east".into(),
         path: path.into(),
         rtt_us,
+        max_share: Some(20),
         ..wire::ClusterState::default()
     }))
 }
@@ -222,13 +225,13 @@ fn the_best_path_of_any_gateway_counts() {
     ));
     snapshot(&mut merge, &source("b:1", 2), &b, false);
     let table = merge.table().unwrap();
-    let Locality::Remote { region, rtt, path } = locality(&table) else {
-        panic!("it is remote");
+    let expected = Locality::Remote {
+        region: "us-east".parse().unwrap(),
+        rtt: Duration::from_millis(80),
+        path: PathState::Up,
+        max_share: Percent::new(20),
     };
-    assert_eq!(
-        (region.as_str(), rtt.as_millis(), path),
-        ("us-east", 80, PathState::Up)
-    );
+    assert_eq!(locality(&table), expected);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use prost::Message;
 use weft_decide::{ClusterView, ReleaseView, RouteSource, ServiceSpec};
 use weft_model::{
     AppProtocol, Audience, BasisPoints, ClusterName, Endpoint, EndpointId, EndpointPort, Health,
-    Index, RouteSpec, ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol, Unready,
-    spec_from_json, spec_to_json,
+    Index, Percent, RouteSpec, ServiceKey, ServicePort, TrafficPolicySpec, TransportProtocol,
+    Unready, spec_from_json, spec_to_json,
 };
 use weft_proto::catalog as wire;
 
@@ -175,7 +175,13 @@ pub fn cluster(from: &wire::ClusterState) -> Result<ClusterView, WireError> {
         rtt: (from.path() == wire::PathState::Up)
             .then(|| Duration::from_micros(from.rtt_us.into())),
         drain: from.drain,
+        max_share: from.max_share.map(share).transpose()?,
     })
+}
+
+fn share(percent: u32) -> Result<Percent, WireError> {
+    let share = u8::try_from(percent).ok().and_then(Percent::new);
+    share.ok_or_else(|| WireError::new("max_share", "is above 100 percent"))
 }
 
 /// Writes a service's name.
@@ -266,6 +272,7 @@ pub fn to_cluster(name: &ClusterName, from: &ClusterView) -> wire::ClusterState 
         path: path.into(),
         rtt_us: u32::try_from(rtt).unwrap_or(u32::MAX),
         drain: from.drain,
+        max_share: from.max_share.map(|share| share.value().into()),
     }
 }
 

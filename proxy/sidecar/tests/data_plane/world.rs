@@ -274,6 +274,7 @@ pub(crate) fn remote(mut endpoint: Endpoint) -> EndpointView {
             region: "us-east".parse().unwrap(),
             rtt: Duration::from_millis(80),
             path: PathState::Up,
+            max_share: None,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GatewayName, HostPort, Namespace, RegionName};
+use crate::{GatewayName, HostPort, Namespace, Percent, RegionName};
 
 /// Whether a cluster's gateways may vote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +109,10 @@ pub struct ClusterSpec {
     /// Takes no new traffic from other clusters while set.
     #[serde(default)]
     pub drain: bool,
+    /// Of what other clusters' workloads ask of a service, it serves at most so many percent, for as
+    /// long as another cluster can serve the rest; without one, whatever falls to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_share: Option<Percent>,
     /// Namespaces it may export from; empty means all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub namespaces: BTreeSet<Namespace>,

@@ -1,9 +1,9 @@
 //! Members, gateways, tokens, signers and roles.
 
 use weft_model::{
-    ClusterRole, ClusterSpec, FormatLevel, Founding, GatewayRecord, GatewayRole, Redemption,
-    RelayConsent, Role, RoleBindingSpec, SignerEpoch, SignerRecord, TokenGrant, VirtualIpRanges,
-    WallTime,
+    ClusterRole, ClusterSpec, FormatLevel, Founding, GatewayRecord, GatewayRole, Percent,
+    Redemption, RelayConsent, Role, RoleBindingSpec, SignerEpoch, SignerRecord, TokenGrant,
+    VirtualIpRanges, WallTime,
 };
 use weft_proto::log;
 
@@ -36,6 +36,7 @@ pub(super) fn write_spec(spec: &ClusterSpec) -> log::ClusterSpec {
         role,
         relay,
         drain,
+        max_share,
         namespaces,
         virtual_ips,
     } = spec;
@@ -47,6 +48,7 @@ pub(super) fn write_spec(spec: &ClusterSpec) -> log::ClusterSpec {
         namespaces: texts(namespaces),
         virtual_ipv4: virtual_ips.ipv4.to_string(),
         virtual_ipv6: text(virtual_ips.ipv6),
+        max_share: max_share.map(|share| share.value().into()),
     }
 }
 
@@ -59,11 +61,20 @@ pub(super) fn read_spec(spec: &log::ClusterSpec) -> Result<ClusterSpec, WireErro
             false => RelayConsent::Deny,
         },
         drain: spec.drain,
+        max_share: spec.max_share.map(read_share).transpose()?,
         namespaces: names("spec.namespaces", &spec.namespaces)?,
         virtual_ips: VirtualIpRanges {
             ipv4: name("spec.virtual_ipv4", &spec.virtual_ipv4)?,
             ipv6: optional("spec.virtual_ipv6", &spec.virtual_ipv6)?,
         },
+    })
+}
+
+fn read_share(percent: u32) -> Result<Percent, WireError> {
+    let share = u8::try_from(percent).ok().and_then(Percent::new);
+    share.ok_or_else(|| WireError::Invalid {
+        field: "spec.max_share",
+        problem: format!("{percent} is above 100 percent"),
     })
 }
 

@@ -74,15 +74,5 @@ fn path(dev: &Dev) -> Result<String> {
 
 /// Says whether the third cluster relays.
 fn consent(dev: &Dev, relay: &str) -> Result<()> {
-    let cluster = dev.weft(["get", "clusters", "-o", "json"])?.json()?;
-    let items = cluster["items"].as_array().context("items")?;
-    let third = items.iter().find(|item| item["metadata"]["name"] == THIRD);
-    let mut third = third.context(THIRD)?.clone();
-    third["spec"]["relay"] = relay.into();
-    if let Some(record) = third.as_object_mut() {
-        record.remove("status");
-    }
-    eventually("the level of the log is reached", SOON, || {
-        dev.apply(THIRD, &third.to_string())
-    })
+    dev.change_cluster(THIRD, |spec| spec["relay"] = relay.into())
 }

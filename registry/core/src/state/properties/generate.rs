@@ -73,9 +73,13 @@ pub(in crate::state) fn exports() -> impl Strategy<Value = ExportSpec> {
 fn specs() -> impl Strategy<Value = ClusterSpec> {
     let role = select(&[ClusterRole::Voter, ClusterRole::Member][..]);
     let namespaces = btree_set(select(&["shop", "data"][..]).prop_map(name), 0..2);
-    (role, any::<bool>(), namespaces, 16u8..24).prop_map(|(role, drain, namespaces, prefix)| {
+    let share =
+        proptest::option::of((0u8..=100).prop_map(|percent| Percent::new(percent).unwrap()));
+    (role, any::<bool>(), share, namespaces, 16u8..24).prop_map(|drawn| {
+        let (role, drain, share, namespaces, prefix) = drawn;
         let mut spec = cluster_spec("us-east");
         (spec.role, spec.drain, spec.namespaces) = (role, drain, namespaces);
+        spec.max_share = share;
         spec.virtual_ips.ipv4 = name(&format!("240.0.0.0/{prefix}"));
         spec
     })

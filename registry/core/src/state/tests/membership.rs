@@ -169,15 +169,18 @@ fn a_command_is_of_the_highest_level_that_a_part_of_it_needs() {
     use ClusterRole::{Member, Voter, Witness};
     use RelayConsent::{Allow, Deny};
     let (first, relays) = (FormatLevel::FIRST, FormatLevel::RELAYS);
-    for (role, relay, of_put, of_redeem) in [
-        (Member, Deny, first, first),
-        (Voter, Allow, relays, relays),
-        (Witness, Deny, FormatLevel::WITNESSES, first),
-        (Witness, Allow, relays, relays),
+    let (none, some, ceilings) = (None, Percent::new(20), FormatLevel::CEILINGS);
+    for (role, relay, max_share, of_put, of_redeem) in [
+        (Member, Deny, none, first, first),
+        (Voter, Allow, none, relays, relays),
+        (Witness, Deny, none, FormatLevel::WITNESSES, first),
+        (Witness, Allow, none, relays, relays),
+        (Member, Allow, some, ceilings, ceilings),
     ] {
         let spec = ClusterSpec {
             role,
             relay,
+            max_share,
             ..cluster_spec("eu-west")
         };
         let put = Command::PutCluster(name(EU), Box::new(spec.clone()));
@@ -192,7 +195,7 @@ fn a_command_is_of_the_highest_level_that_a_part_of_it_needs() {
         assert_eq!(redeem.level(), of_redeem);
         joiner.gateway.role = GatewayRole::Follower;
         let redeem = Command::RedeemToken(Box::new(joiner));
-        assert_eq!(redeem.level(), FormatLevel::FOLLOWERS);
+        assert_eq!(redeem.level(), of_redeem.max(FormatLevel::FOLLOWERS));
     }
 }
 

@@ -258,6 +258,12 @@ fn log(level: u32) -> String {
     if FormatLevel(level) >= FormatLevel::FOLLOWERS {
         scribe.join_follower(level);
     }
+    if FormatLevel(level) >= FormatLevel::CEILINGS {
+        let mut spec = fixture::cluster_spec(fixture::CLUSTERS[1].1);
+        spec.max_share = Percent::new(20);
+        let ceiling = Command::PutCluster(name(fixture::CLUSTERS[1].0), Box::new(spec));
+        scribe.by_ana(ceiling);
+    }
     scribe.by_ana(Command::RemoveCluster(name(fixture::CLUSTERS[2].0)));
     scribe.text
 }

@@ -119,8 +119,13 @@ mod before_relays {
 fn what_an_earlier_build_does_not_know_it_notices() {
     use before_relays::ClusterSpec as Earlier;
     let mut spec = fixture::cluster_spec("eu-west");
-    for (relay, noticed) in [(RelayConsent::Deny, false), (RelayConsent::Allow, true)] {
-        spec.relay = relay;
+    let (none, some) = (None, Percent::new(0));
+    for (relay, max_share, noticed) in [
+        (RelayConsent::Deny, none, false),
+        (RelayConsent::Allow, none, true),
+        (RelayConsent::Deny, some, true),
+    ] {
+        (spec.relay, spec.max_share) = (relay, max_share);
         let bytes = cluster::write_spec(&spec).encode_to_vec();
         let read = Earlier::decode(&bytes[..]).unwrap();
         assert_eq!(read.region, "eu-west", "it does read");
