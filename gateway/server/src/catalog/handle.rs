@@ -17,6 +17,7 @@ use weft_plan::Moment;
 use weft_plan::catalog::{
     Alarm, Catalog, CatalogView, Epoch, Interest, LastKnown, SessionId, Timing,
 };
+use weft_proxy::catalog::Gather;
 
 use super::disk::{Disk, Loaded};
 use super::feed::Feed;
@@ -26,7 +27,7 @@ use crate::clamps::ClampKeeper;
 use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
 
-/// Changes are gathered for this long before a view is made of them.
+/// Changes are gathered for this long before a view is made of them, if making it takes no time.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// What the catalog needs to know of its gateway.
@@ -417,15 +418,16 @@ impl State {
 
 /// Steps when told something, and when time has come.
 async fn drive(inner: Arc<Inner>) {
+    let mut gather = Gather::new(GATHER);
     let mut next = inner.step();
     loop {
         let due = next.map(|moment| inner.began + moment.since(inner.origin));
         let far = Instant::now() + Duration::from_secs(3600);
         tokio::select! {
-            () = inner.nudge.notified() => sleep(GATHER).await,
+            () = inner.nudge.notified() => sleep(gather.time()).await,
             () = sleep_until(due.unwrap_or(far)) => {}
         }
-        next = inner.step();
+        next = gather.during(|| inner.step());
     }
 }
 

@@ -11,7 +11,7 @@ use prost::Message;
 use rand::random;
 use serde_json::json;
 use tokio::task::JoinSet;
-use weft_gateway::tunnel::{PeerStream, write_frame};
+use weft_gateway::tunnel::{PeerStream, read_frame, write_frame};
 use weft_mallory::{CLUSTER, GATEWAYS, Node};
 use weft_model::{Command, NodeId, ServiceKey};
 use weft_proto::catalog as wire;
@@ -22,13 +22,19 @@ use weft_test_support::{Load, RecordType, SOON, Target, ask, eventually};
 use crate::t01_owner::{endpoint, export, hello};
 use crate::{Stage, metric};
 
-/// Endpoints on each stream before she opens the next one.
-const WORDS: usize = 2_000;
+/// Endpoints on each stream before she opens the next one, and how often she says each of them, always
+/// changed.
+const ENDPOINTS: usize = 1_000;
+const TIMES: u64 = 2;
+/// The longest frame that she reads, in bytes.
+const FRAME_MAX: usize = 4 << 20;
+/// For how long she waits to be read.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// More calls than a gateway answers one cluster at a time.
 const CALLS: usize = 256;
 /// It does not count unless there was so much of each at each gateway.
 const HEARD_MIN: u64 = 1_000;
-const STREAMS_MIN: usize = 10;
+const STREAMS_MIN: usize = 2;
 const CALLS_MIN: usize = 1_000;
 /// How many of her endpoints a gateway knows.
 const HERS: &str = "weft_endpoints{cluster=\"mallory-1\",service=\"shop/flood\",state=\"ready\"}";
@@ -178,8 +184,7 @@ fn leases(stage: &Stage<'_>, at: &str) -> Result<()> {
     })
 }
 
-/// Some of what she says is taken in. Most is not: a stream ends the one before, and once she has
-/// opened too many, each waits for longer than that before it is read.
+/// What she says is taken in.
 fn heard(stage: &Stage<'_>, cluster: &str) -> Result<()> {
     eventually("her endpoints are known", SOON, || {
         let known = metric(stage, cluster, HERS)?;
@@ -188,7 +193,7 @@ fn heard(stage: &Stage<'_>, cluster: &str) -> Result<()> {
     })
 }
 
-/// Streams one after the other, each full of endpoints that nobody has heard of.
+/// Streams one after the other, each full of endpoints that nobody has heard of, and read to its end.
 async fn words(mallory: &Node, to: NodeId, sent: &Sent, stop: &AtomicBool) {
     let mut paths = mallory.tunnels.watch_paths();
     while !stop.load(Ordering::Relaxed) {
@@ -211,18 +216,38 @@ async fn talk(mut stream: PeerStream, sent: &Sent, stop: &AtomicBool) -> Result<
         Frame::Hello(hello(CLUSTER)),
         Frame::Snapshot(wire::SnapshotBegin::default()),
     ];
-    let endpoints = std::iter::repeat_with(|| {
-        let id = random::<[u8; 16]>().to_vec();
-        Frame::Endpoint(endpoint(id, CLUSTER, "flood", identity))
+    let ids = std::iter::repeat_with(random::<[u8; 16]>).take(ENDPOINTS);
+    let ids: Vec<[u8; 16]> = ids.collect();
+    let endpoints = (1..=TIMES).flat_map(|sequence| {
+        ids.iter().map(move |id| {
+            Frame::Endpoint(wire::Endpoint {
+                sequence,
+                zone: format!("zone-{sequence}"),
+                ..endpoint(id.to_vec(), CLUSTER, "flood", identity)
+            })
+        })
     });
-    for frame in begin.into_iter().chain(endpoints.take(WORDS)) {
+    // It has been read once all is asked for again: it does not hash to one.
+    let end = Frame::Mark(wire::Mark {
+        hash: 1,
+        ..wire::Mark::default()
+    });
+    for frame in begin.into_iter().chain(endpoints).chain([end]) {
         if stop.load(Ordering::Relaxed) {
-            break;
+            return Ok(());
         }
         let body = PeerFrame { frame: Some(frame) }.encode_to_vec();
         let write = write_frame(&mut stream.send, Bytes::from(body));
-        tokio::time::timeout(Duration::from_secs(1), write).await??;
+        tokio::time::timeout(PATIENCE, write).await??;
         sent.words.fetch_add(1, Ordering::Relaxed);
+    }
+    while !stop.load(Ordering::Relaxed) {
+        let read = read_frame(&mut stream.recv, FRAME_MAX);
+        let said = tokio::time::timeout(PATIENCE, read).await??;
+        let said = PeerFrame::decode(said.context("it hung up")?)?;
+        if matches!(said.frame, Some(Frame::Resync(_))) {
+            break;
+        }
     }
     Ok(())
 }
