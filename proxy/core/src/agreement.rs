@@ -68,12 +68,15 @@ struct Seen {
 /// What tables and requests are drawn from.
 struct World {
     rng: Rng,
+    /// Of one cluster, in percent.
+    ceiling: u8,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         Self {
             rng: Rng::seeded(seed),
+            ceiling: [0, 20, 100][(seed % 3) as usize],
         }
     }
 
@@ -136,7 +139,7 @@ impl World {
             0 => draft.zone("b"),
             1 => draft.address(None),
             2 => remote(draft, "eu-west-2", "eu-west", 8),
-            3 => remote(draft, "us-east-1", "us-east", 80),
+            3 => remote(draft, "us-east-1", "us-east", 80).max_share(self.ceiling),
             4 => remote(draft, "ap-south-1", "ap-south", 140).path(self.one(&[
                 PathState::Up,
                 PathState::Down,

@@ -20,6 +20,17 @@ use ewma::PeakEwma;
 use outlier::{Ejections, Outlier};
 use warmup::Warmup;
 
+/// What ceilings a search for an endpoint regards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// A cluster with one takes its share at most.
+    Share,
+    /// Clusters without one serve alone.
+    Open,
+    /// None.
+    None,
+}
+
 /// How a request ended, as far as its endpoint is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -94,8 +105,9 @@ impl Balancer {
     /// The nearest level serves while it has capacity; a share goes to the next ones in
     /// proportion to what it lacks. If that one has nobody left, the nearest level with an endpoint
     /// that is not ejected serves; if all are ejected the nearest level serves regardless (panic:
-    /// better a suspect than none). A cluster with a ceiling serves no more than that, unless nobody
-    /// else has an endpoint that is not ejected. [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
+    /// better a suspect than none). A cluster with a ceiling serves no more than that, unless it was
+    /// asked for by name, or nobody else has an endpoint that is neither ejected nor tried.
+    /// [`Reason::NoSuchPort`] and [`Reason::NoEndpoints`] otherwise.
     pub fn pick<'r>(
         &mut self,
         routes: &'r Arc<ServiceRoutes>,
@@ -123,26 +135,39 @@ impl Balancer {
             let meant = |level: &&LevelMembers| scope.admits_level(level, routes);
             levels.iter().filter(meant)
         };
-        // Of one lane those that are well, wherever they are.
-        let well = |levels, rng: &mut Rng| {
-            let mut open = in_scope(levels).filter(|level| level.max_share.is_none());
-            self.draw_level(in_scope(levels), rng)
+        let is_open = |level: &&LevelMembers| level.max_share.is_none();
+        // Of one lane those that are well: by capacity, else whoever is nearest.
+        let well = |levels, limit, rng: &mut Rng| {
+            let admits = move |level: &&LevelMembers| limit == Limit::None || is_open(level);
+            let drawn = in_scope(levels).filter(move |l| limit == Limit::Share || admits(l));
+            self.draw_level(drawn, limit, rng)
                 .and_then(|level| self.choose(level, healthy, now, rng))
-                .or_else(|| open.find_map(|level| self.choose(level, healthy, now, rng)))
+                .or_else(|| {
+                    let mut levels = in_scope(levels).filter(admits);
+                    levels.find_map(|level| self.choose(level, healthy, now, rng))
+                })
         };
-        // Beyond a ceiling, if nobody else is well.
-        let beyond = |levels, rng: &mut Rng| {
-            in_scope(levels).find_map(|level| self.choose(level, healthy, now, rng))
+        let suspect = |levels, limit, rng: &mut Rng| {
+            let admits = |level: &&LevelMembers| limit == Limit::None || is_open(level);
+            let mut levels = in_scope(levels).filter(admits);
+            levels.find_map(|level| self.choose(level, untried, now, rng))
         };
-        let suspect = |levels, rng: &mut Rng| {
-            in_scope(levels).find_map(|level| self.choose(level, untried, now, rng))
+        let others = [Some(first), fallback].into_iter().flatten();
+        let has_others = others.flat_map(in_scope).any(|level| is_open(&level));
+        let (limit, of_fallback) = match scope.is_bounded() && has_others {
+            false => (Limit::None, Limit::None),
+            true if in_scope(first).all(|level| is_open(&level)) => (Limit::Share, Limit::Share),
+            // Whoever has a ceiling has had its share.
+            true => (Limit::Share, Limit::Open),
         };
-        well(first, rng)
-            .or_else(|| well(fallback?, rng))
-            .or_else(|| beyond(first, rng))
-            .or_else(|| beyond(fallback?, rng))
-            .or_else(|| suspect(fallback?, rng))
-            .or_else(|| suspect(first, rng))
+        well(first, limit, rng)
+            .or_else(|| well(fallback?, of_fallback, rng))
+            .or_else(|| well(first, Limit::None, rng))
+            .or_else(|| well(fallback?, Limit::None, rng))
+            .or_else(|| suspect(fallback?, Limit::Open, rng))
+            .or_else(|| suspect(first, Limit::Open, rng))
+            .or_else(|| suspect(fallback?, Limit::None, rng))
+            .or_else(|| suspect(first, Limit::None, rng))
             .map(|position| &endpoints[position as usize])
             .ok_or(Reason::NoEndpoints)
     }
@@ -163,16 +188,30 @@ impl Balancer {
         now: Tick,
     ) -> Option<Ejected> {
         let config = self.config;
-        let ejected_max = config.ejected_max(self.states.len());
         let position = self.position(id)?;
         let state = &mut self.states[position as usize];
         state.load.finish(outcome, latency, now);
-        if !state.outlier.observe(outcome, &config) || self.ejections.len() >= ejected_max {
+        if !state.outlier.observe(outcome, &config) || !self.may_eject(position) {
             return None;
         }
+        let state = &mut self.states[position as usize];
         let until = state.outlier.eject(&config, now);
         self.ejections.push(until, position);
         Some(Ejected { id, until })
+    }
+
+    /// Whether few enough are ejected. Those of clusters with a ceiling count apart: many of them
+    /// are no reason to eject more of the others.
+    fn may_eject(&self, position: u32) -> bool {
+        let Some(routes) = &self.routes else {
+            return false;
+        };
+        let endpoints = routes.endpoints();
+        let is_open = |p: u32| endpoints[p as usize].locality.max_share().is_none();
+        let alike = |p: &u32| is_open(*p) == is_open(position);
+        let all = (0u32..).take(endpoints.len()).filter(alike).count();
+        let ejected = self.ejections.positions().filter(alike).count();
+        ejected < self.config.ejected_max(all)
     }
 
     /// Whether `id` is ejected as of the last pick.
@@ -252,6 +291,7 @@ impl Balancer {
     fn draw_level<'l>(
         &self,
         levels: impl Iterator<Item = &'l LevelMembers> + Clone,
+        limit: Limit,
         rng: &mut Rng,
     ) -> Option<&'l LevelMembers> {
         let ejected = |level: &LevelMembers| {
@@ -264,6 +304,7 @@ impl Balancer {
         };
         spill::draw(
             levels.map(|level| (level, level.share(ejected(level)))),
+            limit,
             rng,
         )
     }

@@ -174,20 +174,24 @@ impl<'t> Backend<'t> {
         let mut endpoints = self.service.endpoints().iter();
         let takes_work = |view: &Arc<EndpointView>| judge(view).is_ok();
         let meant = self.meant(lane);
-        // The canary's request falls back where the canary has nobody.
-        let meant = match meant {
-            Some(LaneKind::Canary) => {
-                let mut canary = endpoints.clone().filter(|view| self.is_of(view, meant));
-                Some(match canary.any(takes_work) {
-                    true => LaneKind::Canary,
-                    false => LaneKind::Stable,
-                })
+        let is_open = |view: &EndpointView| view.locality.max_share().is_none();
+        let (mut meant, mut falls_back) = (meant, false);
+        // The canary's request falls back where the canary has nobody, or what is beyond the ceilings
+        // of those that have it.
+        if meant == Some(LaneKind::Canary) {
+            let canary = endpoints.clone().filter(|view| self.is_of(view, meant));
+            let mut canary = canary.filter(|view| takes_work(view)).peekable();
+            match canary.peek() {
+                None => meant = Some(LaneKind::Stable),
+                Some(_) => falls_back = self.scope.is_bounded() && !canary.any(|it| is_open(it)),
             }
-            other => other,
-        };
+        }
         std::iter::from_fn(move || endpoints.next()).map(move |view| {
+            let is_fallback =
+                || falls_back && is_open(view) && self.is_of(view, Some(LaneKind::Stable));
             let verdict = judge(view).and_then(|level| match self.is_of(view, meant) {
                 true => Ok(level),
+                false if is_fallback() => Ok(level),
                 false => Err(EndpointRefusal::OtherLane),
             });
             (view.as_ref(), verdict)
@@ -223,6 +227,14 @@ impl Scope {
                 Locality::Local => table.place().region == *wanted,
                 Locality::Remote { region, .. } => region == wanted,
             },
+        }
+    }
+
+    /// Whether clusters' ceilings count: not for who asks for a cluster, or an endpoint, by name.
+    pub(crate) fn is_bounded(&self) -> bool {
+        match self {
+            Self::Any | Self::Region(_) => true,
+            Self::Cluster(_) | Self::Endpoint(_) => false,
         }
     }
 

@@ -15,22 +15,22 @@
 mod backoff;
 mod client;
 mod disk;
-mod gather;
 mod merge;
 mod mirror;
 mod own;
 mod record;
 mod releases;
 mod report;
+mod rest;
 mod session;
 mod taps;
 pub mod wire;
 
 pub use client::{CatalogClient, ClientConfig, Connect, ConnectError, Interest, SessionStatus};
 pub use disk::store as replace_file;
-pub use gather::Gather;
 pub use merge::Bundles;
 pub use report::{flow, to_flow, to_report};
+pub use rest::Rest;
 pub use taps::{event, filter, tap_id, to_event, to_filter};
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct EndpointPort {
 /// its own cluster: other clusters reach it through a tunnel, by `id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Random per process start.
+    /// New at each start of its process, and bound to its cluster.
     pub id: EndpointId,
     /// What it serves.
     pub service: ServiceKey,

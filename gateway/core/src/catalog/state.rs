@@ -84,10 +84,12 @@ impl Catalog {
         }
     }
 
-    /// Takes in the last view on disk. Call it once, before anything else.
+    /// Takes in the last view on disk, but for ids that are another cluster's: an earlier build took
+    /// such in. Call it once, before anything else.
     pub fn restore(&mut self, endpoints: impl IntoIterator<Item = Endpoint>, now: Moment) {
         let mut by_cluster: BTreeMap<ClusterName, Vec<Arc<Endpoint>>> = BTreeMap::new();
-        for endpoint in endpoints {
+        let own = |endpoint: &Endpoint| endpoint.id.may_be_of(&endpoint.cluster);
+        for endpoint in endpoints.into_iter().filter(own) {
             let cluster = endpoint.cluster.clone();
             by_cluster
                 .entry(cluster)
@@ -192,7 +194,7 @@ impl Catalog {
     }
 
     /// The endpoints of earlier processes in whose place a new one was started: one
-    /// address is held by one process, and ids are random per process start. Their
+    /// address is held by one process, and ids are new at each start. Their
     /// owner cannot end them any more, and their end needs no doubt.
     fn superseded_by(&self, session: SessionId, new: &Endpoint) -> Vec<Arc<Endpoint>> {
         let Some(own) = self.sets.get(&self.cluster) else {

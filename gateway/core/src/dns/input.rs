@@ -43,7 +43,7 @@ pub struct ClusterLiveness {
 /// An endpoint of a headless service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadlessEndpoint {
-    /// Random per process start; its text is the host name of an endpoint without one.
+    /// New at each start; its text is the host name of an endpoint without one.
     pub id: EndpointId,
     /// Its host name.
     pub hostname: Option<Hostname>,

@@ -17,7 +17,7 @@ use weft_plan::Moment;
 use weft_plan::catalog::{
     Alarm, Catalog, CatalogView, Epoch, Interest, LastKnown, SessionId, Timing,
 };
-use weft_proxy::catalog::Gather;
+use weft_proxy::catalog::Rest;
 
 use super::disk::{Disk, Loaded};
 use super::feed::Feed;
@@ -27,7 +27,7 @@ use crate::clamps::ClampKeeper;
 use crate::observe::Observatory;
 use crate::scene::{Reach, Scene};
 
-/// Changes are gathered for this long before a view is made of them, if making it takes no time.
+/// Changes are gathered for this long at least before a view is made of them.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// What the catalog needs to know of its gateway.
@@ -418,16 +418,17 @@ impl State {
 
 /// Steps when told something, and when time has come.
 async fn drive(inner: Arc<Inner>) {
-    let mut gather = Gather::new(GATHER);
+    let mut rest = Rest::new(GATHER);
     let mut next = inner.step();
     loop {
         let due = next.map(|moment| inner.began + moment.since(inner.origin));
         let far = Instant::now() + Duration::from_secs(3600);
+        let due = due.unwrap_or(far).max(rest.rested().into());
         tokio::select! {
-            () = inner.nudge.notified() => sleep(gather.time()).await,
-            () = sleep_until(due.unwrap_or(far)) => {}
+            () = inner.nudge.notified() => sleep(rest.gather()).await,
+            () = sleep_until(due) => {}
         }
-        next = gather.during(|| inner.step());
+        next = rest.after(|| inner.step());
     }
 }
 

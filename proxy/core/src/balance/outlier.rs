@@ -135,10 +135,6 @@ impl Outlier {
 pub(super) struct Ejections(BinaryHeap<Reverse<(Tick, u32)>>);
 
 impl Ejections {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn push(&mut self, until: Tick, position: u32) {
         self.0.push(Reverse((until, position)));
     }

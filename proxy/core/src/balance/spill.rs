@@ -9,6 +9,7 @@
 
 use weft_model::Percent;
 
+use super::Limit;
 use crate::{LevelMembers, Rng};
 
 /// All of the traffic.
@@ -27,19 +28,21 @@ pub(crate) fn share(ready: u64, capacity: u64) -> u64 {
 /// One of `levels`, nearest first and each with what it can take; none if nobody may take it. Chance
 /// is not asked when the nearest takes everything.
 ///
-/// A level with a ceiling takes no more than that, however little the others can: what is left falls
-/// to those without one.
+/// If ceilings limit it, a level with one takes no more than that, however little the others can:
+/// what is left falls to those without.
 pub(super) fn draw<'l>(
     levels: impl Iterator<Item = (&'l LevelMembers, u64)> + Clone,
+    limit: Limit,
     rng: &mut Rng,
 ) -> Option<&'l LevelMembers> {
-    let bounded = levels.map(|(level, able)| (level, able.min(most(level))));
+    let ceiling = |level: &LevelMembers| level.max_share.filter(|_| limit == Limit::Share);
+    let bounded = levels.map(|(level, able)| (level, able.min(most(ceiling(level)))));
     let (nearest, first) = bounded.clone().next()?;
     if first >= FULL {
         return Some(nearest);
     }
     at(bounded.clone(), rng.below(FULL)).or_else(|| {
-        let open = bounded.filter(|(level, _)| level.max_share.is_none());
+        let open = bounded.filter(|(level, _)| ceiling(level).is_none());
         let total: u64 = open.clone().map(|(_, share)| share).sum();
         let ticket = (total > 0).then(|| rng.below(total))?;
         at(open, ticket)
@@ -47,8 +50,8 @@ pub(super) fn draw<'l>(
 }
 
 /// What a level may take, in ten thousandths.
-fn most(level: &LevelMembers) -> u64 {
-    let percent = level.max_share.unwrap_or(Percent::ALL).value();
+fn most(ceiling: Option<Percent>) -> u64 {
+    let percent = ceiling.unwrap_or(Percent::ALL).value();
     u64::from(percent) * FULL / 100
 }
 

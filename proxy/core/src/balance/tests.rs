@@ -320,6 +320,47 @@ fn retries_and_ejections_lift_no_ceiling() {
     assert!(sim.pick_untried(&[first, second]).unwrap() < id(101));
 }
 
+#[test]
+fn ceilings_alone_bound_nothing_and_names_ask_for_whom_they_name() {
+    // Of two with a ceiling and nobody else, the far one takes what the near one lacks.
+    let near = |n: u32, health| {
+        let it = remote(endpoint(n), "mallory-1", "eu-west", 1).max_share(0);
+        it.health(health)
+    };
+    let far = remote(endpoint(1), "mallory-2", "us-east", 80).max_share(30);
+    let mut all = vec![far.numbered(101)];
+    all.extend((1..=2).map(|n| near(n, Health::Ready)));
+    all.extend((3..=10).map(|n| near(n, Health::NotReady)));
+    let mut sim = Sim::new(all, 7);
+    let near = (0..10_000).filter(|_| sim.pick().unwrap() != id(101));
+    let share = near.count() as f64 / 10_000.0;
+    assert!((share - 0.28).abs() < 0.02, "{share}");
+    // Whoever is asked for by name serves.
+    let mut sim = capped(0, 10);
+    for scope in [
+        Scope::Cluster("mallory-1".parse().unwrap()),
+        Scope::Endpoint(id(7)),
+    ] {
+        let asked = demand(&scope, &[]);
+        let view = (sim.balancer).pick(&sim.routes, &asked, sim.now, &mut sim.rng);
+        assert!(view.unwrap().endpoint.id < id(101));
+    }
+}
+
+#[test]
+fn endpoints_with_a_ceiling_let_no_more_of_the_others_be_ejected() {
+    let mut sim = capped(0, 10);
+    sim.pick().unwrap();
+    for n in 101..=110 {
+        for _ in 0..10 {
+            sim.respond(id(n), Outcome::LocalOrigin);
+        }
+    }
+    let ejected = (101..=110).filter(|n| sim.balancer.is_ejected(id(*n)));
+    assert_eq!(ejected.count(), 1, "a tenth of ten");
+    assert!((0..1_000).all(|_| sim.pick().unwrap() >= id(101)));
+}
+
 fn far_of(draft: Draft) -> Draft {
     draft.numbered(99)
 }

@@ -68,7 +68,7 @@ impl Locality {
     pub(crate) fn max_share(&self) -> Option<Percent> {
         match self {
             Self::Local => None,
-            Self::Remote { max_share, .. } => *max_share,
+            Self::Remote { max_share, .. } => max_share.filter(|share| *share < Percent::ALL),
         }
     }
 

@@ -14,14 +14,14 @@ use weft_decide::{Place, ServiceTable};
 use weft_model::{Endpoint, EndpointId, GatewayName, ServiceKey};
 
 use super::disk;
-use super::gather::Gather;
 use super::merge::{Bundles, Merge};
 use super::own::Own;
+use super::rest::Rest;
 use super::session;
 use crate::health::Verdict;
 use crate::{RelaySession, RelaySessions, TableSource, Taken, Taps, Traffic};
 
-/// Changes are gathered for this long before a table is built of them, if building takes no time.
+/// Changes are gathered for this long at least before a table is built of them.
 const GATHER: Duration = Duration::from_millis(10);
 /// The state on disk is replaced at most this often.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
@@ -296,12 +296,12 @@ async fn publish(shared: Arc<Shared>) {
     let mut failing = false;
     let mut disk = tokio::time::interval(DISK_INTERVAL);
     disk.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut gather = Gather::new(GATHER);
+    let mut rest = Rest::new(GATHER);
     loop {
         tokio::select! {
             () = shared.dirty.notified() => {
-                tokio::time::sleep(gather.time()).await;
-                unsaved |= gather.during(|| shared.publish());
+                tokio::time::sleep(rest.gather()).await;
+                unsaved |= rest.after(|| shared.publish());
             }
             _ = disk.tick(), if unsaved => {
                 let kept = shared.keep_on_disk().await;

@@ -280,22 +280,25 @@ impl Merge {
             .map(|(_, spec)| spec)
     }
 
-    /// The best way to each cluster that any gateway has.
+    /// Each cluster with the best way that any gateway has to it. What an administrator says of it
+    /// is told by whoever has seen most of the log.
     fn clusters(&self) -> BTreeMap<ClusterName, Arc<ClusterView>> {
-        let mut best: BTreeMap<ClusterName, Arc<ClusterView>> = BTreeMap::new();
-        for (key, record) in self.heard().flat_map(Mirror::records) {
+        let mut known: BTreeMap<ClusterName, Arc<ClusterView>> = BTreeMap::new();
+        let mut heard: Vec<&Mirror> = self.heard().collect();
+        heard.sort_by_key(|mirror| std::cmp::Reverse(mirror.applied()));
+        for (key, record) in heard.into_iter().flat_map(Mirror::records) {
             let (RecordKey::Cluster(cluster), Record::Cluster(record)) = (key, record) else {
                 continue;
             };
             let rank = |view: &ClusterView| (view.rtt.is_none(), view.rtt);
-            let known = best
+            let newest = known
                 .entry(cluster.clone())
                 .or_insert_with(|| Arc::clone(record));
-            if rank(record) < rank(known) {
-                *known = Arc::clone(record);
+            if rank(record) < rank(newest) {
+                Arc::make_mut(newest).rtt = record.rtt;
             }
         }
-        best
+        known
     }
 }
 

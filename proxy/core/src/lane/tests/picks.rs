@@ -87,6 +87,47 @@ fn a_canary_far_away_is_nearer_than_the_wrong_version() {
 }
 
 #[test]
+fn a_ceiling_holds_over_both_lanes() {
+    // Endpoints of both versions in a cluster with a ceiling, and of the stable one elsewhere.
+    let capped = |n, version| {
+        let it = endpoint(n).version(version);
+        remote(it, "eu-west-2", "eu-west", 8).max_share(20)
+    };
+    let far = |n, version| remote(endpoint(n).version(version), "us-east-1", "us-east", 80);
+    let share = |others: &[Draft], lane, scope: &Scope| {
+        let endpoints = [capped(1, "v1"), capped(2, "v2")];
+        let endpoints = endpoints.into_iter().chain(others.iter().cloned());
+        let routes = Arc::new(routes_under(endpoints, release("{}", 5_000)));
+        let (mut balancer, mut rng) = (Balancer::new(OutlierConfig::default()), Rng::seeded(7));
+        let demand = Demand {
+            port: PORT,
+            scope,
+            lane,
+            tried: &[],
+        };
+        let hers = (0..10_000).filter(|_| {
+            let view = balancer.pick(&routes, &demand, Tick::default(), &mut rng);
+            view.unwrap().endpoint.id < id(3)
+        });
+        hers.count() as f64 / 10_000.0
+    };
+    let stable = [far(3, "v1")];
+    let both = [far(3, "v1"), far(4, "v2")];
+    let hers = Scope::Cluster("eu-west-2".parse().unwrap());
+    for (others, lane, scope, expect) in [
+        (&stable[..], Lane::Stable, &Scope::Any, 0.2),
+        // What is beyond it falls to the stable version, and there to the others.
+        (&stable[..], CANARY, &Scope::Any, 0.2),
+        (&both[..], CANARY, &Scope::Any, 0.2),
+        (&both[..], CANARY, &hers, 1.0),
+        (&[], CANARY, &Scope::Any, 1.0),
+    ] {
+        let share = share(others, lane, scope);
+        assert!((share - expect).abs() < 0.02, "{lane:?}: {share}");
+    }
+}
+
+#[test]
 fn canaries_that_are_ejected_leave_their_requests_to_stable_ones() {
     let release = release("{}", 10_000);
     let endpoints = [endpoint(1).version("v1"), endpoint(3).version("v2")];
@@ -130,6 +171,7 @@ fn one_endpoint_asked_for_by_name_is_asked_for_in_spite_of_a_release() {
 /// A random table: endpoints of four versions, some unusable, near and far.
 fn random(rng: &mut Rng) -> Vec<Draft> {
     let count = rng.below(7) as u32;
+    let ceiling = [0, 20, 100][rng.below(3) as usize];
     let mut drafts = Vec::new();
     for number in 0..count {
         let mut draft = endpoint(number);
@@ -140,7 +182,7 @@ fn random(rng: &mut Rng) -> Vec<Draft> {
         };
         draft = match rng.below(5) {
             0 => draft.health(Health::NotReady),
-            1 => remote(draft, "us-east-1", "us-east", 80),
+            1 => remote(draft, "us-east-1", "us-east", 80).max_share(ceiling),
             _ => draft,
         };
         drafts.push(draft);
