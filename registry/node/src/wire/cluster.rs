@@ -8,8 +8,8 @@ use weft_model::{
 use weft_proto::log;
 
 use super::field::{
-    WireError, choice, ders, id_bytes, key_bytes, name, names, optional, present, public_key,
-    read_ders, text, texts, token, unspecified,
+    WireError, choice, ders, id_bytes, invalid, key_bytes, name, names, optional, present,
+    public_key, read_ders, text, texts, token, unspecified,
 };
 
 pub(super) fn write_role(role: ClusterRole) -> i32 {
@@ -72,9 +72,11 @@ pub(super) fn read_spec(spec: &log::ClusterSpec) -> Result<ClusterSpec, WireErro
 
 fn read_share(percent: u32) -> Result<Percent, WireError> {
     let share = u8::try_from(percent).ok().and_then(Percent::new);
-    share.ok_or_else(|| WireError::Invalid {
-        field: "spec.max_share",
-        problem: format!("{percent} is above 100 percent"),
+    share.ok_or_else(|| {
+        invalid(
+            "spec.max_share",
+            format_args!("{percent} is above 100 percent"),
+        )
     })
 }
 
