@@ -23,3 +23,15 @@ pub use node::{Node, Taken};
 pub use victims::{
     CLUSTER, GATEWAYS, Seen, Victims, binding, configure, founder, join, operator, token,
 };
+
+/// Seconds for which her load is measured, if it is.
+pub const LOAD: &str = "WEFT_MALLORY_LOAD";
+
+/// This thread does her work: where her load is measured it runs when nobody else of this machine
+/// wants to (nice(2)). Hers would be another machine; what weft does for her is what others pay.
+pub fn step_back() {
+    if std::env::var_os(LOAD).is_some() {
+        // Refused nowhere: anybody may be nicer than before.
+        let _niceness = rustix::process::nice(19);
+    }
+}

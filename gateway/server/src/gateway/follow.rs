@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
+use tokio::time::sleep;
 use weft_identity::{Bundle, Bundles};
 use weft_model::{Federation, NodeId, RelayConsent, SpiffeId, TrustDomain};
+use weft_proxy::catalog::Rest;
 
 use super::directory::{self, Directory};
 use super::durable::Durable;
@@ -17,6 +19,10 @@ use crate::membership::KnownPeer;
 use crate::scene::Reach;
 use crate::standin::{Address, Situation, StandIn};
 use crate::tunnel::{PathState, Paths, PeerTarget};
+
+/// Changes are gathered for this long at least: one entry of the log is heard of up to four times, as
+/// it is applied, written, in the catalog and in the names.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How often what only time changes is looked at again: leases that nobody can know any more.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,6 +61,7 @@ impl Follower {
         let mut clamps = hub.clamps().changed();
         let mut written = hub.registry().written();
         let mut tick = tokio::time::interval(TICK);
+        let mut rest = Rest::new(GATHER);
         loop {
             tokio::select! {
                 result = changed.changed() => if result.is_err() { return },
@@ -65,13 +72,14 @@ impl Follower {
                 result = written.changed() => if result.is_err() { return },
                 _ = tick.tick() => {}
             }
+            sleep(rest.gather()).await;
             changed.mark_unchanged();
             paths.mark_unchanged();
             catalog.mark_unchanged();
             shown.mark_unchanged();
             clamps.mark_unchanged();
             written.mark_unchanged();
-            self.look(&hub);
+            rest.after(|| self.look(&hub));
         }
     }
 

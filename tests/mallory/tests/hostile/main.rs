@@ -42,6 +42,7 @@ fn a_hostile_member_is_contained() -> Result<()> {
         Dev::with(&["--wan", "off"], |dev| {
             let runtime = Builder::new_multi_thread()
                 .worker_threads(2)
+                .on_thread_start(weft_mallory::step_back)
                 .enable_all()
                 .build()?;
             let (mallory, tokens) = join(dev, runtime.handle())?;

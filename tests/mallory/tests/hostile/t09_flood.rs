@@ -1,6 +1,6 @@
 //! T9: entries beyond her share. Here counts decide; `cargo xtask mallory` also has the others'
 //! times judged (`WEFT_MALLORY_LOAD`, seconds), with her and without in turns, so that what else
-//! the machine does meets both.
+//! the machine does meets both. Her program then steps back behind all others.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use prost::Message;
 use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use weft_mallory::door;
@@ -39,7 +40,7 @@ struct Sent {
 
 /// Her entries are well signed, and refused when they are applied: they take room in the log.
 pub(crate) fn entries(stage: &Stage<'_>) -> Result<()> {
-    let seconds: Option<u32> = match std::env::var("WEFT_MALLORY_LOAD") {
+    let seconds: Option<u32> = match std::env::var(weft_mallory::LOAD) {
         Ok(seconds) => Some(seconds.parse()?),
         Err(_) => None,
     };
@@ -54,7 +55,10 @@ pub(crate) fn entries(stage: &Stage<'_>) -> Result<()> {
         quiet.add(|| honest.writes(window))?;
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let flood = scope.spawn(|| flood(stage, &sent, &stop));
+            let flood = scope.spawn(|| {
+                weft_mallory::step_back();
+                flood(stage, &sent, &stop)
+            });
             let written = noisy.add(|| honest.writes(window));
             stop.store(true, Ordering::Relaxed);
             let flooded = flood.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
@@ -161,21 +165,23 @@ fn flood(stage: &Stage<'_>, sent: &Sent, stop: &AtomicBool) -> Result<()> {
 }
 
 /// A cluster that writes as it should.
-struct Honest<'a> {
-    stage: &'a Stage<'a>,
+struct Honest {
+    /// Its own: it waits for no thread of hers.
+    runtime: Runtime,
     admin: AdminClient<Channel>,
     count: u16,
 }
 
-impl<'a> Honest<'a> {
-    fn new(stage: &'a Stage<'a>) -> Result<Self> {
+impl Honest {
+    fn new(stage: &Stage<'_>) -> Result<Self> {
         let founder = weft_mallory::founder(stage.dev)?;
         let hands = weft_mallory::operator(&founder, "hands")?;
         let address = stage.dev.gateway("eu-west-1", "gw-1")?.api.parse()?;
-        let mallory = &stage.mallory;
-        let channel = mallory.wait(door::knock(address, &hands, mallory.bundles()))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let bundles = stage.mallory.bundles();
+        let channel = runtime.block_on(door::knock(address, &hands, bundles))?;
         Ok(Self {
-            stage,
+            runtime,
             admin: AdminClient::new(channel),
             count: 1,
         })
@@ -199,7 +205,7 @@ impl<'a> Honest<'a> {
                 ..PutRequest::default()
             };
             let asked = Instant::now();
-            self.stage.mallory.wait(self.admin.put(door::ask(put)))?;
+            self.runtime.block_on(self.admin.put(door::ask(put)))?;
             took.push(asked.elapsed());
         }
         Ok(took)
@@ -212,9 +218,8 @@ impl<'a> Honest<'a> {
             name: "honest".into(),
             ..DeleteRequest::default()
         };
-        self.stage
-            .mallory
-            .wait(self.admin.delete(door::ask(delete)))?;
+        self.runtime
+            .block_on(self.admin.delete(door::ask(delete)))?;
         Ok(())
     }
 }
