@@ -1,7 +1,6 @@
 //! `cargo xtask test`, `lint` and `doc`: what has to hold, in order of price.
 
 use std::{
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -118,7 +117,6 @@ pub(crate) fn binary_of(
 fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure> {
     let mut command = cargo();
     command.args(["nextest", "run", "--workspace"]);
-    command.args(["--test-threads", &at_once().to_string()]);
     if std::env::var_os("CI").is_some() {
         command.args(["--profile", "ci"]);
     }
@@ -127,13 +125,6 @@ fn with_nextest(stages: Stages<'_>, binary: Option<&Path>) -> Result<(), Failure
         None => command.args(END_TO_END.map(|name| ["--exclude", name]).as_flattened()),
     };
     stages.finish("tests", &mut command)
-}
-
-/// Tests that run beside each other: half as many again as there are processors, because a
-/// federation of real processes waits more than it computes.
-fn at_once() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    processors + processors.div_ceil(2)
 }
 
 /// Without nextest the end-to-end tests run one at a time: only it can be told which of
