@@ -31,7 +31,7 @@ pub enum ClampRefused {
 /// Why a clamp that a peer tells of is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeardRefused {
-    /// It is not of the gateway that tells of it.
+    /// It is neither of the gateway that tells of it, nor of the one that is told, by its cluster.
     #[error("it is not of the gateway that tells of it")]
     Foreign,
     /// It is for callers outside the region of its cluster.
@@ -57,14 +57,17 @@ impl Clamps {
         self.all.values()
     }
 
-    /// Those that this gateway made: what it tells others.
-    pub fn made_by<'a>(
+    /// What gateway `own` tells gateway `peer`: those it made, and those that `peer` made, if they
+    /// are of one cluster. A disk that was full may have lost them.
+    pub fn told_to<'a>(
         &'a self,
-        cluster: &'a ClusterName,
-        gateway: &'a GatewayName,
+        own: (&'a ClusterName, &'a GatewayName),
+        peer: (&'a ClusterName, &'a GatewayName),
     ) -> impl Iterator<Item = &'a Clamp> {
-        self.iter()
-            .filter(move |clamp| clamp.cluster == *cluster && clamp.gateway == *gateway)
+        self.iter().filter(move |clamp| {
+            let maker = (&clamp.cluster, &clamp.gateway);
+            maker == own || (maker == peer && own.0 == peer.0)
+        })
     }
 
     /// Those for a release.
@@ -94,16 +97,18 @@ impl Clamps {
         Ok(())
     }
 
-    /// Takes in what gateway `gateway` of `cluster`, which is in `region`, says that it made; true
-    /// if it is new. A member can so lower its own region, and no other.
+    /// Takes in what gateway `peer`, whose cluster is in `region`, says to gateway `own` that it
+    /// made, or that `own` made, if they are of one cluster; true if it is new. A member can so
+    /// lower its own region, and no other.
     pub fn hear(
         &mut self,
-        cluster: &ClusterName,
-        gateway: &GatewayName,
+        own: (&ClusterName, &GatewayName),
+        peer: (&ClusterName, &GatewayName),
         region: &RegionName,
         clamp: Clamp,
     ) -> Result<bool, HeardRefused> {
-        if clamp.cluster != *cluster || clamp.gateway != *gateway {
+        let (cluster, maker) = (peer.0, (&clamp.cluster, &clamp.gateway));
+        if maker != peer && (maker != own || own.0 != cluster) {
             return Err(HeardRefused::Foreign);
         }
         if clamp.region != *region {
@@ -182,7 +187,26 @@ mod tests {
     }
 
     fn hear(clamps: &mut Clamps, clamp: Clamp) -> Result<bool, HeardRefused> {
-        clamps.hear(&name("eu-west-1"), &name("gw-1"), &name("eu-west"), clamp)
+        hear_of(clamps, ("us-east-1", "gw-1"), ("eu-west-1", "gw-1"), clamp)
+    }
+
+    fn hear_of(
+        clamps: &mut Clamps,
+        own: (&str, &str),
+        peer: (&str, &str),
+        clamp: Clamp,
+    ) -> Result<bool, HeardRefused> {
+        let (own, peer) = (gateway(own), gateway(peer));
+        clamps.hear(
+            (&own.0, &own.1),
+            (&peer.0, &peer.1),
+            &name("eu-west"),
+            clamp,
+        )
+    }
+
+    fn gateway((cluster, gateway): (&str, &str)) -> (ClusterName, GatewayName) {
+        (name(cluster), name(gateway))
     }
 
     fn resume(log: &mut Log, lifts: &[u8]) {
@@ -216,6 +240,36 @@ mod tests {
             ..clamp(&log, 1)
         };
         assert_eq!(hear(&mut clamps, raised), Err(HeardRefused::Differs));
+    }
+
+    #[test]
+    fn a_gateway_that_lost_its_clamp_is_told_it_by_its_own_cluster_alone() {
+        let log = started();
+        let maker = ("eu-west-1", "gw-1");
+        let mut sibling = Clamps::default();
+        hear_of(&mut sibling, ("eu-west-1", "gw-2"), maker, clamp(&log, 1)).unwrap();
+        let told = |own, peer| {
+            let (own, peer) = (gateway(own), gateway(peer));
+            let told = sibling.told_to((&own.0, &own.1), (&peer.0, &peer.1));
+            told.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(told(("eu-west-1", "gw-2"), maker), [clamp(&log, 1)]);
+        assert_eq!(told(("eu-west-1", "gw-2"), ("eu-west-1", "gw-3")), []);
+        assert_eq!(told(("us-east-1", "gw-1"), maker), []);
+        let mut lost = Clamps::default();
+        let mut hear = |peer| hear_of(&mut lost, maker, peer, clamp(&log, 1));
+        // Else a member could say of anybody that he lowers.
+        assert_eq!(hear(("us-east-1", "gw-1")), Err(HeardRefused::Foreign));
+        assert_eq!(hear(("eu-west-1", "gw-2")), Ok(true));
+        assert_eq!(hear(("eu-west-1", "gw-2")), Ok(false));
+        let other = ("eu-west-1", "gw-3");
+        let passed_on = hear_of(
+            &mut Clamps::default(),
+            other,
+            ("eu-west-1", "gw-2"),
+            clamp(&log, 1),
+        );
+        assert_eq!(passed_on, Err(HeardRefused::Foreign));
     }
 
     #[test]

@@ -104,11 +104,12 @@ impl ClampKeeper {
         Ok(made)
     }
 
-    /// Takes in what a peer says that it made. What it may not say is left out.
+    /// Takes in what gateway `peer`, whose cluster is in `region`, says to gateway `own`. What it
+    /// may not say is left out.
     pub fn hear(
         &self,
-        cluster: &ClusterName,
-        gateway: &GatewayName,
+        own: (&ClusterName, &GatewayName),
+        peer: (&ClusterName, &GatewayName),
         region: &RegionName,
         said: Vec<Clamp>,
     ) {
@@ -116,9 +117,10 @@ impl ClampKeeper {
             let mut news = false;
             for clamp in said {
                 let id = clamp.id;
-                match clamps.hear(cluster, gateway, region, clamp) {
+                match clamps.hear(own, peer, region, clamp) {
                     Ok(new) => news |= new,
                     Err(why) => {
+                        let (cluster, gateway) = peer;
                         tracing::warn!(%cluster, %gateway, clamp = %id, %why, "left out a clamp");
                     }
                 }

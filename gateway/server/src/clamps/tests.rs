@@ -96,12 +96,14 @@ async fn what_a_peer_tells_counts_and_goes_when_the_log_lifts_it() {
     let mut log = log();
     let keeper = ClampKeeper::in_memory();
     let mut changed = keeper.source().changed();
-    let (cluster, gateway, region) = (name("eu-west-1"), name("gw-1"), name("eu-west"));
+    let own = (&name("us-east-1"), &name("gw-1"));
+    let peer = (&name("eu-west-1"), &name("gw-1"));
+    let region = name("eu-west");
     let said = vec![clamp(&log, 1), clamp(&log, 2)];
-    keeper.hear(&cluster, &gateway, &region, said.clone());
+    keeper.hear(own, peer, &region, said.clone());
     assert!(changed.has_changed().unwrap());
     changed.mark_unchanged();
-    keeper.hear(&cluster, &gateway, &region, said);
+    keeper.hear(own, peer, &region, said);
     assert!(!changed.has_changed().unwrap(), "nothing new");
     let lifts = vec![ClampId([1; 16])];
     log.accept(log.admin(), Command::ResumeRelease(name("shop/v2"), lifts));

@@ -1,7 +1,7 @@
 //! One direction of a stream between two gateways: the real journal read into the real catalog.
 
 use weft_model::fixture::name;
-use weft_model::{Endpoint, RegionName};
+use weft_model::{ClusterName, Endpoint, RegionName};
 use weft_plan::Moment;
 use weft_plan::catalog::{Attestation, Cursor, Interest};
 
@@ -84,12 +84,15 @@ impl Stream {
         Ok(true)
     }
 
-    /// What the gateway made itself, and nobody else's.
+    /// What the gateway made itself, and what the other one of its cluster made.
     fn tell_clamps(from: &Gateway, to: &mut Gateway) {
-        let (cluster, region): (_, RegionName) = (name(from.cluster), name(from.region));
+        let (teller, hearer): (ClusterName, ClusterName) = (name(from.cluster), name(to.cluster));
+        let region: RegionName = name(from.region);
+        let from_whom = (&teller, &from.name);
+        let to_whom = (&hearer, &to.name);
         let mut news = false;
-        for clamp in from.clamps.made_by(&cluster, &from.name) {
-            let heard = to.clamps.hear(&cluster, &from.name, &region, clamp.clone());
+        for clamp in from.clamps.told_to(from_whom, to_whom) {
+            let heard = to.clamps.hear(to_whom, from_whom, &region, clamp.clone());
             news |= heard == Ok(true);
         }
         if news {

@@ -117,8 +117,10 @@ impl Inner {
             return;
         };
         let region = &member.spec.region;
-        let keeper = &self.config.clamps;
-        keeper.hear(&peer.cluster, &peer.gateway, region, clamps);
+        let config = &self.config;
+        let own = (&config.cluster, &config.gateway);
+        let peer = (&peer.cluster, &peer.gateway);
+        config.clamps.hear(own, peer, region, clamps);
     }
 }
 

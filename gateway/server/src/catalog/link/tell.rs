@@ -140,21 +140,22 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         write_frame(self.to, Frame::Hello(hello)).await
     }
 
-    /// The clamps made here: when they changed, and again now and then, since the peer may not have
-    /// been able to judge them.
+    /// The clamps made here, and those that a peer of this cluster made, which may have lost them: when
+    /// they changed, and again now and then, since the peer may not have been able to judge them.
     async fn tell_clamps(&mut self) -> Result<(), LinkError> {
         let config = &self.inner.config;
         let known = config.clamps.known();
-        let made = known.made_by(&config.cluster, &config.gateway);
-        let made: Vec<&Clamp> = made.collect();
-        let ids: Vec<ClampId> = made.iter().map(|clamp| clamp.id).collect();
+        let own = (&config.cluster, &config.gateway);
+        let peer = (&self.peer.cluster, &self.peer.gateway);
+        let told: Vec<&Clamp> = known.told_to(own, peer).collect();
+        let ids: Vec<ClampId> = told.iter().map(|clamp| clamp.id).collect();
         let due = !ids.is_empty() && Instant::now() >= self.clamps_due;
         if ids == self.clamps_told && !due {
             return Ok(());
         }
         self.clamps_due = Instant::now() + MARK_INTERVAL;
         self.clamps_told = ids;
-        write_frame(self.to, Frame::Clamps(to_clamps(made))).await
+        write_frame(self.to, Frame::Clamps(to_clamps(told))).await
     }
 
     async fn tell_endpoints(&mut self, wish: Wish) -> Result<(), LinkError> {
