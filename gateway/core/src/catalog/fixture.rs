@@ -117,7 +117,7 @@ impl Link {
         Self {
             from: cluster,
             epoch: from.epoch(),
-            cursor: from.journal().begin(),
+            cursor: from.journal().begin_anew(),
         }
     }
 

@@ -12,6 +12,9 @@ use super::SetHash;
 /// Removals remembered; a reader that misses an older one starts over.
 const REMOVALS_MAX: usize = 16_384;
 
+/// Removals that a reader hears of which begins anew.
+const REMOVALS_TOLD: usize = 4_096;
+
 /// The last word on each key, in the order of change. Keys are grouped, so that
 /// readers can leave out groups and still know the hash of the rest.
 #[derive(Debug, Clone)]
@@ -42,8 +45,10 @@ struct Entry<V> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     position: u64,
-    /// Removals up to here need not be told: the reader starts from nothing, or has seen them.
+    /// Where it began: it needs no removal before.
     base: u64,
+    /// Removals up to here are not told: the reader has nothing that they are about, or has seen them.
+    told: u64,
 }
 
 /// One word read.
@@ -135,6 +140,18 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
         Cursor {
             position: 0,
             base: self.head,
+            told: self.head,
+        }
+    }
+
+    /// A reader that begins anew and may hold what it was told in an earlier life, or with other
+    /// groups: it also hears of the last removals.
+    pub fn begin_anew(&self) -> Cursor {
+        let untold = self.removals.len().checked_sub(REMOVALS_TOLD + 1);
+        let told = untold.and_then(|last| self.removals.get(last));
+        Cursor {
+            told: told.copied().unwrap_or(0),
+            ..self.begin()
         }
     }
 
@@ -145,6 +162,7 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
         lawful.then_some(Cursor {
             position,
             base: position,
+            told: position,
         })
     }
 
@@ -167,7 +185,7 @@ impl<G: Ord + Clone, K: Ord + Clone, V: Clone> Journal<G, K, V> {
             let Some(entry) = entry.filter(|_| covers(group)) else {
                 continue;
             };
-            let old_removal = entry.element.is_none() && *position <= cursor.base;
+            let old_removal = entry.element.is_none() && *position <= cursor.told;
             if !old_removal {
                 steps.push(Step {
                     position: *position,
@@ -254,6 +272,27 @@ mod tests {
         assert_eq!(read(&journal, &mut cursor), "one99 -two");
         assert_eq!(read(&journal, &mut cursor), "");
         assert_eq!(read(&journal, &mut journal.begin()), "one99");
+    }
+
+    #[test]
+    fn who_begins_anew_hears_of_the_last_removals() {
+        let mut journal = Small::default();
+        for key in 1..=3 {
+            journal.put('a', key, format!("{key}"), 1);
+        }
+        journal.remove('a', 1, "-1".into());
+        journal.remove('a', 2, "-2".into());
+        let anew = |journal: &Small| read(journal, &mut journal.begin_anew());
+        assert_eq!(anew(&journal), "3 -1 -2");
+        journal.put('a', 2, "two".into(), 1);
+        assert_eq!(anew(&journal), "3 -1 two");
+        for key in 4..=u32::try_from(REMOVALS_TOLD).unwrap() + 3 {
+            journal.put('b', key, "x".into(), 1);
+            journal.remove('b', key, "-x".into());
+        }
+        let read = anew(&journal);
+        assert!(read.starts_with("3 two -x"), "{}", &read[..20]);
+        assert_eq!(read.split(' ').count(), REMOVALS_TOLD + 2);
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Stream {
         heard.peer_snapshot(&cluster, said.epoch(), Interest::Everything);
         Some(Self {
             runs,
-            cursor: said.journal().begin(),
+            cursor: said.journal().begin_anew(),
             order: Order::default(),
             since: step,
             recovering_told: recovering,

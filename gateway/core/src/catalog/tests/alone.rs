@@ -50,6 +50,21 @@ fn what_else_was_on_disk_keeps_its_age() {
     assert_eq!(view.knowledge(&name(EU), &checkout()), Knowledge::Current);
 }
 
+/// Else it would wait for the gateways that it heard before, and then doubt its owner's word.
+#[test]
+fn who_starts_again_hears_at_once_what_was_withdrawn_meanwhile() {
+    let mut eu = running(1..=4, at(100));
+    for n in 1..=3 {
+        let session = session(u8::try_from(n).unwrap());
+        assert_eq!(eu.withdraw(session, id(n), 2, at(101)), Ok(()));
+    }
+    let mut us = catalog(US, GATEWAY, 9, at(102));
+    us.restore((1..=4).map(|n| endpoint(EU, n, 1)), at(102));
+    Link::open(&eu, EU, GATEWAY, &mut us, at(102)).deliver(&eu, &mut us, 10, at(102));
+    assert_eq!(all(&mut us, EU), [4]);
+    assert!(us.take_alarms().is_empty());
+}
+
 /// The disk may have what was before a removal that the log has by now.
 #[test]
 fn who_is_no_member_is_forgotten_with_its_endpoints() {

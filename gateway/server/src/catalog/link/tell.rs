@@ -215,7 +215,8 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 
     /// A peer that still has what this run told, as the hash shows, goes on from
-    /// there; any other begins with a snapshot.
+    /// there; any other begins with a snapshot. It may hold endpoints from its disk, or from before
+    /// it wanted others, so it also hears which have gone lately, and by whose word.
     async fn begin(&mut self, asked: &Asked, again: bool) -> Result<Cursor, LinkError> {
         let (cursor, resumed) = {
             let state = self.inner.state();
@@ -227,7 +228,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
                 .filter(|_| has && hash != SetHash::default())
             {
                 Some(cursor) => (cursor, true),
-                None => (journal.begin(), false),
+                None => (journal.begin_anew(), false),
             }
         };
         if !resumed {
