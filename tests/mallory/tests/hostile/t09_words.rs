@@ -56,7 +56,7 @@ pub(crate) fn without_pause(stage: &Stage<'_>) -> Result<()> {
     let key: ServiceKey = "shop/flood".parse()?;
     let put = Command::PutExport(CLUSTER.parse()?, key.clone(), Box::new(export()?));
     mallory.await_index(mallory.propose(loot.sign(loot.author(), 1 << 50, put))?)?;
-    let flooded = match std::env::var_os("WEFT_MALLORY_LOAD") {
+    let flooded = match std::env::var_os(weft_mallory::LOAD) {
         Some(_) => &GATEWAYS[..],
         None => &GATEWAYS[2..],
     };
