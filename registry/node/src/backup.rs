@@ -132,6 +132,7 @@ impl Backup {
             image,
             history: Some(at.0),
             last_row: 0,
+            fenced: None,
         })
     }
 }

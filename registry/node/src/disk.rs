@@ -16,14 +16,16 @@ mod power;
 mod record;
 mod room;
 #[cfg(any(test, feature = "simulation"))]
+mod rot;
+#[cfg(any(test, feature = "simulation"))]
 mod simulated;
 mod store;
 mod trial;
 
 pub(crate) use archive::{Archive, ArchiveError, Segment};
 pub use archive::{Bounds, HISTORY_BYTES, HISTORY_ENTRIES};
-pub(crate) use batch::Compaction;
 pub use batch::{Batch, Stored};
+pub(crate) use batch::{Compaction, Mark};
 pub use error::DiskError;
 #[cfg(any(test, feature = "simulation"))]
 pub use power::{Loss, PowerFile};
@@ -31,6 +33,8 @@ pub use record::Damage;
 pub(crate) use record::row;
 pub(crate) use room::Gauge;
 pub use room::{ENOUGH_BYTES, LOW_BYTES, Room, Space, is_full};
+#[cfg(any(test, feature = "simulation"))]
+pub use rot::flip;
 #[cfg(any(test, feature = "simulation"))]
 pub use simulated::{Crash, SimulatedDisk, Unsound};
 pub(crate) use store::read_only;

@@ -104,6 +104,7 @@ impl Driver {
     /// Goes on from what the disk held.
     pub fn open(settings: Settings, stored: Stored) -> Result<Self, OpenError> {
         let history = History::open(&stored);
+        let fence = Fence::open(stored.fenced);
         let replica = Replica::new(stored);
         let applied = replica.image().index.0;
         let saved_term = replica.hard().term;
@@ -143,7 +144,7 @@ impl Driver {
             leadership: Leadership::default(),
             history,
             checkpoints: Checkpoints::default(),
-            fence: Fence::default(),
+            fence,
             outranked: None,
             writers: Writers::default(),
             leaderless: 0,
@@ -176,7 +177,7 @@ impl Driver {
             Input::Read { read } => self.handle_read(read),
             Input::Persisted { batch } => self.handle_persisted(batch),
             Input::Space(space) => self.handle_space(space),
-            Input::Fence => self.fence.raise(),
+            Input::Fence { at } => self.raise_fence(at),
             Input::Repair => self.repair(),
             Input::Heed(nodes) => self.heed(nodes),
             Input::Transfer { to } => self.raw.transfer_leader(to.0),

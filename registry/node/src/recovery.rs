@@ -27,6 +27,8 @@ pub struct Inspection {
     pub learners: BTreeSet<NodeId>,
     /// Where the group was last founded anew; 0 if it never was.
     pub recovered: Index,
+    /// Set if its state is not the others': a majority had another one at this position.
+    pub fenced: Option<Index>,
     /// The federation after all of its log.
     pub state: Federation,
 }
@@ -89,12 +91,13 @@ fn inspection(folder: Folder, stored: Stored) -> Result<Inspection, OpenError> {
         voters: status.voters.into_iter().collect(),
         learners: status.learners.into_iter().collect(),
         recovered: image.recovered,
+        fenced: driver.fenced(),
         state: image.state.clone(),
     })
 }
 
-/// Founds the group anew from a folder, with its node as the only voter. One transaction: it
-/// is done or not.
+/// Founds the group anew from a folder, with its node as the only voter, and lowers its fence: from
+/// then on its state is what all have to be. One transaction: it is done or not.
 pub fn recover(dir: &Path) -> Result<Index, RecoverError> {
     let store = Store::open(dir, None)?;
     let node = store.folder().node;

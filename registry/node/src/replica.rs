@@ -122,6 +122,7 @@ impl Replica {
             image,
             history: _,
             last_row: _,
+            fenced: _,
         } = stored;
         Self {
             before,

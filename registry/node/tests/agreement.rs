@@ -4,29 +4,32 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use prost::Message;
-use redb::{Builder, ReadableTable, TableDefinition};
 use support::{DEADLINE, Switch, applied, leader, until, write};
 use tempfile::tempdir;
 use tokio::time::timeout;
 use weft_model::{Index, NodeId};
-use weft_registry::{Agreement, ProposeError, Registry, RegistryConfig, Start};
+use weft_registry::disk::flip;
+use weft_registry::{Agreement, ProposeError, Registry, RegistryConfig, Start, inspect};
 
-fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
+/// A node that nothing is connected to yet.
+fn unplugged(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
     let node = NodeId(node.into());
     let config = RegistryConfig {
         snapshot_entries: 40,
         tail_entries: 5,
         propose_timeout: DEADLINE,
         compare_every: Duration::from_millis(200),
-        ..RegistryConfig::new(dir.join(node.to_string()), start)
+        ..RegistryConfig::new(folder(dir, node.0 as usize), start)
     };
-    let registry = Registry::start(config, switch.port(node)).unwrap();
-    switch.plug(node, registry.clone());
+    Registry::start(config, switch.port(node)).unwrap()
+}
+
+fn start(dir: &Path, switch: &Switch, node: u8, start: Start) -> Registry {
+    let registry = unplugged(dir, switch, node, start);
+    switch.plug(NodeId(node.into()), registry.clone());
     registry
 }
 
@@ -35,31 +38,9 @@ async fn propose(node: &Registry, generation: u64) -> Index {
     proposed.expect("an answer in time").unwrap()
 }
 
-/// Flips one byte of the state in a folder: in the name of a port, with the checksum made good,
-/// as a fault between the memory and the checksum would.
-fn flip(dir: &Path, node: usize) {
-    const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-    let file = dir.join(node.to_string()).join("registry.redb");
-    let database = Builder::new().open(file).unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut meta = transaction.open_table(META).unwrap();
-        let value = meta.get("snapshot").unwrap().unwrap().value().to_vec();
-        let mut snapshot = weft_proto::peer::RaftSnapshot::decode(&value[4..]).unwrap();
-        let mut data = snapshot.data.to_vec();
-        let find = |data: &[u8], what: &[u8], from: usize| {
-            let at = data[from..].windows(what.len()).position(|it| it == what);
-            from + at.expect("it is there")
-        };
-        let export = find(&data, b"s49", 0);
-        let port = find(&data, b"http", export);
-        data[port + 3] ^= 1;
-        snapshot.data = Bytes::from(data);
-        let message = snapshot.encode_to_vec();
-        let sealed = [&crc32fast::hash(&message).to_le_bytes()[..], &message].concat();
-        meta.insert("snapshot", &sealed[..]).unwrap();
-    }
-    transaction.commit().unwrap();
+/// The folder of a node.
+fn folder(dir: &Path, node: usize) -> PathBuf {
+    dir.join(NodeId(node as u64).to_string())
 }
 
 #[tokio::test]
@@ -83,7 +64,8 @@ async fn one_flipped_byte_fences_the_replica_that_has_it_until_it_is_repaired() 
     let lead = leader(&nodes).await;
     let sick = (lead + 1) % 3;
     nodes[sick].shutdown().await;
-    flip(dir.path(), sick + 1);
+    // In the name of a port.
+    flip(&folder(dir.path(), sick + 1), &[b"s49", b"http"]).unwrap();
     nodes[sick] = start(dir.path(), &switch, sick as u8 + 1, Start::Resume(None));
     until("it is fenced", || {
         nodes[sick].status().agreement.fenced.is_some()
@@ -106,7 +88,7 @@ async fn one_flipped_byte_fences_the_replica_that_has_it_until_it_is_repaired() 
     // The others go on; it does not follow, takes no writes, and its state is still read.
     let stood = nodes[sick].applied().index;
     for generation in 91..=140 {
-        last = propose(healthy[0], generation).await;
+        propose(healthy[0], generation).await;
     }
     assert_eq!(nodes[sick].applied().index, stood);
     assert_eq!(nodes[sick].state().clusters().count(), 3);
@@ -117,11 +99,26 @@ async fn one_flipped_byte_fences_the_replica_that_has_it_until_it_is_repaired() 
     })
     .await;
 
+    // Whoever starts it again has not repaired it: it is fenced before it has asked anybody.
+    nodes[sick].shutdown().await;
+    let found = inspect(&folder(dir.path(), sick + 1)).unwrap();
+    assert!(found.fenced.is_some(), "{found:?}");
+    switch.unplug(known);
+    nodes[sick] = unplugged(dir.path(), &switch, sick as u8 + 1, Start::Resume(None));
+    assert_eq!(nodes[sick].status().agreement.fenced, found.fenced);
+    let refused = nodes[sick].propose(write(2, 1)).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::Fenced), "{refused}");
+    let last = propose(&nodes[lead], 141).await;
+
+    switch.plug(known, nodes[sick].clone());
     assert!(nodes[sick].repair().await);
     applied(&nodes[sick], last).await;
     until("all agree again", || nodes.iter().all(holds)).await;
     assert_eq!(nodes[sick].status().agreement.fenced, None);
-    assert_eq!(nodes[sick].state().digest(), healthy[0].state().digest());
+    assert_eq!(nodes[sick].state().digest(), nodes[lead].state().digest());
     assert!(!nodes[sick].repair().await, "nothing is left to repair");
-    propose(&nodes[sick], 141).await;
+    propose(&nodes[sick], 142).await;
+    nodes[sick].shutdown().await;
+    let found = inspect(&folder(dir.path(), sick + 1)).unwrap();
+    assert_eq!(found.fenced, None);
 }

@@ -31,6 +31,9 @@ struct Report {
     last: u64,
     /// The last position that it knows to be committed.
     commit: u64,
+    /// Set if its state is not the others': a majority had another one at this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fenced: Option<u64>,
     /// Who votes, as far as it knows.
     voters: Vec<String>,
     /// Replicas without a vote.
@@ -50,6 +53,7 @@ impl Report {
             last_term: found.last_term,
             last: found.last.0,
             commit: found.commit.0,
+            fenced: found.fenced.map(|it| it.0),
             voters: names(&found.voters),
             learners: names(&found.learners),
         }
@@ -102,7 +106,18 @@ pub(super) fn inspect(config: &Path, format: Format) -> Outcome {
             ]],
         ),
     }
+    if let Some(doubt) = doubt(found.fenced.map(|it| it.0)) {
+        output::narrate(&doubt);
+    }
     Ok(Exit::Done)
+}
+
+/// What to know of a replica that was fenced.
+fn doubt(fenced: Option<u64>) -> Option<String> {
+    let at = fenced?;
+    Some(format!(
+        "its state is not what most others had at {at} (WEFT-6035): its log is right, what it made of it may not be"
+    ))
 }
 
 pub(super) fn recover(config: &Path, reports: &[PathBuf], yes: bool) -> Outcome {
@@ -152,6 +167,9 @@ fn check(own: &Report, reports: &[Report]) -> Result<(), Problem> {
 
 /// What it would mean.
 fn show(own: &Report, reports: &[Report]) {
+    if let Some(doubt) = doubt(own.fenced) {
+        output::tell(&format!("{doubt}. Prefer another that holds as much"));
+    }
     let needed = own.voters.len() / 2 + 1;
     output::tell(&format!(
         "{} of {} holds the log up to {} (term {})",
@@ -219,6 +237,7 @@ mod tests {
             last_term,
             last,
             commit: last,
+            fenced: None,
             voters: vec![],
             learners: vec![],
         }

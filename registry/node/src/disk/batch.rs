@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, HardState};
+use weft_model::Index;
 
 use super::archive::Bounds;
 use super::record;
@@ -22,6 +23,16 @@ pub struct Batch {
     pub(crate) begin: Option<u64>,
     /// History's next rows, sealed.
     pub(crate) rows: Vec<(u64, Bytes)>,
+    /// Raises the fence, where the state is not the others', or lowers it.
+    pub(crate) fence: Option<Mark>,
+}
+
+/// The fence around a replica whose state is not the others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// A majority had another state at this position.
+    Raised(Index),
+    Lowered,
 }
 
 /// A new snapshot, and how much of the log it makes superfluous.
@@ -47,11 +58,13 @@ pub struct Stored {
     pub(crate) history: Option<u64>,
     /// Its last row; 0 if there is none.
     pub(crate) last_row: u64,
+    /// Set if its state is not the others': a majority had another one at this position.
+    pub(crate) fenced: Option<Index>,
 }
 
 impl Stored {
     /// The position up to which the state is known without the log.
-    pub fn applied(&self) -> weft_model::Index {
+    pub fn applied(&self) -> Index {
         self.image.index
     }
 
@@ -125,6 +138,9 @@ impl Batch {
                 bounds: *bounds,
             });
         }
+        if let Some(mark) = self.fence {
+            changes.push(Change::Meta(Meta::Fence, record::fence(mark)));
+        }
         changes.push(Change::Meta(Meta::Hard, record::hard(&self.hard)));
         changes
     }
@@ -140,6 +156,7 @@ pub(super) fn founding_batch(stored: &Stored) -> Batch {
         compaction: None,
         begin: Some(stored.image.index.0),
         rows: Vec::new(),
+        fence: None,
     }
 }
 
@@ -176,6 +193,7 @@ pub(super) enum Meta {
     Start,
     Snapshot,
     History,
+    Fence,
 }
 
 impl Meta {
@@ -186,6 +204,7 @@ impl Meta {
             Self::Start => "log start",
             Self::Snapshot => "snapshot",
             Self::History => "history start",
+            Self::Fence => "fence",
         }
     }
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use prost::Message;
 use raft::eraftpb::{Entry, HardState};
+use weft_model::Index;
 use weft_proto::{log, peer};
 
-use super::batch::{Meta, Stored};
+use super::batch::{Mark, Meta, Stored};
 use crate::bounds::NUMBER_MAX;
 use crate::image::Image;
 use crate::wire::{self, Row};
@@ -20,7 +21,7 @@ pub struct Damage {
     pub problem: String,
 }
 
-const CRC_BYTES: usize = 4;
+pub(super) const CRC_BYTES: usize = 4;
 
 fn seal(message: &[u8]) -> Bytes {
     let crc = crc32fast::hash(message).to_le_bytes();
@@ -40,7 +41,7 @@ fn unseal<'a>(what: &str, value: &'a [u8]) -> Result<&'a [u8], Damage> {
 }
 
 /// What a test changed, behind a checksum that is right.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(super) fn resealed(message: Vec<u8>) -> Vec<u8> {
     seal(&message).to_vec()
 }
@@ -131,6 +132,21 @@ pub(super) fn read_start(meta: Meta, value: &[u8]) -> Result<(u64, u64), Damage>
     Ok((start.index, start.term))
 }
 
+pub(super) fn fence(mark: Mark) -> Bytes {
+    let raised = match mark {
+        Mark::Raised(at) => Some(at.0),
+        Mark::Lowered => None,
+    };
+    seal(&log::Fence { raised }.encode_to_vec())
+}
+
+pub(super) fn read_fence(value: &[u8]) -> Result<Option<Index>, Damage> {
+    let what = Meta::Fence.key();
+    let fence = log::Fence::decode(unseal(what, value)?).map_err(|error| damage(what, error))?;
+    bounded(what, fence.raised)?;
+    Ok(fence.raised.map(Index))
+}
+
 pub(super) fn folder(folder: &log::Folder) -> Bytes {
     seal(&folder.encode_to_vec())
 }
@@ -160,6 +176,9 @@ pub(super) fn read(
     }
     if let Some(value) = meta(Meta::History)? {
         stored.history = Some(read_start(Meta::History, &value)?.0);
+    }
+    if let Some(value) = meta(Meta::Fence)? {
+        stored.fenced = read_fence(&value)?;
     }
     for item in entries {
         let (index, value) = item?;
@@ -194,7 +213,7 @@ fn read_entry(index: u64, value: &Bytes) -> Result<Entry, Damage> {
     Ok(entry)
 }
 
-fn bounded(what: &str, numbers: [u64; 2]) -> Result<(), Damage> {
+fn bounded(what: &str, numbers: impl IntoIterator<Item = u64>) -> Result<(), Damage> {
     match numbers.into_iter().find(|number| *number >= NUMBER_MAX) {
         Some(number) => Err(damage(what, format!("a term or position of {number}"))),
         None => Ok(()),

@@ -248,7 +248,7 @@ impl Store {
         self.commit(batches.iter().flat_map(Batch::changes).collect())
     }
 
-    fn commit(&self, changes: Vec<Change>) -> Result<(), DiskError> {
+    pub(super) fn commit(&self, changes: Vec<Change>) -> Result<(), DiskError> {
         carry_out(&self.database, changes, self.durability()).map_err(|error| match error {
             redb::Error::Io(source) if room::is_full(&source) => DiskError::Full {
                 path: self.path.clone(),

@@ -54,6 +54,7 @@ fn batch(number: u64) -> Batch {
         compaction: None,
         begin: None,
         rows: Vec::new(),
+        fence: None,
     }
 }
 

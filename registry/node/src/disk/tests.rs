@@ -56,6 +56,7 @@ fn batch(entries: Vec<Entry>, commit: u64) -> Batch {
         compaction: None,
         begin: None,
         rows: Vec::new(),
+        fence: None,
     }
 }
 
@@ -111,6 +112,27 @@ fn a_leaders_snapshot_takes_the_place_of_everything() {
         ..Image::default()
     }));
     check(&[installing], &[10], (9, 3));
+}
+
+#[test]
+fn a_fence_is_there_until_it_is_lowered() {
+    let dir = tempdir().unwrap();
+    let store = create(dir.path());
+    assert_eq!(store.load().unwrap().fenced, None);
+    let mut model = model::Model::default();
+    model.write(&batch::founding_batch(&first()));
+    for (mark, fenced) in [
+        (Mark::Raised(Index(3)), Some(Index(3))),
+        (Mark::Lowered, None),
+    ] {
+        let mut marking = batch(Vec::new(), 3);
+        marking.fence = Some(mark);
+        store.write(std::slice::from_ref(&marking)).unwrap();
+        store.write(&[batch(Vec::new(), 4)]).unwrap();
+        model.write(&marking);
+        assert_eq!(store.load().unwrap().fenced, fenced);
+        assert_eq!(model.load().unwrap().fenced, fenced);
+    }
 }
 
 #[test]

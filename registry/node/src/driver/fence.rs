@@ -2,11 +2,12 @@
 //!
 //! It takes no proposals, hands leadership over, and then says and hears nothing: it neither votes
 //! nor acknowledges, and its state stays as it is. A repair lets it hear again, and asks the
-//! leader for a snapshot, which replaces the state; its log and its votes were never in doubt.
+//! leader for a snapshot, which replaces the state; its log and its votes were never in doubt. The
+//! fence is on the disk, since whoever restarts a replica has not repaired it.
 
 use raft::StateRole;
 use raft::eraftpb::Message;
-use weft_model::NodeId;
+use weft_model::{Index, NodeId};
 
 use super::Driver;
 
@@ -20,57 +21,87 @@ pub(super) struct Fence {
 enum State {
     #[default]
     Down,
-    /// Fenced; `left` ticks are left to hand leadership over in.
-    Up { left: u32 },
+    /// Fenced: a majority had another state at `at`. `left` ticks are left to hand leadership over in.
+    Up { at: Index, left: u32 },
     /// Waits for the leader's snapshot.
-    Repairing,
+    Repairing { at: Index },
 }
 
 /// Ticks that a leader has to hand over in; then it falls silent, and the others elect another.
 const HANDOVER_TICKS: u32 = 40;
 
 impl Fence {
-    pub(super) fn raise(&mut self) {
-        if self.state == State::Down {
-            let left = HANDOVER_TICKS;
-            self.state = State::Up { left };
-        }
+    /// As the disk had it.
+    pub(super) fn open(raised: Option<Index>) -> Self {
+        let state = match raised {
+            Some(at) => State::Up { at, left: 0 },
+            None => State::Down,
+        };
+        Self { state }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.state != State::Down
+        self.raised().is_some()
+    }
+
+    fn raised(&self) -> Option<Index> {
+        match self.state {
+            State::Down => None,
+            State::Up { at, .. } | State::Repairing { at } => Some(at),
+        }
     }
 }
 
 impl Driver {
+    /// Set while this replica is fenced: a majority had another state, at this position.
+    pub fn fenced(&self) -> Option<Index> {
+        self.fence.raised()
+    }
+
+    /// Whether it waits for the leader's state to take the place of its own.
+    pub fn is_repairing(&self) -> bool {
+        matches!(self.fence.state, State::Repairing { .. })
+    }
+
+    /// Fences this replica, whose state at `at` is not the others'.
+    pub(super) fn raise_fence(&mut self, at: Index) {
+        // A state that another is about to take the place of is nobody's any more.
+        if self.fence.is_up() || self.is_installing() {
+            return;
+        }
+        let left = HANDOVER_TICKS;
+        self.fence.state = State::Up { at, left };
+        self.write_fence(at);
+    }
+
     /// Whether this node keeps silent: at once, but for a leader, which hands over first.
     pub(super) fn is_silent(&self) -> bool {
         let leads = self.raw.raft.state == StateRole::Leader;
         match self.fence.state {
-            State::Up { left } if leads && left > 0 => false,
+            State::Up { left, .. } if leads && left > 0 => false,
             State::Up { .. } => true,
-            State::Down | State::Repairing => false,
+            State::Down | State::Repairing { .. } => false,
         }
     }
 
     /// A leader's fence comes closer, a tick at a time.
     pub(super) fn count_fence(&mut self) {
-        if let State::Up { left } = &mut self.fence.state {
+        if let State::Up { left, .. } = &mut self.fence.state {
             *left = left.saturating_sub(1);
         }
     }
 
     /// Hears again, and asks for the leader's state, now and with each tick until it comes.
     pub(super) fn repair(&mut self) {
-        if self.fence.state != State::Down {
-            self.fence.state = State::Repairing;
+        if let Some(at) = self.fence.raised() {
+            self.fence.state = State::Repairing { at };
         }
     }
 
     pub(super) fn ask_for_repair(&mut self) {
         let follows = self.raw.raft.state == StateRole::Follower;
         // Once more while it is put in place would be once too often: nothing else is heard meanwhile.
-        if self.fence.state == State::Repairing && follows && !self.is_installing() {
+        if self.is_repairing() && follows && !self.is_installing() {
             // Refused while no leader is known, and while it is asked for already: the next tick asks again.
             let _ = self.raw.request_snapshot();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_model::{NodeId, WallTime};
+use weft_model::{Index, NodeId, WallTime};
 use weft_proto::peer::RaftMessage;
 
 use super::follower::Following;
@@ -116,7 +116,10 @@ pub enum Input {
     /// proposal and is no good leader; with none, its writes take until there is some.
     Space(Space),
     /// The state here is not the others': take part no more.
-    Fence,
+    Fence {
+        /// Where a majority had another one.
+        at: Index,
+    },
     /// Take part again, with the leader's state in place of this one.
     Repair,
     /// While this follower knows nothing, it takes a state from these alone.

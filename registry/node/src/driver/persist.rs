@@ -3,12 +3,13 @@
 
 use raft::Ready;
 use raft::eraftpb::{Entry, Message, MessageType};
+use weft_model::Index;
 
 use super::Driver;
 #[cfg(feature = "bugs")]
 use super::input::Bug;
 use super::output::Output;
-use crate::disk::{Batch, Compaction};
+use crate::disk::{Batch, Compaction, Mark};
 use crate::image::Image;
 use crate::wire;
 
@@ -124,21 +125,20 @@ impl Driver {
         install: Option<Box<Image>>,
         held: Vec<Message>,
     ) {
-        self.batches += 1;
         self.commit_unsaved = false;
         if let Some(image) = &install {
             self.compacted = image.index.0;
             self.history.begin_after(image.index.0);
         }
         let (begin, rows) = self.history.take();
+        let lowers = install.is_some() && self.fence.is_up();
         let batch = Batch {
-            number: self.batches,
-            hard: self.raw.store().hard().clone(),
             install: install.clone(),
             entries,
-            compaction: None,
             begin,
             rows,
+            fence: lowers.then_some(Mark::Lowered),
+            ..self.next_batch()
         };
         self.queue(ready, batch, install, held);
     }
@@ -189,18 +189,39 @@ impl Driver {
             bounds: self.settings.history,
         };
         let (begin, rows) = self.history.take();
-        self.batches += 1;
         self.commit_unsaved = false;
         let batch = Batch {
+            compaction: Some(Box::new(compaction)),
+            begin,
+            rows,
+            ..self.next_batch()
+        };
+        self.queue(0, batch, None, Vec::new());
+    }
+
+    /// Writes that this replica is fenced, which a restart must not forget.
+    pub(super) fn write_fence(&mut self, at: Index) {
+        let fence = Some(Mark::Raised(at));
+        let batch = Batch {
+            fence,
+            ..self.next_batch()
+        };
+        self.queue(0, batch, None, Vec::new());
+    }
+
+    /// The next batch, with nothing in it yet.
+    fn next_batch(&mut self) -> Batch {
+        self.batches += 1;
+        Batch {
             number: self.batches,
             hard: self.raw.store().hard().clone(),
             install: None,
             entries: Vec::new(),
-            compaction: Some(Box::new(compaction)),
-            begin,
-            rows,
-        };
-        self.queue(0, batch, None, Vec::new());
+            compaction: None,
+            begin: None,
+            rows: Vec::new(),
+            fence: None,
+        }
     }
 
     /// Faults that the simulation must catch; see [`Bug`].

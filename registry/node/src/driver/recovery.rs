@@ -11,7 +11,7 @@ use weft_model::{Index, NodeId};
 
 use super::Driver;
 use super::screen::{Suspicion, is_answer};
-use crate::disk::{Batch, Compaction};
+use crate::disk::{Batch, Compaction, Mark};
 use crate::image::Image;
 
 /// How far the new group's terms are above the old one's: by more than any group elects leaders
@@ -136,6 +136,8 @@ impl Driver {
             })),
             begin,
             rows,
+            // From here on its state is what the others' have to be.
+            fence: self.fence.is_up().then_some(Mark::Lowered),
         };
         (batch, image)
     }

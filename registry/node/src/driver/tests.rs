@@ -1,3 +1,4 @@
+mod fenced;
 mod follower;
 mod leading;
 mod mutants;

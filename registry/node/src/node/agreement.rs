@@ -15,8 +15,12 @@ use crate::wire;
 /// A state, and where it stood.
 pub(super) type State = (Index, Arc<Federation>);
 
-/// When the next comparison is due, and what was computed before.
+/// When the next comparison is due, what was computed before, and what the last one came to.
 pub(super) struct Comparison {
+    /// None before the first.
+    pub(super) last: Option<Agreement>,
+    /// Other replicas that said then that they are fenced.
+    pub(super) fenced_peers: Vec<NodeId>,
     every: Duration,
     due: Instant,
     under_way: bool,
@@ -31,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Comparison {
     pub(super) fn new(now: Instant, every: Duration) -> Self {
         Self {
+            last: None,
+            fenced_peers: Vec::new(),
             every,
             due: now + every,
             under_way: false,
@@ -59,6 +65,7 @@ impl Comparison {
 
     /// The state jumped.
     pub(super) fn forget(&mut self) {
+        self.last = None;
         self.known.clear();
     }
 

@@ -65,6 +65,7 @@ pub fn found(proposal: &Proposal, now: WallTime) -> Result<(Folder, Stored), Sta
         image,
         history: Some(1),
         last_row: 0,
+        fenced: None,
     };
     // Tried on a copy, so that a refused founding leaves no folder behind.
     let tried = Replica::new(stored.clone()).apply(&first, Repeats::Once);

@@ -23,7 +23,7 @@ use super::error::{CallError, Failure, Gone, StartError, TransferError};
 use super::proposals::{self, Proposals, Reach};
 use super::reads::{self, Leader, Reads};
 use super::shares::Shares;
-use super::status::{Counters, DiskStatus, Standing, Status};
+use super::status::{Counters, DiskStatus, Status};
 use super::transport::{METHOD_PROPOSE, Transport};
 use super::{Clock, Registry, Shared, call, open};
 use crate::agreement::{Agreement, Digests};
@@ -105,7 +105,6 @@ struct Task<T> {
     counters: Counters,
     disk_status: DiskStatus,
     comparison: Comparison,
-    standing: Standing,
     removed: bool,
     /// Proposals that peers forwarded in this step, and who waits to hear of them.
     forwarded: Vec<(RequestId, oneshot::Sender<Bytes>)>,
@@ -208,13 +207,15 @@ pub(super) fn start(
         counters: Counters::default(),
         disk_status: DiskStatus::default(),
         comparison: Comparison::new(Instant::now(), compare_every),
-        standing: Standing::default(),
         removed: false,
         forwarded: Vec::new(),
         declined: Vec::new(),
         foreseen: Vec::new(),
     };
     task.note_room();
+    if let Some(index) = task.driver.fenced() {
+        tracing::error!(code = "WEFT-6035", %index, "this replica is fenced, and a restart does not repair it");
+    }
     // What the log holds beyond the snapshot is applied before anybody asks.
     task.carry_out();
     task.publish_status();
@@ -291,7 +292,7 @@ impl<T: Transport> Task<T> {
         match event {
             Event::Deliver { from, batch } => {
                 let led_by = self.driver.leadership().leader;
-                if led_by == Some(from) && self.standing.fenced.is_none() {
+                if led_by == Some(from) && self.driver.fenced().is_none() {
                     self.shared.clock.hear();
                 }
                 for message in batch.messages {
@@ -326,7 +327,7 @@ impl<T: Transport> Task<T> {
                 agreement,
                 fenced,
             } => {
-                self.standing.fenced_peers = fenced;
+                self.comparison.fenced_peers = fenced;
                 self.note_compared(own, agreement);
             }
             Event::Heed(nodes) => self.driver.handle(Input::Heed(nodes)),
@@ -342,7 +343,7 @@ impl<T: Transport> Task<T> {
 
     fn handle_tick(&mut self) {
         let now = Instant::now();
-        if self.leads() && self.standing.fenced.is_none() {
+        if self.leads() && self.driver.fenced().is_none() {
             self.shared.clock.hear();
         }
         if self.comparison.begin(now) {

@@ -7,7 +7,7 @@ use weft_model::WallTime;
 use weft_mutants::Decoder;
 
 use super::*;
-use crate::disk::batch::Meta;
+use crate::disk::batch::{Mark, Meta};
 use crate::wire::tests::golden;
 
 /// Without the checksum that it begins with.
@@ -53,6 +53,12 @@ fn no_mutant_of_what_a_disk_holds_panics() {
         Decoder::new("an archived snapshot's size", [bare(archived)], |bytes| {
             record::archived_bytes(at, bytes)
         })
+        .behind(record::resealed),
+        Decoder::new(
+            "a fence",
+            [bare(record::fence(Mark::Raised(Index(4_180))))],
+            record::read_fence,
+        )
         .behind(record::resealed),
         Decoder::new(
             "whose folder it is",

@@ -56,7 +56,7 @@ impl<T: Transport> Task<T> {
         known.retain(|index, _| at.contains(index));
         let mut states = self.comparable();
         states.retain(|(index, _)| at.contains(index));
-        let fenced = self.standing.fenced.is_some();
+        let fenced = self.driver.fenced().is_some();
         tokio::spawn(async move {
             let digests = agreement::digests(states, known).await;
             let _ = reply.send(call::digests_answer(&digests, fenced));
@@ -65,15 +65,14 @@ impl<T: Transport> Task<T> {
 
     pub(super) fn note_compared(&mut self, own: Digests, agreement: Agreement) {
         self.comparison.end(own);
-        if self.standing.fenced.is_none() {
+        if self.driver.fenced().is_none() {
             match &agreement {
                 Agreement::Broken { index, majority } => {
                     tracing::error!(
                         code = "WEFT-6035", %index, ?majority,
                         "this replica's state is not the others': it is fenced, and takes no part in the registry"
                     );
-                    self.standing.fenced = Some(*index);
-                    self.driver.handle(Input::Fence);
+                    self.driver.handle(Input::Fence { at: *index });
                 }
                 Agreement::Split { index, others } => {
                     tracing::error!(code = "WEFT-6036", %index, ?others, "replicas differ, and none is of a majority");
@@ -84,16 +83,15 @@ impl<T: Transport> Task<T> {
                 Agreement::Holds { .. } | Agreement::Unknown => {}
             }
         }
-        self.standing.last = Some(agreement);
+        self.comparison.last = Some(agreement);
         self.publish_status();
     }
 
     /// Whether there is anything to repair.
     pub(super) fn begin_repair(&mut self) -> bool {
-        let fenced = self.standing.fenced.is_some();
+        let fenced = self.driver.fenced().is_some();
         if fenced {
             tracing::warn!("asking the leader for its state, in place of this one");
-            self.standing.repairing = true;
             self.driver.handle(Input::Repair);
             self.publish_status();
         }
@@ -103,10 +101,8 @@ impl<T: Transport> Task<T> {
     /// A leader's state has taken the place of this one.
     pub(super) fn note_installed(&mut self) {
         self.comparison.forget();
-        if self.standing.fenced.take().is_some() {
+        if self.shared.status.load().agreement.fenced.is_some() {
             tracing::info!("the leader's state is in place: this replica takes part again");
         }
-        self.standing.repairing = false;
-        self.standing.last = None;
     }
 }

@@ -8,7 +8,7 @@ use weft_proto::peer::RaftBatch;
 
 use super::Task;
 use crate::driver::{Leadership, Output};
-use crate::node::status::Status;
+use crate::node::status::{Standing, Status};
 use crate::node::transport::Transport;
 use crate::replica::{Answer, Record};
 use crate::watch::Judged;
@@ -125,7 +125,12 @@ impl<T: Transport> Task<T> {
             disk: self.disk_status,
             counters: self.counters,
             waiting: self.proposals.len(),
-            agreement: self.standing.clone(),
+            agreement: Standing {
+                fenced: self.driver.fenced(),
+                repairing: self.driver.is_repairing(),
+                last: self.comparison.last.clone(),
+                fenced_peers: self.comparison.fenced_peers.clone(),
+            },
         };
         self.shared.status.store(Arc::new(status));
     }

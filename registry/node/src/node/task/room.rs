@@ -40,7 +40,7 @@ impl<T: Transport> Task<T> {
         proposal: Proposal,
         reply: proposals::Reply,
     ) {
-        if self.standing.fenced.is_some() {
+        if self.driver.fenced().is_some() {
             // Who asked may have gone.
             let _ = reply.send(Err(ProposeError::Fenced));
         } else if let Some(outranked) = self.driver.status().outranked {
