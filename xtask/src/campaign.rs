@@ -60,7 +60,13 @@ pub(crate) fn simulate(root: &Path, seeds: &Range<u64>) -> Result<(), Failure> {
 }
 
 /// The crates whose decoders read what is not their own.
-const DECODING: &[&str] = &["weft-registry", "weft-proxy", "weft-gateway", "weft"];
+const DECODING: &[&str] = &[
+    "weft-identity",
+    "weft-registry",
+    "weft-proxy",
+    "weft-gateway",
+    "weft",
+];
 
 /// Reads and applies so many records and snapshots with bytes changed, and has each crate's decoders
 /// read as many.

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that lacks it has failed")]
 
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+mod support;
 
+use std::time::{Duration, Instant};
+
+use support::{config, now};
 use tempfile::tempdir;
 use weft_gateway::config::GatewayConfigFile;
 use weft_gateway::membership::{Administrator, JoinError, MembershipError, found, join};
@@ -20,27 +22,6 @@ use weft_registry::{Draft, Proposal};
 use weft_test_support::{Answer, RecordType, ask};
 
 const FOLLOWS: &str = r#","role":"follower","leaveOnStop":true"#;
-
-/// Gateway `cluster/gateway` at an address of its own.
-fn config(dir: &Path, number: u8, cluster: &str, gateway: &str, more: &str) -> GatewayConfigFile {
-    let at = format!("127.77.{number}.1");
-    let state = dir.join(format!("{number}"));
-    let text = format!(
-        r#"{{"apiVersion":"weft.dev/v1","kind":"GatewayConfig","metadata":{{"name":"{gateway}"}},
-        "spec":{{"cluster":"{cluster}","region":"r","stateDir":"{}","drain":"1s","workers":1,
-        "tunnel":{{"bind":"{at}:7443"}},"api":{{"bind":"{at}:7444"}},
-        "relay":{{"bind":"{at}:7445"}},"dns":{{"bind":"{at}:8653"}},
-        "console":{{"bind":"{at}:7480"}},"virtualIPs":{{"ipv4":"240.{number}.0.0/16"}},
-        "standIn":{{"clients":false,"inbound":{{"bind":"{at}:7446"}}}}{more}}}}}"#,
-        state.display()
-    );
-    serde_json::from_str(&text).unwrap()
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    WallTime(u64::try_from(since.as_millis()).unwrap())
-}
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -102,7 +83,8 @@ fn follows_up_to(follower: &Gateway, other: &Gateway) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_begins_anew_under_a_leader_that_it_never_heard_of_and_leaves() {
     let dir = tempdir().unwrap();
-    let at = |number, cluster, gateway, more| config(dir.path(), number, cluster, gateway, more);
+    let at =
+        |number, cluster, gateway, more| config(dir.path(), [77, number], cluster, gateway, more);
     let first = at(1, "eu", "gw-1", "");
     let (_, admin) = found(&first, name("fed.example.org"), name("ana"), now()).unwrap();
     let one = Gateway::start(first).await.unwrap();

@@ -18,7 +18,7 @@ use crate::signing::random;
 use crate::token::{read_addresses, write_addresses};
 use crate::{SigningKey, verify};
 
-const PREFIX: &str = "we1.";
+pub(crate) const PREFIX: &str = "we1.";
 
 /// What an enrolment token says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,4 +5,5 @@ mod authority;
 mod handshake;
 mod hostile;
 mod keystore;
+mod mutants;
 mod rotation;

@@ -10,7 +10,7 @@ use crate::SigningKey;
 use crate::armor::{Reader, TokenError, Writer, disarm};
 use crate::bundle::sha256;
 
-const PREFIX: &str = "wj1.";
+pub(crate) const PREFIX: &str = "wj1.";
 
 /// A single-use token to join with. Whoever has it can join: keep it secret.
 #[derive(Clone, PartialEq, Eq)]
