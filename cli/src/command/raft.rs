@@ -112,18 +112,20 @@ async fn repair(client: &mut Client, status: &StatusView, global: &Global) -> Re
         return Ok(());
     }
     let until = std::time::Instant::now() + global.timeout;
-    let fenced = code::DIVERGED.to_string();
-    while client
-        .status(false)
-        .await?
-        .problems
-        .iter()
-        .any(|it| it.code == fenced)
-    {
+    let outranked = code::OUTRANKED.to_string();
+    loop {
+        let status: StatusView = client.status(false).await?;
+        if let Some(found) = status.problems.iter().find(|it| it.code == outranked) {
+            return Err(Problem::new(code::OUTRANKED, found.what.clone()));
+        }
+        if status.raft.fenced.is_none() {
+            break;
+        }
         if std::time::Instant::now() > until {
             let what = format!("{name} waits for the leader's state still");
-            return Err(Problem::new(code::WAIT_OVER, what)
-                .next("It goes on by itself once a leader is there: `weft raft leader`."));
+            return Err(Problem::new(code::WAIT_OVER, what).next(
+                "It goes on by itself once a leader is there (`weft raft leader`), unless it is started again: then ask again.",
+            ));
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }

@@ -365,7 +365,7 @@ codes! {
         "Some changes have effects outside the registry, or their record was made anew since.",
         "The message says what can be done instead.";
     DIVERGED = 6035, "a replica's state is not the others'",
-        "At the same log position a majority has another state: its disk or memory has changed what it holds. It is fenced: it neither votes nor leads nor writes, and serves what it last had, marked stale.",
+        "At the same log position a majority has another state: its disk or memory has changed what it holds. It is fenced, over restarts too: it neither votes nor leads nor writes, and serves what it last had, marked stale.",
         "`weft raft repair --cluster NAME` has the leader's state take its place. Then check that host's disk and memory.";
     SPLIT = 6036, "replicas differ, and none is of a majority",
         "At the same log position gateways have different states, and too few agree to say who is right.",

@@ -3,7 +3,7 @@
 //! What it is: which states to keep for a comparison, and the verdict. What it is not: in the
 //! way of anything: a digest is computed on another thread, some seconds apart, and no entry waits for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use weft_model::{Federation, Index, NodeId};
@@ -77,15 +77,26 @@ pub enum Agreement {
     },
 }
 
-/// Judges the newest position of which most have spoken. `replicas` counts all, this node too.
-pub(crate) fn judge(own: &Digests, said: &BTreeMap<NodeId, Digests>, replicas: usize) -> Agreement {
-    let majority = replicas / 2 + 1;
-    let speakers = |index: &Index| said.values().filter(|it| it.contains_key(index)).count();
-    let most = own.keys().map(speakers).max().unwrap_or(0);
+/// Judges the newest position of which most have spoken. Only those in `trusted` count, `me` among
+/// them or not: a replica without a say in the log has none in who is right.
+pub(crate) fn judge(
+    me: NodeId,
+    own: &Digests,
+    said: &BTreeMap<NodeId, Digests>,
+    trusted: &BTreeSet<NodeId>,
+) -> Agreement {
+    let majority = trusted.len() / 2 + 1;
+    let count = |nodes: &[NodeId]| nodes.iter().filter(|it| trusted.contains(it)).count();
+    let speakers = |index: &Index| {
+        let speak = said.iter().filter(|(_, it)| it.contains_key(index));
+        let nodes: Vec<NodeId> = speak.map(|(node, _)| *node).collect();
+        (count(&nodes), nodes.len())
+    };
+    let most = own.keys().map(speakers).max().unwrap_or_default();
     let Some((index, mine)) = own
         .iter()
         .rev()
-        .find(|(index, _)| most > 0 && speakers(index) == most)
+        .find(|(index, _)| most > (0, 0) && speakers(index) == most)
     else {
         return Agreement::Unknown;
     };
@@ -95,16 +106,17 @@ pub(crate) fn judge(own: &Digests, said: &BTreeMap<NodeId, Digests>, replicas: u
             camps.entry(*digest).or_default().push(*node);
         }
     }
-    let with_me = camps.remove(mine).map_or(1, |nodes| nodes.len() + 1);
+    let mut with_me = camps.remove(mine).unwrap_or_default();
+    with_me.push(me);
     let index = *index;
     let others: Vec<NodeId> = camps.values().flatten().copied().collect();
-    if let Some(nodes) = camps.into_values().find(|nodes| nodes.len() >= majority) {
+    if let Some(nodes) = camps.into_values().find(|nodes| count(nodes) >= majority) {
         return Agreement::Broken {
             index,
             majority: nodes,
         };
     }
-    match with_me >= majority || others.is_empty() {
+    match count(&with_me) >= majority || others.is_empty() {
         true => Agreement::Holds { index, others },
         false => Agreement::Split { index, others },
     }
@@ -121,13 +133,14 @@ mod tests {
 
     #[test]
     fn the_majority_is_right_and_nobody_else() {
-        let check = |said: &[(u64, &[(u64, u64)])], replicas, expect: Agreement| {
+        let check = |said: &[(u64, &[(u64, u64)])], trusted: u64, expect: Agreement| {
             let own = digests(&[(8, 1), (16, 2)]);
             let said = said
                 .iter()
                 .map(|(node, rows)| (NodeId(*node), digests(rows)))
                 .collect();
-            assert_eq!(judge(&own, &said, replicas), expect, "{said:?}");
+            let trusted = (1..=trusted).map(NodeId).collect();
+            assert_eq!(judge(NodeId(1), &own, &said, &trusted), expect, "{said:?}");
         };
         let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
         check(&[], 3, Agreement::Unknown);
@@ -152,6 +165,23 @@ mod tests {
         check(&[(2, &[(16, 7)])], 2, split(&[2]));
         check(&[(2, &[(16, 7)]), (3, &[(16, 8)])], 3, split(&[2, 3]));
         check(&[(2, &[(16, 7)]), (3, &[(16, 7)])], 5, split(&[2, 3]));
+        // Any number of those who do not count, who do not choose the position either.
+        check(&[(2, &[(16, 7)]), (3, &[(16, 7)])], 1, holds(16, &[2, 3]));
+        let spoken: [(u64, &[(u64, u64)]); 3] = [(2, &[(16, 2)]), (4, &[(8, 7)]), (5, &[(8, 7)])];
+        check(&spoken, 3, holds(16, &[]));
+    }
+
+    #[test]
+    fn who_does_not_count_is_judged_by_those_who_do() {
+        let (mine, theirs) = (digests(&[(8, 1)]), digests(&[(8, 2)]));
+        let said = [(2, &theirs), (3, &theirs), (5, &mine)];
+        let said = said.map(|(node, it)| (NodeId(node), it.clone())).into();
+        let trusted = [1, 2, 3].map(NodeId).into();
+        let broken = Agreement::Broken {
+            index: Index(8),
+            majority: [2, 3].map(NodeId).into(),
+        };
+        assert_eq!(judge(NodeId(4), &mine, &said, &trusted), broken);
     }
 
     #[test]

@@ -59,6 +59,15 @@ impl Report {
         }
     }
 
+    /// What to know of a replica that is fenced.
+    fn doubt(&self) -> Option<String> {
+        let at = self.fenced?;
+        let gateway = &self.gateway;
+        Some(format!(
+            "{gateway} is fenced (WEFT-6035): its log is right, what it made of it was not what most others had at {at}"
+        ))
+    }
+
     fn reach(&self) -> Reach {
         Reach {
             recovered: Index(self.recovered),
@@ -91,6 +100,7 @@ pub(crate) fn folder(config: &Path) -> Result<PathBuf, Problem> {
 pub(super) fn inspect(config: &Path, format: Format) -> Outcome {
     let found = weft_registry::inspect(&folder(config)?).map_err(|error| problem(&error))?;
     let report = Report::of(&found);
+    let doubt = report.doubt();
     match format {
         Format::Json | Format::Yaml => output::document(format, &report),
         Format::Name => output::data(&report.gateway),
@@ -106,18 +116,10 @@ pub(super) fn inspect(config: &Path, format: Format) -> Outcome {
             ]],
         ),
     }
-    if let Some(doubt) = doubt(found.fenced.map(|it| it.0)) {
+    if let Some(doubt) = doubt {
         output::narrate(&doubt);
     }
     Ok(Exit::Done)
-}
-
-/// What to know of a replica that was fenced.
-fn doubt(fenced: Option<u64>) -> Option<String> {
-    let at = fenced?;
-    Some(format!(
-        "its state is not what most others had at {at} (WEFT-6035): its log is right, what it made of it may not be"
-    ))
 }
 
 pub(super) fn recover(config: &Path, reports: &[PathBuf], yes: bool) -> Outcome {
@@ -143,7 +145,8 @@ pub(super) fn recover(config: &Path, reports: &[PathBuf], yes: bool) -> Outcome 
     Ok(Exit::Done)
 }
 
-/// Refuses reports of another federation, and of a log that holds more.
+/// Refuses reports of another federation, of a log that holds more, and of one that holds as much
+/// where this one's state is in doubt.
 fn check(own: &Report, reports: &[Report]) -> Result<(), Problem> {
     if let Some(other) = reports.iter().find(|other| other.domain != own.domain) {
         let what = format!(
@@ -152,23 +155,38 @@ fn check(own: &Report, reports: &[Report]) -> Result<(), Problem> {
         );
         return Err(Problem::new(code::FOREIGN_STATE, what));
     }
-    let most = reports.iter().max_by_key(|other| other.reach());
-    match most.filter(|other| other.reach() > own.reach()) {
-        Some(more) => Err(Problem::new(
-            code::AHEAD,
-            format!(
-                "{} holds the log up to {} (term {}), this gateway up to {} (term {})",
-                more.gateway, more.last, more.last_term, own.last, own.last_term
-            ),
-        )),
-        None => Ok(()),
+    let sound = |report: &Report| report.fenced.is_none();
+    let most = reports.iter().max_by_key(|it| (it.reach(), sound(it)));
+    let better = most.filter(|it| (it.reach(), sound(it)) > (own.reach(), sound(own)));
+    let Some(better) = better else {
+        return Ok(());
+    };
+    let Report {
+        gateway,
+        last,
+        last_term,
+        ..
+    } = better;
+    if better.reach() == own.reach() {
+        let doubt = own.doubt().unwrap_or_default();
+        let what = format!("{doubt}; {gateway} holds as much, and is not");
+        return Err(Problem::new(code::DIVERGED, what).next("Recover on that one."));
     }
+    let what = format!(
+        "{gateway} holds the log up to {last} (term {last_term}), this gateway up to {} (term {})",
+        own.last, own.last_term
+    );
+    let problem = Problem::new(code::AHEAD, what);
+    Err(match better.doubt() {
+        Some(doubt) => problem.detail(doubt),
+        None => problem,
+    })
 }
 
 /// What it would mean.
 fn show(own: &Report, reports: &[Report]) {
-    if let Some(doubt) = doubt(own.fenced) {
-        output::tell(&format!("{doubt}. Prefer another that holds as much"));
+    for doubt in [own].into_iter().chain(reports).filter_map(Report::doubt) {
+        output::tell(&doubt);
     }
     let needed = own.voters.len() / 2 + 1;
     output::tell(&format!(
@@ -261,6 +279,22 @@ mod tests {
         check((2, 10), (2, 11), false);
         check((2, 10), (3, 4), false);
         check((3, 4), (2, 10), true);
+    }
+
+    #[test]
+    fn of_two_that_hold_as_much_the_one_that_is_not_fenced_is_taken() {
+        let sound = report("a/gw", 2, 10);
+        let mut fenced = report("b/gw", 2, 10);
+        fenced.fenced = Some(7);
+        assert!(check(&sound, std::slice::from_ref(&fenced)).is_ok());
+        assert!(check(&fenced, std::slice::from_ref(&fenced)).is_ok());
+        let refused = check(&fenced, &[sound]).unwrap_err();
+        assert_eq!(refused.code, code::DIVERGED);
+        // What was acknowledged goes before what can be looked at.
+        fenced.last = 11;
+        let refused = check(&report("a/gw", 2, 10), &[fenced.clone()]).unwrap_err();
+        assert_eq!(refused.code, code::AHEAD);
+        assert!(check(&fenced, &[report("a/gw", 2, 10)]).is_ok());
     }
 
     #[test]

@@ -16,6 +16,14 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// All that is applied here.
 pub(super) async fn take(hub: &Hub) -> Result<Pieces, Status> {
+    if let Some(index) = hub.registry().status().agreement.fenced {
+        let what = format!(
+            "the state of {}/{} is not the others' at index {index}: a backup of it would be of no use",
+            hub.cluster(),
+            hub.gateway()
+        );
+        return Err(refusal(code::DIVERGED, what));
+    }
     let backup = hub.registry().backup().await;
     let backup = backup.map_err(|error| refusal(code::NO_LEADER, error.to_string()))?;
     tracing::info!(index = %backup.image.index, "a backup was taken");

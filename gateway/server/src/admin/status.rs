@@ -110,6 +110,7 @@ fn raft(hub: &Hub, state: &Federation) -> RaftView {
         term: status.leadership.term,
         commit: status.commit.0,
         recovered: (status.recovered.0 > 0).then_some(status.recovered.0),
+        fenced: hub.registry().status().agreement.fenced.map(|it| it.0),
         members: members.collect(),
     }
 }

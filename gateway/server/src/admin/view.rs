@@ -104,6 +104,9 @@ pub struct RaftView {
     /// Where the registry was last founded anew after a lost majority; left out if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<u64>,
+    /// Where a majority had another state than the gateway that answers; left out unless it is fenced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced: Option<u64>,
     /// All gateways.
     pub members: Vec<RaftMemberView>,
 }

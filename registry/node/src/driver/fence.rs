@@ -11,7 +11,7 @@ use weft_model::{Index, NodeId};
 
 use super::Driver;
 
-/// Whether the fence is up, and for how long it was tried to hand over.
+/// The fence of one replica, as it stands.
 #[derive(Debug, Default)]
 pub(super) struct Fence {
     state: State,
@@ -114,9 +114,9 @@ impl Driver {
             && !self.raw.store().may_send_snapshot(from.0)
     }
 
-    /// The leader's state is in place.
-    pub(super) fn lower_fence(&mut self) {
-        self.fence = Fence::default();
+    /// The leader's state is in place. Whether this replica was fenced.
+    pub(super) fn lower_fence(&mut self) -> bool {
         self.checkpoints.clear();
+        std::mem::take(&mut self.fence).is_up()
     }
 }

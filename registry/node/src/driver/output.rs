@@ -27,6 +27,8 @@ pub enum Output {
     Installed {
         /// Its position.
         index: Index,
+        /// Whether this replica was fenced until then.
+        was_fenced: bool,
     },
     /// A read may be answered from the applied state. May come twice.
     ReadReady {

@@ -80,9 +80,9 @@ impl Driver {
             let index = image.index;
             self.raw.mut_store().install(*image);
             self.raw.advance_apply_to(index.0);
-            self.lower_fence();
+            let was_fenced = self.lower_fence();
             self.note_founding();
-            self.outputs.push(Output::Installed { index });
+            self.outputs.push(Output::Installed { index, was_fenced });
             self.note_membership();
         }
         self.send(waiting.held);

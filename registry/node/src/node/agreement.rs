@@ -1,6 +1,6 @@
 //! The shell of the comparison: asks the other replicas some seconds apart, beside everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(super) struct Comparison {
     due: Instant,
     under_way: bool,
     known: Digests,
+    /// How often the state jumped.
+    jumps: u64,
 }
 
 /// Digests that are remembered, so that a replica that is behind can still compare.
@@ -41,6 +43,7 @@ impl Comparison {
             due: now + every,
             under_way: false,
             known: Digests::new(),
+            jumps: 0,
         }
     }
 
@@ -54,17 +57,27 @@ impl Comparison {
         due
     }
 
-    /// One has ended.
-    pub(super) fn end(&mut self, own: Digests) {
+    /// One has ended that began after so many jumps. Whether it says anything of the state that is
+    /// here now.
+    pub(super) fn end(&mut self, jumps: u64, own: Digests) -> bool {
         self.under_way = false;
+        if jumps != self.jumps {
+            return false;
+        }
         self.known.extend(own);
         while self.known.len() > KNOWN_MAX {
             self.known.pop_first();
         }
+        true
+    }
+
+    pub(super) fn jumps(&self) -> u64 {
+        self.jumps
     }
 
     /// The state jumped.
     pub(super) fn forget(&mut self) {
+        self.jumps += 1;
         self.last = None;
         self.known.clear();
     }
@@ -90,12 +103,13 @@ pub(super) async fn digests(states: Vec<State>, known: Digests) -> Digests {
         .unwrap_or_default()
 }
 
-/// Asks `peers`, of `replicas` that count, about the positions of `own`, and judges; also says who
-/// is fenced.
+/// Asks `peers` about the positions of `own`, and judges by those that are `trusted`; also says who is
+/// fenced.
 pub(super) async fn compare(
     transport: Arc<impl Transport>,
+    me: NodeId,
     peers: Vec<NodeId>,
-    replicas: usize,
+    trusted: BTreeSet<NodeId>,
     own: &Digests,
 ) -> (Agreement, Vec<NodeId>) {
     let at: Vec<Index> = own.keys().copied().collect();
@@ -117,5 +131,5 @@ pub(super) async fn compare(
         }
     }
     fenced.sort_unstable();
-    (judge(own, &said, replicas), fenced)
+    (judge(me, own, &said, &trusted), fenced)
 }

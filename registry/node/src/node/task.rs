@@ -73,6 +73,8 @@ pub(super) enum Event {
     },
     /// What a comparison that was begun here came to.
     Compared {
+        /// How often the state had jumped when it began.
+        jumps: u64,
         own: Digests,
         agreement: Agreement,
         fenced: Vec<NodeId>,
@@ -323,12 +325,15 @@ impl<T: Transport> Task<T> {
             }
             Event::DigestsCall { at, reply } => self.answer_digests(&at, reply),
             Event::Compared {
+                jumps,
                 own,
                 agreement,
                 fenced,
             } => {
-                self.comparison.fenced_peers = fenced;
-                self.note_compared(own, agreement);
+                if self.comparison.end(jumps, own) {
+                    self.comparison.fenced_peers = fenced;
+                    self.note_compared(agreement);
+                }
             }
             Event::Heed(nodes) => self.driver.handle(Input::Heed(nodes)),
             Event::Repair { reply } => {

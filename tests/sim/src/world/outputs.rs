@@ -54,7 +54,7 @@ impl World {
                 }
             }
             Output::Applied(record) => self.note_applied(node, &record)?,
-            Output::Installed { index } => {
+            Output::Installed { index, .. } => {
                 self.seen.note(match self.follower == Some(node) {
                     true => Seen::FollowerInstalled,
                     false => Seen::SnapshotInstalled,

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use weft_model::{GatewayRole, Index, NodeId};
 
 use super::{Event, Task};
-use crate::agreement::{Agreement, Digests};
+use crate::agreement::Agreement;
 use crate::driver::Input;
 use crate::node::agreement::{self, State};
 use crate::node::call;
@@ -31,18 +31,21 @@ impl<T: Transport> Task<T> {
             let record = state.node(*node);
             record.is_some_and(|it| it.gateway.role == GatewayRole::Follower)
         };
-        // Followers come and go, and what they hold they have from the others: no majority counts them.
-        let (replicas, peers): (usize, Vec<NodeId>) = {
-            let members: Vec<NodeId> = replicas.filter(|node| !follows(node)).collect();
-            let others = members.iter().copied().filter(|node| *node != me);
-            (members.len().max(1), others.collect())
-        };
+        // Followers come and go, and what they hold they have from the others. Clusters without a say
+        // in the log could say anything: both are compared, and counted by nobody.
+        let replicas: Vec<NodeId> = replicas.filter(|node| !follows(node)).collect();
+        let trusted = replicas.iter().copied();
+        let trusted = trusted.filter(|node| state.may_vote(*node)).collect();
+        let peers = replicas.into_iter().filter(|node| *node != me).collect();
         let (states, known) = (self.comparable(), self.comparison.known().clone());
+        let jumps = self.comparison.jumps();
         let (transport, events) = (self.transport.clone(), self.events.clone());
         tokio::spawn(async move {
             let own = agreement::digests(states, known).await;
-            let (agreement, fenced) = agreement::compare(transport, peers, replicas, &own).await;
+            let compare = agreement::compare(transport, me, peers, trusted, &own);
+            let (agreement, fenced) = compare.await;
             let compared = Event::Compared {
+                jumps,
                 own,
                 agreement,
                 fenced,
@@ -63,16 +66,17 @@ impl<T: Transport> Task<T> {
         });
     }
 
-    pub(super) fn note_compared(&mut self, own: Digests, agreement: Agreement) {
-        self.comparison.end(own);
+    pub(super) fn note_compared(&mut self, agreement: Agreement) {
         if self.driver.fenced().is_none() {
             match &agreement {
                 Agreement::Broken { index, majority } => {
-                    tracing::error!(
-                        code = "WEFT-6035", %index, ?majority,
-                        "this replica's state is not the others': it is fenced, and takes no part in the registry"
-                    );
                     self.driver.handle(Input::Fence { at: *index });
+                    if self.driver.fenced().is_some() {
+                        tracing::error!(
+                            code = "WEFT-6035", %index, ?majority,
+                            "this replica's state is not the others': it is fenced, and takes no part in the registry"
+                        );
+                    }
                 }
                 Agreement::Split { index, others } => {
                     tracing::error!(code = "WEFT-6036", %index, ?others, "replicas differ, and none is of a majority");
@@ -98,10 +102,10 @@ impl<T: Transport> Task<T> {
         fenced
     }
 
-    /// A leader's state has taken the place of this one.
-    pub(super) fn note_installed(&mut self) {
+    /// A leader's state has taken the place of this one, which was fenced or not.
+    pub(super) fn note_installed(&mut self, was_fenced: bool) {
         self.comparison.forget();
-        if self.shared.status.load().agreement.fenced.is_some() {
+        if was_fenced {
             tracing::info!("the leader's state is in place: this replica takes part again");
         }
     }

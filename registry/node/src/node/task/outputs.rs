@@ -25,11 +25,11 @@ impl<T: Transport> Task<T> {
                     applied = Some(record.index);
                     self.note_applied(record);
                 }
-                Output::Installed { index } => {
+                Output::Installed { index, was_fenced } => {
                     self.counters.installed += 1;
                     self.show_state();
                     self.shared.ring.restart(index);
-                    self.note_installed();
+                    self.note_installed(was_fenced);
                     applied = Some(index);
                 }
                 Output::ReadReady { read, index } => {
